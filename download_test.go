@@ -1,0 +1,538 @@
+package gamma_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go"
+)
+
+const link = "https://files.example.com/deck.pdf?signature=s3cr3t"
+
+var file = bytes.Repeat([]byte("0123456789abcdef"), 8<<10) // 128 KiB
+
+// A broken body ends with err after some of the file.
+type broken struct {
+	io.Reader
+	err error
+}
+
+func (b *broken) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		err = b.err
+	}
+	return n, err
+}
+
+func (*broken) Close() error { return nil }
+
+// part answers with file[from:to] of what is told to be file[from:], and breaks off
+// where to is not the end.
+func part(status, from, to int, headers ...string) roundTripper {
+	return func(req *http.Request) (*http.Response, error) {
+		rsp := reply(status, "application/pdf", "", headers...)
+		rsp.Request = req
+		if status == http.StatusPartialContent && rsp.Header.Get("Content-Range") == "" {
+			rsp.Header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(file)-1, len(file)))
+		}
+		rsp.ContentLength = int64(len(file) - from)
+		end := io.EOF
+		if to < len(file) {
+			end = io.ErrUnexpectedEOF
+		}
+		rsp.Body = &broken{bytes.NewReader(file[from:to]), end}
+		return rsp, nil
+	}
+}
+
+// wants checks a header of the request; an empty value is for none.
+func wants(t *testing.T, name, value string, next roundTripper) roundTripper {
+	return func(req *http.Request) (*http.Response, error) {
+		if got := req.Header.Get(name); got != value {
+			t.Errorf("%s: %q, want %q", name, got, value)
+		}
+		return next(req)
+	}
+}
+
+func TestDownload(t *testing.T) {
+	const (
+		etag     = "ETag"
+		modified = "Last-Modified"
+		date     = "Mon, 02 Nov 2026 10:00:00 GMT"
+		size     = 128 << 10
+	)
+	status := func(code int, headers ...string) roundTripper {
+		return with(func() *http.Response { return reply(code, "application/xml", "<Error>"+link+"</Error>", headers...) })
+	}
+	fails := func(err error) roundTripper {
+		return func(*http.Request) (*http.Response, error) { return nil, err }
+	}
+	body := func(contentType, text string, headers ...string) roundTripper {
+		return with(func() *http.Response { return reply(200, contentType, text, headers...) })
+	}
+	stalls := func(req *http.Request) (*http.Response, error) {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	times := func(n int, step roundTripper) []roundTripper { return slices.Repeat([]roundTripper{step}, n) }
+	whole := part(200, 0, size)
+	tests := []struct {
+		name    string
+		answers []roundTripper
+		err     error // of Download
+		file    error // of DownloadFile, where that differs; errNone is for none
+		atLeast time.Duration
+		atMost  time.Duration
+	}{
+		{name: "whole", answers: []roundTripper{wants(t, "Range", "", wants(t, "X-Api-Key", "", wants(t, "Accept-Encoding", "identity", whole)))}},
+		{name: "goes on with a strong etag", answers: []roundTripper{
+			part(200, 0, 1000, etag, `"a"`),
+			wants(t, "Range", "bytes=1000-", wants(t, "If-Range", `"a"`, part(206, 1000, 5000, etag, `"a"`))),
+			wants(t, "Range", "bytes=5000-", part(206, 5000, size, etag, `"a"`)),
+		}, atLeast: 200 * time.Millisecond, atMost: 300 * time.Millisecond},
+		{name: "goes on with a date", answers: []roundTripper{
+			part(200, 0, 1000, etag, `W/"a"`, modified, date),
+			wants(t, "If-Range", date, part(206, 1000, size, etag, `W/"a"`, modified, date)),
+		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "goes on by its length alone", answers: []roundTripper{
+			part(200, 0, 1000), wants(t, "Range", "bytes=1000-", wants(t, "If-Range", "", part(206, 1000, size))),
+		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "the whole again, the same", answers: []roundTripper{part(200, 0, 40_000, etag, `"a"`), part(200, 0, size, etag, `"a"`)}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "the whole again, nobody knows which", answers: []roundTripper{part(200, 0, 1000), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "the whole again, another", answers: []roundTripper{part(200, 0, 1000, etag, `"b"`), part(200, 0, size, etag, `"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "a part of another", answers: []roundTripper{part(200, 0, 1000, etag, `"b"`), part(206, 1000, size, etag, `"a"`), wants(t, "Range", "", whole)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "another part", answers: []roundTripper{part(200, 0, 1000), part(206, 2000, size), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "a part of another length", answers: []roundTripper{part(200, 0, 1000), part(206, 1000, size, "Content-Range", "bytes 1000-1999/2000"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "an unreadable part", answers: []roundTripper{part(200, 0, 1000), part(206, 1000, size, "Content-Range", "bytes */2000"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "a range that is refused", answers: []roundTripper{part(200, 0, 1000), status(416), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "too short, and that is all", answers: []roundTripper{part(200, 0, 1000, etag, `"a"`), with(func() *http.Response {
+			rsp := reply(206, "", "xyz", "Content-Range", "bytes 1000-1002/131072", etag, `"a"`)
+			return rsp
+		}), part(206, 1003, size, etag, `"a"`)}, atLeast: 200 * time.Millisecond, atMost: 300 * time.Millisecond},
+
+		{name: "403", answers: []roundTripper{status(403)}, err: gamma.ErrLinkExpired},
+		{name: "410", answers: []roundTripper{status(410)}, err: gamma.ErrLinkExpired},
+		{name: "403 in the middle", answers: []roundTripper{part(200, 0, 1000), status(403)}, err: gamma.ErrLinkExpired, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "404", answers: []roundTripper{status(404)}, err: gamma.ErrNotFound},
+		{name: "501", answers: []roundTripper{status(501)}, err: statusError(501)},
+		{name: "304", answers: []roundTripper{status(304)}, err: statusError(304)},
+		{name: "101", answers: []roundTripper{status(101)}, err: statusError(101)},
+		{name: "204", answers: []roundTripper{status(204)}, err: gamma.ErrUnexpectedResponse},
+		{name: "206 without a question", answers: []roundTripper{part(206, 0, size)}, err: gamma.ErrUnexpectedResponse},
+		{name: "429", answers: []roundTripper{status(429, "Retry-After", "20"), whole}, atLeast: 20 * time.Second, atMost: 24 * time.Second},
+		{name: "503 once", answers: []roundTripper{status(503), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "503 for ever", answers: times(5, status(503)), err: statusError(503), atLeast: 7 * time.Second, atMost: 9 * time.Second},
+		{name: "Retry-After past the deadline", answers: []roundTripper{status(503, "Retry-After", "7200")}, err: statusError(503)},
+		{name: "refused once", answers: []roundTripper{fails(errRefused), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "a wrong certificate", answers: []roundTripper{fails(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"})}, err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, file: nil},
+		{name: "stalls", answers: []roundTripper{stalls, whole}, atLeast: 30 * time.Second, atMost: 31 * time.Second},
+		{name: "stalls for ever", answers: times(5, stalls), err: errSome, atLeast: 157 * time.Second, atMost: 159 * time.Second},
+		{name: "breaks for ever", answers: times(5, part(200, 0, 0)), err: io.ErrUnexpectedEOF, atLeast: 7 * time.Second, atMost: 9 * time.Second},
+
+		{name: "empty", answers: []roundTripper{body("application/pdf", "")}, err: gamma.ErrUnexpectedResponse},
+		{name: "HTML", answers: []roundTripper{body("text/HTML; charset=utf-8", "<html>sign in</html>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "gzip", answers: []roundTripper{body("application/pdf", "x", "Content-Encoding", "gzip")}, err: gamma.ErrUnexpectedResponse},
+		{name: "too large by its head", answers: []roundTripper{func(*http.Request) (*http.Response, error) {
+			rsp := reply(200, "application/pdf", "x")
+			rsp.ContentLength = 1<<30 + 1
+			return rsp, nil
+		}}, err: gamma.ErrResponseTooLarge},
+		{name: "longer than it says", answers: []roundTripper{func(*http.Request) (*http.Response, error) {
+			rsp := reply(200, "application/pdf", "xyz")
+			rsp.ContentLength = 2
+			return rsp, nil
+		}}, err: gamma.ErrUnexpectedResponse},
+	}
+	for _, tt := range tests {
+		for _, way := range []string{"Download", "DownloadFile"} {
+			t.Run(tt.name+"/"+way, func(t *testing.T) {
+				dir := t.TempDir()
+				target := filepath.Join(dir, "deck.pdf")
+				if err := os.WriteFile(target, []byte("old"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Test(t, func(t *testing.T) {
+					answers, wantErr := slices.Clone(tt.answers), tt.err
+					client := &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+						if len(answers) == 0 {
+							t.Error("one request too many")
+							return nil, errors.New("no more")
+						}
+						next := answers[0]
+						answers = answers[1:]
+						rsp, err := next(req)
+						if rsp != nil {
+							rsp.Request = req
+						}
+						return rsp, err
+					})}
+					start := time.Now()
+					var got []byte
+					var err error
+					if way == "Download" {
+						var b bytes.Buffer
+						err = gamma.Download(t.Context(), link, &b, gamma.WithDownloadClient(client))
+						got = b.Bytes()
+					} else {
+						if tt.file != nil {
+							wantErr = tt.file
+						}
+						err = gamma.DownloadFile(t.Context(), link, target, gamma.WithDownloadClient(client))
+						entries, e := os.ReadDir(dir)
+						if e != nil || len(entries) != 1 {
+							t.Errorf("left behind: %v %v", entries, e)
+						}
+						got, _ = os.ReadFile(target)
+					}
+					spent := time.Since(start)
+					if spent < tt.atLeast || spent > tt.atMost {
+						t.Errorf("took %v, not %v to %v", spent, tt.atLeast, tt.atMost)
+					}
+					switch {
+					case wantErr == nil || wantErr == errNone:
+						if err != nil || !bytes.Equal(got, file) && tt.name != "too short, and that is all" {
+							t.Errorf("%d bytes, %v", len(got), err)
+						}
+						if len(got) != len(file) {
+							t.Errorf("%d bytes", len(got))
+						}
+					case err == nil:
+						t.Fatal("no error")
+					default:
+						if !matches(err, wantErr) {
+							t.Errorf("error %v", err)
+						}
+						checkText(t, err)
+						if strings.Contains(err.Error(), "s3cr3t") {
+							t.Errorf("the error has the link: %v", err)
+						}
+						if way == "DownloadFile" && string(got) != "old" {
+							t.Errorf("the file that was there is now %d bytes", len(got))
+						}
+					}
+					if err == nil && len(answers) != 0 {
+						t.Errorf("%d answers left", len(answers))
+					}
+				})
+			})
+		}
+	}
+}
+
+var (
+	errNone = errors.New("none")
+	errSome = errors.New("any")
+)
+
+type statusError int
+
+func (s statusError) Error() string { return strconv.Itoa(int(s)) }
+
+func matches(err, want error) bool {
+	var code statusError
+	var answer *gamma.APIError
+	var host x509.HostnameError
+	switch {
+	case want == errSome:
+		return true
+	case errors.As(want, &code):
+		return errors.As(err, &answer) && answer.StatusCode == int(code)
+	case errors.As(want, &host):
+		return errors.As(err, &host)
+	}
+	return errors.Is(err, want)
+}
+
+func TestDownloadStopsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("shut down")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(10*time.Second, func() { cancel(why) })
+		client := &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		})}
+		start := time.Now()
+		err := gamma.Download(ctx, link, io.Discard, gamma.WithDownloadClient(client))
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, why) || time.Since(start) != 10*time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		checkText(t, err)
+
+		// The end of the connection is not that of the file.
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		hasty := &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			r, w := io.Pipe()
+			go func() { _, _ = io.WriteString(w, "%PDF") }()
+			context.AfterFunc(req.Context(), func() { _ = w.Close() })
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: r, ContentLength: -1, Request: req}, nil
+		})}
+		if err := gamma.Download(ctx, link, io.Discard, gamma.WithDownloadClient(hasty)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a file that seems to end: %v", err)
+		}
+
+		// Without a deadline, an hour is one.
+		drip := &http.Client{Transport: with(func() *http.Response {
+			rsp := reply(200, "application/pdf", "")
+			rsp.Body, rsp.ContentLength = io.NopCloser(dripping{}), -1
+			return rsp
+		})}
+		start = time.Now()
+		err = gamma.Download(t.Context(), link, io.Discard, gamma.WithDownloadClient(drip))
+		if spent := time.Since(start); err == nil || spent < 59*time.Minute || spent > 61*time.Minute {
+			t.Errorf("%v after %v", err, spent)
+		}
+	})
+}
+
+type dripping struct{}
+
+func (dripping) Read(p []byte) (int, error) {
+	time.Sleep(29 * time.Second) // in a bubble
+	return copy(p, "x"), nil
+}
+
+type failingWriter struct{ n int }
+
+func (w failingWriter) Write([]byte) (int, error) {
+	if w.n > 0 {
+		return w.n, nil
+	}
+	return 0, os.ErrClosed
+}
+
+func TestDownloadBadInput(t *testing.T) {
+	never := &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		t.Error("a request was sent")
+		return nil, errors.New("no")
+	})}
+	jar, _ := cookiejar.New(nil)
+	dir := t.TempDir()
+	tests := []struct {
+		name, url string
+		dst       io.Writer
+		opts      []gamma.DownloadOption
+	}{
+		{"empty", "", io.Discard, nil},
+		{"no URL", "https://[::1", io.Discard, nil},
+		{"http", "http://files.example.com/s3cr3t", io.Discard, nil},
+		{"another scheme", "file:///etc/s3cr3t", io.Discard, nil},
+		{"no host", "https:///s3cr3t", io.Discard, nil},
+		{"opaque", "https:s3cr3t", io.Discard, nil},
+		{"user info", "https://a:s3cr3t@files.example.com/", io.Discard, nil},
+		{"a line break", "https://files.example.com/s3cr3t\n", io.Discard, nil},
+		{"nil writer", link, nil, nil},
+		{"nil option", link, io.Discard, []gamma.DownloadOption{nil}},
+		{"nil client", link, io.Discard, []gamma.DownloadOption{gamma.WithDownloadClient(nil)}},
+		{"a jar", link, io.Discard, []gamma.DownloadOption{gamma.WithDownloadClient(&http.Client{Jar: jar})}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := gamma.Download(t.Context(), tt.url, tt.dst, append([]gamma.DownloadOption{gamma.WithDownloadClient(never)}, tt.opts...)...)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			checkText(t, err)
+			if strings.Contains(err.Error(), "s3cr3t") {
+				t.Errorf("the error quotes the link: %v", err)
+			}
+		})
+	}
+	for _, path := range []string{"", dir, filepath.Join(dir, "missing", "deck.pdf")} {
+		if err := gamma.DownloadFile(t.Context(), link, path, gamma.WithDownloadClient(never)); err == nil {
+			t.Errorf("%q: no error", path)
+		} else {
+			checkText(t, err)
+		}
+	}
+	if err := gamma.DownloadFile(t.Context(), "http://example.com", filepath.Join(dir, "x")); err == nil {
+		t.Error("http: no error")
+	}
+}
+
+func TestDownloadWriterFails(t *testing.T) {
+	requests := 0
+	client := &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+		requests++
+		return part(200, 0, len(file))(req)
+	})}
+	err := gamma.Download(t.Context(), link, failingWriter{}, gamma.WithDownloadClient(client))
+	if !errors.Is(err, os.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	checkText(t, err)
+	if err := gamma.Download(t.Context(), link, failingWriter{1}, gamma.WithDownloadClient(client)); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("%v", err)
+	}
+	if requests != 2 {
+		t.Errorf("%d requests", requests)
+	}
+}
+
+func TestDownloadFilePanics(t *testing.T) {
+	dir := t.TempDir()
+	client := &http.Client{Transport: part(200, 0, len(file))}
+	func() {
+		defer func() { _ = recover() }()
+		_ = gamma.DownloadFile(t.Context(), link, filepath.Join(dir, "deck.pdf"), gamma.WithDownloadClient(client),
+			gamma.WithProgress(func(int64, int64) { panic("no") }))
+		t.Error("no panic")
+	}()
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Over real sockets, with a server that knows ranges, and breaks off twice.
+func TestDownloadFileOverTLS(t *testing.T) {
+	requests := 0
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		for name := range r.Header {
+			if !slices.Contains([]string{"Accept-Encoding", "User-Agent", "Range", "If-Range"}, name) {
+				t.Errorf("header %s: %q", name, r.Header[name])
+			}
+		}
+		if requests <= 2 {
+			w = &breaking{ResponseWriter: w, left: 50_000}
+		}
+		w.Header().Set("ETag", `"v1"`)
+		http.ServeContent(w, r, "deck.pdf", time.Time{}, bytes.NewReader(file))
+	}))
+	defer server.Close()
+	path := filepath.Join(t.TempDir(), "deck.pdf")
+	var last int64
+	err := gamma.DownloadFile(t.Context(), server.URL+"/deck.pdf?s=1#page=2", path,
+		gamma.WithDownloadClient(server.Client()),
+		gamma.WithProgress(func(written, total int64) {
+			if written <= last || total != int64(len(file)) {
+				t.Errorf("progress %d of %d after %d", written, total, last)
+			}
+			last = written
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, file) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if requests != 3 || last != int64(len(file)) {
+		t.Errorf("%d requests, %d bytes", requests, last)
+	}
+	if server.Client().CheckRedirect != nil {
+		t.Error("the client was changed")
+	}
+}
+
+type breaking struct {
+	http.ResponseWriter
+	left int
+}
+
+func (b *breaking) Write(p []byte) (int, error) {
+	if len(p) > b.left {
+		_, _ = b.ResponseWriter.Write(p[:b.left])
+		panic(http.ErrAbortHandler)
+	}
+	b.left -= len(p)
+	return b.ResponseWriter.Write(p)
+}
+
+func TestDownloadRedirects(t *testing.T) {
+	file := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Referer") != "" || r.Header.Get("X-Api-Key") != "" {
+			t.Errorf("headers %v", r.Header)
+		}
+		_, _ = io.WriteString(w, "%PDF-1.7")
+	}))
+	defer file.Close()
+	tests := []struct {
+		name, to string
+		ok       bool
+	}{
+		{"another host", file.URL, true},
+		{"itself for ever", "", false},
+		{"plain http elsewhere", "http://files.example.com/s3cr3t", false},
+		{"user info", strings.Replace(file.URL, "https://", "https://a:s3cr3t@", 1), false},
+		{"another scheme", "ftp://files.example.com/s3cr3t", false},
+		{"no URL", "https://files.example.com/%zz?s3cr3t", false},
+	}
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, tt := range tests {
+			t.Run(fmt.Sprint(status, " ", tt.name), func(t *testing.T) {
+				requests := 0
+				server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					requests++
+					w.Header().Set("Location", tt.to)
+					if tt.to == "" {
+						w.Header().Set("Location", "/again")
+					}
+					w.WriteHeader(status)
+				}))
+				defer server.Close()
+				client := server.Client()
+				client.Transport.(*http.Transport).TLSClientConfig.InsecureSkipVerify = true //nolint:forcetypeassert // two servers, two authorities
+				var b bytes.Buffer
+				err := gamma.Download(t.Context(), server.URL+"/s3cr3t", &b, gamma.WithDownloadClient(client))
+				if tt.ok && (err != nil || b.String() != "%PDF-1.7") {
+					t.Errorf("%q %v", b.String(), err)
+				}
+				if !tt.ok {
+					if err == nil || requests > 11 {
+						t.Fatalf("error %v after %d requests", err, requests)
+					}
+					checkText(t, err)
+					for ; err != nil; err = errors.Unwrap(err) {
+						if strings.Contains(err.Error(), "s3cr3t") {
+							t.Errorf("the error has the link: %v", err)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func FuzzContentRange(f *testing.F) {
+	for _, s := range []string{"bytes 2-9/10", "bytes 2-9/*", "bytes */10", "bytes 2-1/10", "bytes 2-9/9223372036854775808", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		requests := 0
+		client := &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+			if requests++; requests == 1 {
+				rsp := reply(200, "", "01")
+				rsp.ContentLength = 10
+				rsp.Body = &broken{strings.NewReader("01"), io.ErrUnexpectedEOF}
+				return rsp, nil
+			}
+			return reply(206, "", "23456789", "Content-Range", s), nil
+		})}
+		synctest.Test(t, func(t *testing.T) {
+			requests = 0
+			var b bytes.Buffer
+			err := gamma.Download(t.Context(), link, &b, gamma.WithDownloadClient(client))
+			if err == nil && b.String() != "0123456789" {
+				t.Errorf("%q: %q", s, b.String())
+			}
+		})
+	})
+}

@@ -1,0 +1,139 @@
+package gamma
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go/internal/wire"
+)
+
+// What a caller can do about an [APIError] depends on which of these it is;
+// ask with [errors.Is]. The rules are those of the API's error table.
+var (
+	// ErrUnauthorized is status 401: the key is missing or wrong.
+	ErrUnauthorized = errors.New("gamma: unauthorized")
+
+	// ErrInsufficientCredits is status 402, or status 403 with a message that
+	// says so: the API's documentation has named both.
+	ErrInsufficientCredits = errors.New("gamma: insufficient credits")
+
+	// ErrForbidden is any other status 403: the key or its plan lacks the right.
+	ErrForbidden = errors.New("gamma: forbidden")
+
+	// ErrNotFound is status 404: no such thing, or none that the key may see.
+	ErrNotFound = errors.New("gamma: not found")
+
+	// ErrRateLimited is status 429: wait for RetryAfter, or 30 s without one.
+	ErrRateLimited = errors.New("gamma: rate limited")
+)
+
+var (
+	// ErrUnexpectedResponse is a successful status with something other than
+	// the documented JSON. The request may have had its effect. Asking again is
+	// safe for a GET.
+	ErrUnexpectedResponse = wire.ErrUnexpectedResponse
+
+	// ErrResponseTooLarge is a body of more than 1 MiB. Asking again is no use.
+	ErrResponseTooLarge = errors.New("gamma: response too large")
+)
+
+// APIError is an answer with a status other than success, redirects included:
+// they are never followed. Find it with [errors.As].
+type APIError struct {
+	// Operation is the method and the path template, as in
+	// "GET /v1.0/generations/{id}". It never holds a parameter or a host.
+	Operation string
+
+	// StatusCode is the HTTP status.
+	StatusCode int
+
+	// Message is what the body says, made printable, cut to about 512 bytes and never
+	// empty: the name of the status stands in for a body that says nothing.
+	Message string
+
+	// RequestID is the x-request-id header, which Gamma's support asks for. It
+	// is empty when the answer has none.
+	RequestID string
+
+	// RetryAfter is how long the server asks to wait, at most 24 hours; 0 when
+	// it does not say. A date is read against the answer's own clock.
+	RetryAfter time.Duration
+
+	// RateLimit is the budget as of this answer.
+	RateLimit RateLimit
+}
+
+// Error returns one printable line. It holds no URL, no key and no body other
+// than Message.
+func (e *APIError) Error() string {
+	s := fmt.Sprintf("gamma: %s: %d", e.Operation, e.StatusCode)
+	if name := http.StatusText(e.StatusCode); name != "" {
+		s += " " + name
+	}
+	if e.Message != "" && !strings.EqualFold(e.Message, http.StatusText(e.StatusCode)) {
+		s += ": " + e.Message
+	}
+	if e.RequestID != "" {
+		s += " (request " + e.RequestID + ")"
+	}
+	return s
+}
+
+// Is reports whether target is the sentinel of e's status.
+func (e *APIError) Is(target error) bool {
+	switch e.StatusCode {
+	case http.StatusUnauthorized:
+		return target == ErrUnauthorized
+	case http.StatusPaymentRequired:
+		return target == ErrInsufficientCredits
+	case http.StatusForbidden:
+		if strings.Contains(strings.ToLower(e.Message), "insufficient credits") {
+			return target == ErrInsufficientCredits
+		}
+		return target == ErrForbidden
+	case http.StatusNotFound:
+		return target == ErrNotFound
+	case http.StatusTooManyRequests:
+		return target == ErrRateLimited
+	}
+	return false
+}
+
+// newAPIError describes rsp, whose body starts with body.
+func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
+	return &APIError{
+		Operation:  operation,
+		StatusCode: rsp.StatusCode,
+		Message:    message(rsp.StatusCode, body),
+		RequestID:  wire.Printable(rsp.Header.Get("X-Request-Id")),
+		RetryAfter: wire.RetryAfter(rsp.Header, time.Now()),
+		RateLimit:  RateLimitOf(rsp.Header),
+	}
+}
+
+// message returns the message of an error body, {"message": "..."} or
+// {"message": ["...", "..."]}. Any other body, such as a gateway's HTML, is not
+// shown: the name of the status says as much.
+func message(status int, body []byte) string {
+	var envelope struct {
+		Message json.RawMessage `json:"message"`
+	}
+	var text string
+	if json.Unmarshal(body, &envelope) == nil && json.Unmarshal(envelope.Message, &text) != nil {
+		var list []string
+		if json.Unmarshal(envelope.Message, &list) == nil {
+			text = strings.Join(list, "; ")
+		}
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		text = http.StatusText(status)
+	}
+	if text == "" {
+		text = fmt.Sprintf("status %d", status)
+	}
+	return wire.Printable(text)
+}

@@ -1,0 +1,121 @@
+package gamma
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/wire"
+)
+
+// maxEmptyPages is how many pages in a row may be empty and promise more.
+const maxEmptyPages = 10
+
+// ThemeLister is the generated method that [Themes] needs. A client of [NewClient]
+// has it.
+type ThemeLister interface {
+	ListThemesWithResponse(ctx context.Context, params *api.ListThemesParams, reqEditors ...api.RequestEditorFn) (*api.ListThemesHTTPResponse, error)
+}
+
+// FolderLister is the generated method that [Folders] needs. A client of
+// [NewClient] has it.
+type FolderLister interface {
+	ListFoldersWithResponse(ctx context.Context, params *api.ListFoldersParams, reqEditors ...api.RequestEditorFn) (*api.ListFoldersHTTPResponse, error)
+}
+
+// Themes yields the workspace's themes, page by page as the loop asks for them. A
+// nil params means all of them; its Limit is the size of a page, its After the
+// cursor to begin at, and its Query and Type go with every page. params is not
+// changed. An error ends the sequence: that of the request that failed, or one
+// that is [ErrUnexpectedResponse] when the pages do not end, as when a cursor comes
+// a second time. Each range over the sequence asks anew.
+func Themes(ctx context.Context, client ThemeLister, params *api.ListThemesParams) iter.Seq2[api.ThemeItem, error] {
+	return pages("Themes", wire.IsNil(client), valueOf(params).After, func(cursor string) (page[api.ThemeItem], error) {
+		p := valueOf(params)
+		p.After = cursor
+		rsp, err := client.ListThemesWithResponse(ctx, &p)
+		if err != nil || rsp == nil || rsp.JSON200 == nil {
+			return page[api.ThemeItem]{}, err
+		}
+		return page[api.ThemeItem]{true, rsp.JSON200.Data, rsp.JSON200.HasMore, rsp.JSON200.NextCursor}, nil
+	})
+}
+
+// Folders yields the workspace's folders that the key's owner belongs to. For the
+// rest it is like [Themes].
+func Folders(ctx context.Context, client FolderLister, params *api.ListFoldersParams) iter.Seq2[api.FolderItem, error] {
+	return pages("Folders", wire.IsNil(client), valueOf(params).After, func(cursor string) (page[api.FolderItem], error) {
+		p := valueOf(params)
+		p.After = cursor
+		rsp, err := client.ListFoldersWithResponse(ctx, &p)
+		if err != nil || rsp == nil || rsp.JSON200 == nil {
+			return page[api.FolderItem]{}, err
+		}
+		return page[api.FolderItem]{true, rsp.JSON200.Data, rsp.JSON200.HasMore, rsp.JSON200.NextCursor}, nil
+	})
+}
+
+type page[T any] struct {
+	ok    bool // there was one
+	items []T
+	more  bool
+	next  string
+}
+
+func pages[T any](name string, unusable bool, first string, get func(cursor string) (page[T], error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		if unusable {
+			yield(none, fmt.Errorf("gamma: %s: nil client", name))
+			return
+		}
+		seed := maphash.MakeSeed()
+		seen := map[uint64]bool{maphash.String(seed, first): true} // a cursor may be long, and there may be many
+		cursor, empty := first, 0
+		for {
+			p, err := get(cursor)
+			if err == nil && !p.ok {
+				err = ErrUnexpectedResponse
+			}
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			for _, item := range p.items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if !p.more {
+				return
+			}
+			if empty++; len(p.items) > 0 {
+				empty = 0
+			}
+			cursor = p.next
+			switch sum := maphash.String(seed, cursor); {
+			case cursor == "":
+				err = errors.New("more pages are promised without a cursor")
+			case seen[sum]:
+				err = errors.New("a cursor came a second time")
+			case empty == maxEmptyPages:
+				err = fmt.Errorf("%d pages in a row are empty", empty)
+			default:
+				seen[sum] = true
+				continue
+			}
+			yield(none, fmt.Errorf("%w: %s: %w", ErrUnexpectedResponse, name, err))
+			return
+		}
+	}
+}
+
+func valueOf[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}

@@ -1,0 +1,57 @@
+package gamma
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// RateLimit is what an answer's x-ratelimit headers say about the budget of the
+// API key. The numbers come from the server and are a snapshot: other programs
+// spend from the same budget.
+type RateLimit struct {
+	Burst Window // a short window; the API does not publish its length
+	Hour  Window
+	Day   Window
+}
+
+// Window is one window of a [RateLimit].
+type Window struct {
+	Limit     int64 // requests allowed in the window; -1 when the answer does not say
+	Remaining int64 // requests left in the window; -1 when the answer does not say
+}
+
+// Low reports whether less than 1 % of the window is left. It is false for a
+// window whose limit or remainder is not known.
+func (w Window) Low() bool {
+	return w.Limit > 0 && w.Remaining >= 0 && w.Remaining <= (w.Limit-1)/100
+}
+
+// RateLimitOf reads the x-ratelimit headers of an answer, such as
+// HTTPResponse.Header of any generated response. A header that is absent or is
+// not a whole number reads as -1. A nil header is fine.
+//
+// The API documents six headers: x-ratelimit-limit-burst,
+// x-ratelimit-remaining-burst, x-ratelimit-limit and x-ratelimit-remaining (for
+// the hour), x-ratelimit-limit-daily and x-ratelimit-remaining-daily.
+func RateLimitOf(h http.Header) RateLimit {
+	return RateLimit{
+		Burst: Window{count(h, "X-Ratelimit-Limit-Burst"), count(h, "X-Ratelimit-Remaining-Burst")},
+		Hour:  Window{count(h, "X-Ratelimit-Limit"), count(h, "X-Ratelimit-Remaining")},
+		Day:   Window{count(h, "X-Ratelimit-Limit-Daily"), count(h, "X-Ratelimit-Remaining-Daily")},
+	}
+}
+
+// count reads a header, given in its canonical form, as a whole number.
+func count(h http.Header, key string) int64 {
+	values := h[key]
+	if len(values) == 0 {
+		return -1
+	}
+	v := strings.Trim(values[0], " \t")
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || v[0] < '0' || v[0] > '9' {
+		return -1
+	}
+	return n
+}
