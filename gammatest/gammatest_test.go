@@ -1,0 +1,805 @@
+package gammatest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+// recorder is a TB that keeps what it is told.
+type recorder struct {
+	mu       sync.Mutex
+	errors   []string
+	cleanups []func()
+}
+
+func (*recorder) Helper() {}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errors = append(r.errors, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+
+func (r *recorder) clean() {
+	for _, f := range r.cleanups {
+		f()
+	}
+	r.cleanups = nil
+}
+
+// both runs test in memory and by socket. get polls an id.
+func both(t *testing.T, test func(t *testing.T, g *API, get func(id string) got)) {
+	t.Helper()
+	for name, access := range map[string]func(*testing.T) (*API, http.RoundTripper, string){
+		"memory": func(t *testing.T) (*API, http.RoundTripper, string) {
+			g := NewTransport(t)
+			return g.API, g, "https://public-api.gamma.app"
+		},
+		"socket": func(t *testing.T) (*API, http.RoundTripper, string) {
+			g := NewServer(t)
+			transport := &http.Transport{}
+			t.Cleanup(transport.CloseIdleConnections)
+			return g.API, transport, g.URL
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, transport, base := access(t)
+			test(t, g, func(id string) got {
+				return send(transport, newRequest(t, t.Context(), "GET", base+"/v1.0/generations/"+id))
+			})
+		})
+	}
+}
+
+// got is what a client sees of one answer.
+type got struct {
+	status  int
+	header  http.Header
+	body    string
+	length  int64
+	err     error // of the exchange
+	readErr error // of the body
+}
+
+func send(transport http.RoundTripper, r *http.Request) got {
+	rsp, err := transport.RoundTrip(r)
+	if err != nil {
+		return got{err: err}
+	}
+	defer func() { _ = rsp.Body.Close() }()
+	body, err := io.ReadAll(rsp.Body)
+	return got{rsp.StatusCode, rsp.Header, string(body), rsp.ContentLength, nil, err}
+}
+
+func newRequest(t *testing.T, ctx context.Context, method, url string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-API-KEY", Key)
+	return r
+}
+
+const (
+	pendingBody   = `{"generationId":"gen1","status":"pending"}`
+	completedBody = `{"credits":{"deducted":40,"remaining":2960},"gammaId":"g_gen1","gammaUrl":"https://gamma.app/docs/g_gen1","generationId":"gen1","status":"completed"}`
+)
+
+func TestScripts(t *testing.T) {
+	exported := strings.Replace(completedBody, `"gammaId"`, `"exportUrl":"https://example.com/x.pdf","gammaId"`, 1)
+	failed := `{"credits":{"deducted":0,"remaining":3000},"error":{"message":"No text.","statusCode":422},"generationId":"gen1","status":"failed"}`
+	for name, tt := range map[string]struct {
+		steps []Step
+		want  []string
+	}{
+		"nothing":            {nil, []string{pendingBody, pendingBody}},
+		"polls":              {[]Step{Pending(2), Completed("")}, []string{pendingBody, pendingBody, completedBody, completedBody}},
+		"export":             {[]Step{Completed("https://example.com/x.pdf")}, []string{exported}},
+		"failed":             {[]Step{Failed(422, "No text.")}, []string{failed, failed}},
+		"last is pending":    {[]Step{Completed(""), Pending(1)}, []string{completedBody, pendingBody, pendingBody}},
+		"last is timed":      {[]Step{PendingFor(1)}, []string{pendingBody, pendingBody}},
+		"no polls":           {[]Step{Pending(0), PendingFor(0), {}, Times(0, Status(500)), Completed("")}, []string{completedBody}},
+		"only empty":         {[]Step{Pending(0)}, []string{pendingBody}},
+		"times":              {[]Step{Times(2, Pending(2)), Completed("")}, []string{pendingBody, pendingBody, pendingBody, pendingBody, completedBody}},
+		"json":               {[]Step{JSON(api.GenerationStatusResponse{GenerationID: "x", Status: "completed"})}, []string{`{"generationId":"x","status":"completed"}`}},
+		"more than promised": {[]Step{JSON(map[string]any{"generationId": "x", "status": "pending", "title": "T"})}, []string{`{"generationId":"x","status":"pending","title":"T"}`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, g *API, get func(string) got) {
+				g.Add("gen1", tt.steps...)
+				for i, want := range tt.want {
+					a := get("gen1")
+					if a.status != 200 || a.body != want || a.err != nil || a.readErr != nil {
+						t.Errorf("poll %d: %d %s, %v %v; want %s", i+1, a.status, a.body, a.err, a.readErr, want)
+					}
+					if ct := a.header.Get("Content-Type"); ct != "application/json" {
+						t.Errorf("poll %d: Content-Type %q", i+1, ct)
+					}
+					if a.length != int64(len(want)) {
+						t.Errorf("poll %d: Content-Length %d, want %d", i+1, a.length, len(want))
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAddAgainStartsOver(t *testing.T) {
+	both(t, func(t *testing.T, g *API, get func(string) got) {
+		g.Add("gen1", Completed(""))
+		g.Add("gen1", Pending(1), Completed(""))
+		if a := get("gen1"); a.body != pendingBody {
+			t.Errorf("first poll: %s", a.body)
+		}
+	})
+}
+
+func TestFaults(t *testing.T) {
+	for name, tt := range map[string]struct {
+		step   Step
+		status int
+		body   string
+		header http.Header // nil value: absent
+	}{
+		"503":           {Status(503), 503, `{"message":"Service Unavailable","statusCode":503}`, nil},
+		"500":           {Status(500), 500, `{"message":"An error occurred while generating the gamma.","statusCode":500}`, nil},
+		"404":           {Status(404), 404, `{"message":"Generation ID not found. generationId: gen1","statusCode":404}`, nil},
+		"redirect":      {Header("location", "https://example.com/", Status(302)), 302, `{"message":"Found","statusCode":302}`, http.Header{"Location": {"https://example.com/"}}},
+		"no content":    {Status(204), 204, "", nil},
+		"429":           {RateLimited(1500 * time.Millisecond), 429, `{"message":"Too many requests","statusCode":429}`, http.Header{"Retry-After": {"2"}}},
+		"429 mute":      {RateLimited(0), 429, `{"message":"Too many requests","statusCode":429}`, http.Header{"Retry-After": nil}},
+		"malformed":     {Malformed(`{"half`), 200, `{"half`, http.Header{"Content-Type": {"application/json"}}},
+		"raw":           {Raw(502, "text/html", "<p>Bad"), 502, "<p>Bad", http.Header{"Content-Type": {"text/html"}}},
+		"header":        {Header("x-ratelimit-remaining-burst", "7", Pending(1)), 200, pendingBody, http.Header{"X-Ratelimit-Remaining-Burst": {"7"}}},
+		"header gone":   {Header("content-type", "", Pending(1)), 200, pendingBody, http.Header{"Content-Type": nil}},
+		"no date":       {Header("Date", "", Pending(1)), 200, pendingBody, http.Header{"Date": nil}},
+		"header twice":  {Header("A", "1", Header("A", "2", Pending(1))), 200, pendingBody, http.Header{"A": {"1"}}},
+		"no length":     {Header("Content-Length", "", Pending(1)), 200, pendingBody, nil},
+		"tiny delay":    {Delay(1, Pending(1)), 200, pendingBody, nil},
+		"minus a delay": {Delay(-1, Pending(1)), 200, pendingBody, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, g *API, get func(string) got) {
+				g.Add("gen1", tt.step, Completed(""))
+				a := get("gen1")
+				if a.status != tt.status || a.body != tt.body || a.err != nil || a.readErr != nil {
+					t.Errorf("%d %s, %v %v; want %d %s", a.status, a.body, a.err, a.readErr, tt.status, tt.body)
+				}
+				for key, want := range tt.header {
+					if !reflect.DeepEqual(a.header[key], want) {
+						t.Errorf("%s: %q, want %q", key, a.header[key], want)
+					}
+				}
+				if a := get("gen1"); a.body != completedBody {
+					t.Errorf("second poll: %v %s", a.err, a.body)
+				}
+			})
+		})
+	}
+}
+
+// A connection that is kept alive is where net/http would hide the fault.
+func TestDrop(t *testing.T) {
+	both(t, func(t *testing.T, g *API, get func(string) got) {
+		g.Add("gen1", Pending(1), Drop(), Pending(1), Times(2, Drop()), Completed(""))
+		for i, dropped := range []bool{false, true, false, true, true, false} {
+			if a := get("gen1"); (a.err != nil) != dropped {
+				t.Errorf("poll %d: %v", i+1, a.err)
+			}
+		}
+		if n := len(g.Requests()); n != 6 {
+			t.Errorf("%d requests, want 6", n)
+		}
+	})
+}
+
+func TestDropInMemoryIsAReset(t *testing.T) {
+	g := NewTransport(t)
+	g.Add("gen1", Drop())
+	a := send(g, newRequest(t, t.Context(), "GET", "https://x/v1.0/generations/gen1"))
+	var op *net.OpError
+	if !errors.Is(a.err, syscall.ECONNRESET) || !errors.As(a.err, &op) {
+		t.Errorf("%#v is not a reset connection", a.err)
+	}
+}
+
+// HTTP/2 has no connection to hijack.
+func TestDropWithoutHijack(t *testing.T) {
+	g := NewTransport(t)
+	g.Add("gen1", Drop())
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("panic %v", p)
+		}
+	}()
+	g.serve(httptest.NewRecorder(), newRequest(t, t.Context(), "GET", "/v1.0/generations/gen1"))
+}
+
+func TestCut(t *testing.T) {
+	both(t, func(t *testing.T, g *API, get func(string) got) {
+		g.Add("gen1", Cut(Completed("")), Completed(""))
+		a := get("gen1")
+		if a.status != 200 || !errors.Is(a.readErr, io.ErrUnexpectedEOF) || a.body != completedBody[:len(completedBody)/2] || a.length != int64(len(completedBody)) {
+			t.Errorf("%d %s (%d): %v", a.status, a.body, a.length, a.readErr)
+		}
+		if a := get("gen1"); a.body != completedBody {
+			t.Errorf("second poll: %v %s", a.err, a.body)
+		}
+	})
+}
+
+func TestSmallContentLength(t *testing.T) {
+	both(t, func(t *testing.T, g *API, get func(string) got) {
+		g.Add("gen1", Header("Content-Length", "5", Pending(1)))
+		if a := get("gen1"); a.body != pendingBody[:5] || a.readErr != nil {
+			t.Errorf("%s, %v", a.body, a.readErr)
+		}
+	})
+}
+
+func TestKey(t *testing.T) {
+	both(t, func(t *testing.T, g *API, get func(string) got) {
+		const body = `{"message":"Invalid API key.","statusCode":401}`
+		g.Add("gen1", Pending(1), Completed(""))
+		g.SetKey("another")
+		if a := get("gen1"); a.status != 401 || a.body != body {
+			t.Errorf("wrong key: %d %s", a.status, a.body)
+		}
+		if g.SetKey(""); get("gen1").status != 401 {
+			t.Error("an empty key was found right")
+		}
+		g.SetKey(Key)
+		if a := get("gen1"); a.body != pendingBody {
+			t.Errorf("a refused request took a step: %s", a.body)
+		}
+		if a := get("gen2"); a.status != 404 || a.body != `{"message":"Generation ID not found. generationId: gen2","statusCode":404}` {
+			t.Errorf("unknown id: %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestNoKey(t *testing.T) {
+	g := NewTransport(t)
+	r := newRequest(t, t.Context(), "GET", "https://x/v1.0/generations/gen1")
+	r.Header.Del("X-API-KEY")
+	g.SetKey("")
+	if a := send(g, r); a.status != 401 {
+		t.Errorf("status %d", a.status)
+	}
+}
+
+func TestHeadersOnEveryAnswer(t *testing.T) {
+	both(t, func(t *testing.T, g *API, get func(string) got) {
+		g.Add("gen1", Pending(1), Status(503), Raw(502, "text/html", ""), Completed(""))
+		for i, id := range []string{"gen1", "gen1", "gen1", "nothing"} {
+			h := get(id).header
+			want := gamma.RateLimit{
+				Burst: gamma.Window{Limit: 1_000_000, Remaining: int64(999_999 - i)},
+				Hour:  gamma.Window{Limit: 4_000_000, Remaining: int64(3_999_999 - i)},
+				Day:   gamma.Window{Limit: 20_000_000, Remaining: int64(19_999_999 - i)},
+			}
+			if limits := gamma.RateLimitOf(h); limits != want {
+				t.Errorf("answer %d: %+v, want %+v", i+1, limits, want)
+			}
+			if id := h.Get("X-Request-Id"); id != "req-00000"+strconv.Itoa(i+1) {
+				t.Errorf("answer %d: x-request-id %q", i+1, id)
+			}
+			if _, err := http.ParseTime(h.Get("Date")); err != nil {
+				t.Errorf("answer %d: %v", i+1, err)
+			}
+		}
+		g.SetKey("another")
+		if limits := gamma.RateLimitOf(get("gen1").header); limits.Burst.Remaining != 999_996 {
+			t.Errorf("401: %+v", limits)
+		}
+	})
+}
+
+func TestRequests(t *testing.T) {
+	both(t, func(t *testing.T, g *API, get func(string) got) {
+		before := time.Now()
+		get("gen1")
+		get("gen~2")
+		requests := g.Requests()
+		if len(requests) != 2 {
+			t.Fatalf("%d requests", len(requests))
+		}
+		r := requests[1]
+		if r.Method != "GET" || r.Path != "/v1.0/generations/gen~2" || r.Header.Get("X-API-KEY") != Key || r.Time.Before(before) {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewTransport(t)
+		start := time.Now()
+		get := func() got {
+			return send(g, newRequest(t, t.Context(), "GET", "https://x/v1.0/generations/gen1"))
+		}
+		check := func(want string) {
+			t.Helper()
+			if a := get(); a.body != want {
+				t.Errorf("after %v: %v %s, want %s", time.Since(start), a.err, a.body, want)
+			}
+		}
+		// The second time starts when the first ends, the third with a poll.
+		g.Add("gen1", PendingFor(90*time.Second), Times(2, PendingFor(5*time.Second)), Malformed("1"), PendingFor(10*time.Second), Completed(""))
+		check(pendingBody)
+		time.Sleep(90*time.Second - 1)
+		check(pendingBody)
+		time.Sleep(10 * time.Second)
+		check(pendingBody)
+		time.Sleep(2 * time.Second)
+		check("1")
+		time.Sleep(10*time.Second - 1)
+		check(pendingBody)
+		time.Sleep(time.Nanosecond)
+		if date := get().header.Get("Date"); date != time.Now().UTC().Format(http.TimeFormat) {
+			t.Errorf("Date %q", date)
+		}
+		check(completedBody)
+
+		g.Add("gen1", Delay(3*time.Second, Delay(4*time.Second, Drop())), Delay(time.Second, Completed("")))
+		start = time.Now()
+		if a := get(); a.err == nil || time.Since(start) != 7*time.Second {
+			t.Errorf("delayed drop: %v after %v", a.err, time.Since(start))
+		}
+		check(completedBody)
+		if d := time.Since(start); d != 8*time.Second {
+			t.Errorf("delayed answer after %v", d)
+		}
+	})
+}
+
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewTransport(t)
+		g.Add("gen1", Pending(3), Completed(""))
+		g.Budget(2, 10*time.Second)
+		get := func() got {
+			return send(g, newRequest(t, t.Context(), "GET", "https://x/v1.0/generations/gen1"))
+		}
+		for i, want := range []struct {
+			sleep      time.Duration
+			status     int
+			remaining  string
+			retryAfter string
+		}{
+			{0, 200, "1", ""},
+			{2500 * time.Millisecond, 200, "0", ""},
+			{0, 429, "0", "8"},
+			{7*time.Second + 499*time.Millisecond, 429, "0", "1"},
+			{time.Second, 200, "1", ""},
+			{20 * time.Second, 200, "1", ""},
+		} {
+			time.Sleep(want.sleep)
+			a := get()
+			if a.status != want.status || a.header.Get("X-Ratelimit-Limit-Burst") != "2" || a.header.Get("X-Ratelimit-Remaining-Burst") != want.remaining || a.header.Get("Retry-After") != want.retryAfter {
+				t.Errorf("request %d: %d %v", i+1, a.status, a.header)
+			}
+			if a.status == 429 && a.body != `{"message":"Too many requests","statusCode":429}` {
+				t.Errorf("request %d: %s", i+1, a.body)
+			}
+		}
+		if a := get(); a.body != completedBody {
+			t.Errorf("a refused request took a step: %s", a.body)
+		}
+	})
+}
+
+func TestContextInMemory(t *testing.T) {
+	cause := errors.New("enough")
+	for name, step := range map[string]Step{"hang": Hang(), "delay": Delay(time.Hour, Completed("")), "both": Delay(time.Minute, Hang())} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewTransport(t)
+				g.Add("gen1", step)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(30*time.Second, func() { cancel(cause) })
+				start := time.Now()
+				a := send(g, newRequest(t, ctx, "GET", "https://x/v1.0/generations/gen1"))
+				if a.err != cause || time.Since(start) != 30*time.Second {
+					t.Errorf("%v after %v", a.err, time.Since(start))
+				}
+				a = send(g, newRequest(t, ctx, "GET", "https://x/v1.0/generations/gen1"))
+				if a.err != cause || len(g.Requests()) != 1 {
+					t.Errorf("%v, %d requests", a.err, len(g.Requests()))
+				}
+			})
+		})
+	}
+}
+
+func TestCleanupEndsWhatIsHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{}
+		g := NewTransport(r)
+		g.Add("gen1", Hang())
+		g.Add("gen2", Delay(time.Hour, Completed("")))
+		answers := make(chan got, 2)
+		for _, id := range []string{"gen1", "gen2"} {
+			go func() {
+				answers <- send(g, newRequest(t, t.Context(), "GET", "https://x/v1.0/generations/"+id))
+			}()
+		}
+		synctest.Wait()
+		r.clean()
+		for range 2 {
+			if a := <-answers; !errors.Is(a.err, syscall.ECONNRESET) {
+				t.Error(a.err)
+			}
+		}
+	})
+}
+
+func TestHangOnASocket(t *testing.T) {
+	for name, end := range map[string]func(cancel, clean func()){
+		"the client gives up": func(cancel, _ func()) { cancel() },
+		"the server closes":   func(_, clean func()) { clean() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &recorder{}
+			g := NewServer(r)
+			g.Add("gen1", Hang())
+			transport := &http.Transport{}
+			defer transport.CloseIdleConnections()
+			sent := make(chan struct{})
+			ctx, cancel := context.WithCancel(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+				WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) },
+			}))
+			defer cancel()
+			answered := make(chan got)
+			request := newRequest(t, ctx, "GET", g.URL+"/v1.0/generations/gen1")
+			go func() { answered <- send(transport, request) }()
+			<-sent
+			end(cancel, r.clean)
+			if a := <-answered; a.err == nil {
+				t.Errorf("answered with status %d", a.status)
+			}
+			r.clean()
+		})
+	}
+}
+
+func TestViolations(t *testing.T) {
+	ok := "/v1.0/generations/gen1"
+	for name, tt := range map[string]struct {
+		method, path string
+		body         string
+		step         Step
+		status       int
+		want         string
+	}{
+		"path":         {"GET", "/v1.0/nothing", "", Step{}, 400, "the request GET /v1.0/nothing breaks the contract: no such operation"},
+		"method":       {"DELETE", ok, "", Step{}, 400, "the request DELETE " + ok + " breaks the contract: no such operation"},
+		"slash":        {"GET", ok + "/", "", Step{}, 400, "the path is not exactly that of /v1.0/generations/{id}"},
+		"empty id":     {"GET", "/v1.0/generations/", "", Step{}, 400, `parameter "id" in path is empty`},
+		"collection":   {"GET", "/v1.0/generations", "", Step{}, 400, `parameter "id" in path is empty`},
+		"other slash":  {"GET", "/v1.0/generations/a%2Fb", "", Step{}, 400, "no such operation"},
+		"query":        {"GET", ok + "?wait=1", "", Step{}, 400, `parameter "wait" in query is not documented`},
+		"body":         {"GET", ok, "{}", Step{}, 400, "a request body is not documented"},
+		"status":       {"GET", ok, "", JSON(map[string]string{"generationId": "gen1", "status": "running"}), 500, `the answer to GET ` + ok + ` breaks the contract: 200 {"generationId":"gen1","status":"running"}: response body doesn't match schema #/components/schemas/GenerationStatusResponse: /status: value is not one of the allowed values ["pending","completed","failed"]`},
+		"required":     {"GET", ok, "", JSON(map[string]any{"status": "failed", "error": map[string]string{"message": "x"}}), 500, `/generationId: property "generationId" is missing`},
+		"nested":       {"GET", ok, "", JSON(map[string]any{"generationId": "gen1", "status": "failed", "error": map[string]string{"message": "x"}}), 500, `property "statusCode" is missing`},
+		"not JSON":     {"GET", ok, "", JSON(func() {}), 200, "unsupported type: func()"},
+		"informal":     {"GET", ok, "", Status(100), 200, "generation gen1: 100 is not the status of an answer"},
+		"out of range": {"GET", ok, "", Raw(1000, "", ""), 200, "generation gen1: 1000 is not the status of an answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &recorder{}
+			g := NewTransport(r)
+			defer r.clean()
+			g.Add("gen1", tt.step)
+			request := newRequest(t, t.Context(), tt.method, "https://x"+tt.path)
+			if tt.body != "" {
+				request.Body = io.NopCloser(strings.NewReader(tt.body))
+			}
+			a := send(g, request)
+			if len(r.errors) != 1 || !strings.HasPrefix(r.errors[0], "gammatest: ") || !strings.Contains(r.errors[0], tt.want) || strings.Contains(r.errors[0], "\n") {
+				t.Errorf("reported %q, want %q", r.errors, tt.want)
+			}
+			if tt.status != 200 {
+				var envelope api.ErrorResponse
+				if err := json.Unmarshal([]byte(a.body), &envelope); err != nil || a.status != tt.status || envelope.StatusCode != float64(tt.status) || envelope.Message == "" {
+					t.Errorf("answer %d %s", a.status, a.body)
+				}
+			}
+			if n := len(g.Requests()); n != 1 {
+				t.Errorf("%d requests recorded", n)
+			}
+		})
+	}
+}
+
+func TestViolationOnASocket(t *testing.T) {
+	r := &recorder{}
+	g := NewServer(r)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	if a := send(transport, newRequest(t, t.Context(), "GET", g.URL+"/v1.0/generations/gen1/")); a.status != 400 {
+		t.Errorf("status %d, %v", a.status, a.err)
+	}
+	r.clean()
+	if len(r.errors) != 1 {
+		t.Errorf("reported %q", r.errors)
+	}
+}
+
+// A connection that breaks in the middle of a request says nothing about its sender.
+func TestRequestThatIsCutOff(t *testing.T) {
+	r := new(recorder)
+	defer r.clean()
+	g := NewServer(r)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /v1.0/generations HTTP/1.1\r\nHost: %s\r\nX-Api-Key: %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"inputText\":", conn.RemoteAddr(), Key)
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if rsp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+		t.Errorf("the answer is %s, want none", rsp.Status)
+	}
+	if len(r.errors) > 0 {
+		t.Errorf("reported %q", r.errors)
+	}
+	if n := len(g.Requests()); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+func TestBudgetIsPositive(t *testing.T) {
+	r := &recorder{}
+	g := NewTransport(r)
+	g.Budget(0, time.Second)
+	g.Budget(1, 0)
+	if len(r.errors) != 2 {
+		t.Errorf("reported %q", r.errors)
+	}
+}
+
+// A testing.T that is told of an error after its end panics.
+func TestNothingIsReportedAfterTheCleanup(t *testing.T) {
+	r := &recorder{}
+	g := NewTransport(r)
+	r.clean()
+	if a := send(g, newRequest(t, t.Context(), "GET", "https://x/nothing")); a.status != 400 {
+		t.Errorf("status %d", a.status)
+	}
+	if len(r.errors) != 0 {
+		t.Errorf("reported %q", r.errors)
+	}
+}
+
+// The document will have more operations, and stricter ones, than it has today.
+func TestAnotherDocument(t *testing.T) {
+	head := `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"servers":[{"url":"https://x/base"}],"paths":{`
+	anything := `"responses":{"200":{"description":"OK"}}`
+	params := `"parameters":[{"name":"id","in":"path","required":true,"schema":{"type":"string","maxLength":4}},{"name":"q","in":"query","required":true,"schema":{"type":"integer"}}]`
+	status := func(responses string) string {
+		return head + `"/g/{id}":{"get":{"operationId":"getGenerationStatus",` + params + `,"responses":{` + responses + `}}}}}`
+	}
+	for name, tt := range map[string]struct {
+		document string
+		path     string
+		step     Step
+		status   int
+		want     string // no report where it is empty
+	}{
+		"another operation":   {head + `"/images":{"get":{"operationId":"listImages",` + anything + `}}}}`, "/images", Step{}, 501, "does not know the operation listImages"},
+		"query":               {status(`"200":{"description":"OK"}`), "/g/gen1?q=1", Pending(1), 200, ""},
+		"query missing":       {status(`"200":{"description":"OK"}`), "/g/gen1", Pending(1), 400, `parameter "q" in query has an error: value is required but missing`},
+		"two at once":         {status(`"200":{"description":"OK"}`), "/g/generation1?q=x", Pending(1), 400, `maximum string length is 4`},
+		"status":              {status(`"202":{"description":"OK"}`), "/g/gen1?q=1", Pending(1), 500, "status is not supported"},
+		"content type":        {status(`"200":{"description":"OK","content":{"text/plain":{}}}`), "/g/gen1?q=1", Pending(1), 500, "application/json"},
+		"404 not listed":      {status(`"200":{"description":"OK"},"401":{"description":"No"}`), "/g/gen2?q=1", Pending(1), 500, "status is not supported"},
+		"no error listed":     {status(`"200":{"description":"OK"}`), "/g/gen2?q=1", Pending(1), 404, ""},
+		"429 not listed":      {status(`"200":{"description":"OK"}`), "/g/gen1?q=1", RateLimited(0), 429, ""},
+		"deliberate, if odd":  {status(`"429":{"description":"Slow","content":{"text/plain":{}}}`), "/g/gen1?q=1", RateLimited(0), 429, ""},
+		"path item parameter": {head + `"/g/{id}":{"parameters":[{"name":"q","in":"query","schema":{"type":"string"}}],"get":{"operationId":"getGenerationStatus",` + strings.Replace(params, `"q"`, `"p"`, 1) + `,` + anything + `}}}}`, "/g/gen1?q=1&p=1", Pending(1), 200, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &recorder{}
+			g := NewTransport(r)
+			defer r.clean()
+			c, err := parse([]byte(tt.document))
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.contract = c
+			g.Add("gen1", tt.step)
+			g.Add("generation1", tt.step)
+			a := send(g, newRequest(t, t.Context(), "GET", "https://x"+tt.path))
+			if a.status != tt.status {
+				t.Errorf("status %d, want %d", a.status, tt.status)
+			}
+			if reports := strings.Join(r.errors, "\n"); !strings.Contains(reports, tt.want) || tt.want == "" && reports != "" {
+				t.Errorf("reported %q, want %q", reports, tt.want)
+			}
+		})
+	}
+}
+
+// A refusal for the rate is held to the document as soon as it says something.
+func TestBudgetIsHeldToTheDocument(t *testing.T) {
+	for _, tt := range []struct {
+		responses string
+		status    int
+	}{
+		{`"200":{"description":"OK"}`, 429},
+		{`"200":{"description":"OK"},"429":{"description":"Slow","content":{"text/plain":{}}}`, 500},
+	} {
+		r := &recorder{}
+		g := NewTransport(r)
+		defer r.clean()
+		c, err := parse([]byte(`{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{"/g/{id}":{"get":{"operationId":"getGenerationStatus","parameters":[{"name":"id","in":"path","required":true,"schema":{"type":"string"}}],"responses":{` + tt.responses + `}}}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.contract = c
+		g.Add("gen1")
+		g.Budget(1, time.Hour)
+		for _, want := range []int{200, tt.status} {
+			if a := send(g, newRequest(t, t.Context(), "GET", "https://x/g/gen1")); a.status != want {
+				t.Errorf("status %d %s, want %d", a.status, a.body, want)
+			}
+		}
+	}
+}
+
+func TestDocumentsThatCannotBeRead(t *testing.T) {
+	for _, document := range []string{"", "{", `{"openapi":"3.0.0"}`} {
+		if _, err := parse([]byte(document)); err == nil {
+			t.Errorf("%q was read", document)
+		}
+	}
+}
+
+// closing tells whether a body was closed.
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closing) Close() error { c.closed = true; return nil }
+
+func TestTransportLeavesTheRequestAlone(t *testing.T) {
+	r := &recorder{}
+	g := NewTransport(r)
+	defer r.clean()
+	body := &closing{Reader: bytes.NewReader([]byte("{}"))}
+	request := newRequest(t, t.Context(), "GET", "https://x/v1.0/generations/gen1")
+	request.Body, request.ContentLength = body, 2
+	before, header := *request, request.Header.Clone()
+	send(g, request)
+	if !reflect.DeepEqual(*request, before) || !reflect.DeepEqual(request.Header, header) {
+		t.Error("the request was changed")
+	}
+	if !body.closed {
+		t.Error("the body was not closed")
+	}
+}
+
+func TestWithTheClient(t *testing.T) {
+	server, transport := NewServer(t), NewTransport(t)
+	for g, opt := range map[*API]gamma.Option{
+		server.API:    gamma.WithBaseURL(server.URL),
+		transport.API: gamma.WithHTTPClient(&http.Client{Transport: transport}),
+	} {
+		client, err := gamma.NewClient(Key, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Add("gen1", Completed("https://example.com/x.pdf"), RateLimited(7*time.Second), Cut(Pending(1)))
+		rsp, err := client.GetGenerationStatusWithResponse(t.Context(), "gen1")
+		if err != nil || rsp.JSON200.ExportURL != "https://example.com/x.pdf" || rsp.JSON200.Credits.Remaining != 2960 {
+			t.Errorf("%+v, %v", rsp, err)
+		}
+		_, err = client.GetGenerationStatusWithResponse(t.Context(), "gen1")
+		var apiErr *gamma.APIError
+		if !errors.As(err, &apiErr) || apiErr.RetryAfter != 7*time.Second || apiErr.RequestID != "req-000002" || apiErr.RateLimit.Burst.Remaining != 999_998 {
+			t.Errorf("%+v", err)
+		}
+		if _, err = client.GetGenerationStatusWithResponse(t.Context(), "gen1"); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Error(err)
+		}
+		if _, err = client.GetGenerationStatusWithResponse(t.Context(), "gen2"); !errors.Is(err, gamma.ErrNotFound) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestWithThePoller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewTransport(t)
+		g.Add("gen1", PendingFor(90*time.Second), Hang(), Malformed(`{"half`), Drop(), RateLimited(30*time.Second), Status(503), Completed(""))
+		client, err := gamma.NewClient(Key, gamma.WithHTTPClient(&http.Client{Transport: g}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		gen, err := poller.New(client).Wait(t.Context(), "gen1")
+		if err != nil || gen.GammaURL != "https://gamma.app/docs/g_gen1" {
+			t.Errorf("%+v, %v", gen, err)
+		}
+		if d := time.Since(start); d < 3*time.Minute || d > 5*time.Minute {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
+func TestManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const generations, polls, workers = 2000, 4, 64
+		g := NewTransport(t)
+		ids := make(chan string, generations)
+		for i := range generations {
+			id := "gen" + strconv.Itoa(i)
+			g.Add(id, PendingFor(time.Second), Pending(1), Delay(time.Second, Completed("")))
+			ids <- id
+		}
+		close(ids)
+		var wg sync.WaitGroup
+		for range workers {
+			wg.Go(func() {
+				for id := range ids {
+					for i := range polls {
+						a := send(g, newRequest(t, t.Context(), "GET", "https://x/v1.0/generations/"+id))
+						if a.status != 200 {
+							t.Errorf("%s, poll %d: %d %v", id, i, a.status, a.err)
+						}
+						time.Sleep(time.Second)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if n := len(g.Requests()); n != generations*polls {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+func BenchmarkPoll(b *testing.B) {
+	g := NewTransport(b)
+	g.Add("gen1", Completed(""))
+	request, err := http.NewRequest("GET", "https://x/v1.0/generations/gen1", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	request.Header.Set("X-API-KEY", Key)
+	b.ReportAllocs()
+	for b.Loop() {
+		if a := send(g, request); a.status != 200 {
+			b.Fatal(a)
+		}
+	}
+}

@@ -1,0 +1,18 @@
+module github.com/gamma-sdk/gamma-go/gammatest
+
+go 1.25.0
+
+require (
+	github.com/gamma-sdk/gamma-go v0.0.0
+	github.com/getkin/kin-openapi v0.153.0
+)
+
+require (
+	github.com/go-openapi/jsonpointer v0.22.5 // indirect
+	github.com/go-openapi/swag/jsonname v0.25.5 // indirect
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
+	go.yaml.in/yaml/v4 v4.0.0 // indirect
+	golang.org/x/text v0.32.0 // indirect
+)
+
+replace github.com/gamma-sdk/gamma-go => ../

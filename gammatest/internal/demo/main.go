@@ -1,0 +1,305 @@
+// Command demo shows the SDK at work. Without arguments it creates three generations
+// at an embedded stand-in for the API, waits for them, downloads an export and
+// archives what it made:
+//
+//	go run ./internal/demo
+//
+// With an id, and the API key in GAMMA_API_KEY, it waits for that generation at
+// Gamma:
+//
+//	GAMMA_API_KEY=sk-gamma-... go run ./internal/demo <id>
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	gamma "github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/gammatest"
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Stdout, os.Args[1:], 500*time.Millisecond)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// run is the program. interval is that of the stand-in; Gamma gets the default.
+func run(ctx context.Context, w io.Writer, args []string, interval time.Duration) error {
+	if len(args) > 1 {
+		return errors.New("demo: usage: demo [generation id]")
+	}
+	screen := &screen{w: w, start: time.Now()}
+	// make hands over an empty id where none is given.
+	if len(args) == 1 && args[0] != "" {
+		return waitAtGamma(ctx, screen, args[0])
+	}
+	return tellStory(ctx, screen, interval)
+}
+
+// waitAtGamma waits for the generation id at the API itself.
+func waitAtGamma(ctx context.Context, screen *screen, id string) error {
+	client, err := gamma.NewClientFromEnv()
+	if err != nil {
+		return fmt.Errorf("demo: waiting for a generation at Gamma: %w", err)
+	}
+	host := "Gamma"
+	if base := os.Getenv("GAMMA_BASE_URL"); base != "" {
+		host = base
+	}
+	screen.printf("This waits for the generation %s at %s. Ctrl-C ends the wait, not the generation.\n", printable(id), host)
+
+	p := poller.New(client)
+	p.OnPoll = screen.poll
+	gen, err := p.Wait(ctx, id)
+	screen.result(id, gen, err)
+	if errors.Is(err, context.Canceled) {
+		return nil // as the user wished
+	}
+	return err
+}
+
+// job is a generation that the stand-in is told how to play.
+type job struct {
+	what    string
+	steps   []gammatest.Step
+	request func() (gamma.Created, error)
+	check   func(*api.GenerationStatusResponse, error) bool
+
+	id  string
+	gen *api.GenerationStatusResponse
+	err error
+}
+
+// tellStory shows what the SDK is for, at the stand-in: it lists the themes, creates
+// three generations, waits for them at once, checks that each ends as it is scripted
+// to, downloads an export and archives what it made.
+func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err error) {
+	host := &host{}
+	defer func() { err = errors.Join(err, host.close()) }()
+	g := gammatest.NewServer(host)
+	screen.printf("This talks to an embedded stand-in at %s, not to Gamma.\n", g.URL)
+	client, err := gamma.NewClient(gammatest.Key, gamma.WithBaseURL(g.URL))
+	if err != nil {
+		return err
+	}
+
+	var theme string
+	var names []string
+	for t, err := range gamma.Themes(ctx, client, nil) {
+		if err != nil {
+			return err
+		}
+		theme, names = t.ID, append(names, printable(t.Name))
+	}
+	screen.printf("\nThemes: %s\n", strings.Join(names, ", "))
+
+	jobs := []*job{{
+		what:  "a text, to be exported as a PDF",
+		steps: []gammatest.Step{gammatest.Pending(3), gammatest.Completed("")},
+		request: func() (gamma.Created, error) {
+			return gamma.Create(ctx, client, api.Generation{
+				InputText: "A short history of tea",
+				NumCards:  75,
+				ThemeID:   theme,
+				ExportAs:  api.GenerationExportAsPdf,
+			})
+		},
+		check: func(gen *api.GenerationStatusResponse, err error) bool { return err == nil && gen.ExportURL != "" },
+	}, {
+		what:  "a text, which will fail",
+		steps: []gammatest.Step{gammatest.Pending(2), gammatest.Failed(422, "Failed to generate text. Check your inputs and try again.")},
+		request: func() (gamma.Created, error) {
+			return gamma.Create(ctx, client, api.Generation{InputText: "?"})
+		},
+		check: func(_ *api.GenerationStatusResponse, err error) bool {
+			var failed *poller.FailedError
+			return errors.As(err, &failed) && failed.StatusCode == http.StatusUnprocessableEntity
+		},
+	}, {
+		what:  "a template, with a 429 and a dropped connection on the way",
+		steps: []gammatest.Step{gammatest.Pending(1), gammatest.RateLimited(time.Second), gammatest.Drop(), gammatest.Pending(1), gammatest.Completed("")},
+		request: func() (gamma.Created, error) {
+			return gamma.Create(ctx, client, api.FromTemplateGeneration{GammaID: "g_template", Prompt: "A short history of coffee"})
+		},
+		check: func(_ *api.GenerationStatusResponse, err error) bool {
+			return err == nil && screen.limited == 1 && screen.dropped == 1
+		},
+	}}
+	for _, job := range jobs {
+		g.Created(job.steps...)
+		c, err := job.request()
+		if err != nil {
+			return err
+		}
+		job.id = c.GenerationID
+		screen.printf("Created %s from %s\n", c.GenerationID, job.what)
+		if c.Warnings != "" {
+			screen.printf("  with a warning: %s\n", c.Warnings)
+		}
+	}
+	screen.printf("\n")
+
+	p := poller.New(client)
+	p.Interval, p.Timeout, p.OnPoll = interval, 14*time.Second, screen.poll
+	var waits sync.WaitGroup
+	for _, job := range jobs {
+		waits.Go(func() { job.gen, job.err = p.Wait(ctx, job.id) })
+	}
+	waits.Wait()
+	for _, job := range jobs {
+		screen.result(job.id, job.gen, job.err)
+		if !job.check(job.gen, job.err) {
+			err = errors.Join(err, fmt.Errorf("demo: the generation %s did not go as scripted", job.id), job.err)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	g.BreakDownloads(1, 40_000)
+	if err := download(ctx, screen, jobs[0].gen.ExportURL); err != nil {
+		return err
+	}
+	archived, err := client.ArchiveGammaWithResponse(ctx, jobs[0].gen.GammaID)
+	if err != nil {
+		return err
+	}
+	screen.printf("Archived %s\n", printable(archived.JSON200.GammaID))
+	return nil
+}
+
+// download fetches the export to a file, and removes it again: it is not a real one.
+func download(ctx context.Context, screen *screen, link string) error {
+	dir, err := os.MkdirTemp("", "gamma-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "tea.pdf")
+	screen.printf("\nDownloading the export; the connection will break once\n")
+	err = gamma.DownloadFile(ctx, link, path, gamma.WithProgress(func(written, total int64) {
+		screen.printf("%6.2fs  %6d of %d bytes\n", time.Since(screen.start).Seconds(), written, total)
+	}))
+	if err != nil {
+		return err
+	}
+	screen.printf("Saved as %s\n", path)
+	return nil
+}
+
+// screen is where waits that go on at the same time write.
+type screen struct {
+	start time.Time
+
+	mu      sync.Mutex
+	w       io.Writer
+	limited int // polls answered 429
+	dropped int // polls without an answer
+}
+
+func (s *screen) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(s.w, format, args...)
+}
+
+// poll prints the line of one poll.
+func (s *screen) poll(ev poller.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	what := printable(string(ev.Status))
+	if ev.Err != nil {
+		what = strings.TrimPrefix(ev.Err.Error(), "gamma: ")
+		var answered *gamma.APIError
+		switch {
+		case errors.Is(ev.Err, gamma.ErrRateLimited):
+			s.limited++
+		case !errors.As(ev.Err, &answered):
+			s.dropped++
+		}
+	}
+	next := "no more polls"
+	if ev.Next > 0 {
+		next = fmt.Sprintf("next poll in %.1fs", ev.Next.Seconds())
+	}
+	s.printf("%6.2fs  %-10s  %s, %s\n", time.Since(s.start).Seconds(), ev.ID, what, next)
+}
+
+// result prints how the wait for the generation id ended.
+func (s *screen) result(id string, gen *api.GenerationStatusResponse, err error) {
+	var (
+		failed *poller.FailedError
+		ended  *poller.WaitError
+	)
+	switch {
+	case err == nil:
+		s.printf("\n%s completed\n", printable(id))
+		s.printf("  URL      %s\n", orNone(gen.GammaURL))
+		s.printf("  export   %s\n", orNone(gen.ExportURL))
+	case errors.As(err, &failed):
+		s.printf("\n%s failed, found with errors.As as a *poller.FailedError\n", failed.ID)
+		s.printf("  Message     %s\n", orNone(failed.Message))
+		s.printf("  StatusCode  %d\n", failed.StatusCode)
+	case errors.As(err, &ended):
+		token, _ := json.Marshal(ended.Progress) // plain data
+		s.printf("\nThe wait for %s ended, the generation did not. To go on, give this Progress to Poller.Watch:\n%s\n", ended.ID, token)
+	}
+	if gen != nil && gen.Credits != nil {
+		s.printf("  credits  %.0f deducted, %.0f remaining\n", gen.Credits.Deducted, gen.Credits.Remaining)
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return printable(s)
+}
+
+// printable keeps what a server, or a pasted argument, says from steering the
+// terminal.
+func printable(s string) string {
+	quoted := strconv.Quote(s)
+	return quoted[1 : len(quoted)-1]
+}
+
+// host is to the stand-in what a test would be.
+type host struct {
+	mu       sync.Mutex
+	errs     []error
+	cleanups []func()
+}
+
+func (*host) Helper() {}
+
+func (h *host) Errorf(format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.errs = append(h.errs, fmt.Errorf(format, args...))
+}
+
+func (h *host) Cleanup(f func()) { h.cleanups = append(h.cleanups, f) }
+
+// close runs the cleanups and returns what the stand-in had to say.
+func (h *host) close() error {
+	for _, cleanup := range h.cleanups {
+		cleanup()
+	}
+	return errors.Join(h.errs...)
+}
