@@ -1,0 +1,256 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/go-json-experiment/json"
+	"github.com/speakeasy-api/openapi/overlay"
+	"gopkg.in/yaml.v3"
+)
+
+// A source is an OpenAPI document, or the fragment of one in a page.
+type source struct {
+	name     string // for messages
+	page     bool
+	document map[string]any
+}
+
+func read(root, file string, fixes *corrections) ([]source, error) {
+	path := file
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(root, path)
+	}
+	data, err := os.ReadFile(path) //nolint:gosec // the developer names the files
+	if err != nil {
+		return nil, err
+	}
+	var page bool
+	text := strings.TrimPrefix(string(data), "\ufeff")
+	texts, parse := map[int]string{0: text}, parseJSON
+	switch strings.ToLower(filepath.Ext(file)) {
+	case ".md", ".markdown":
+		page = true
+		texts, err = fences(text)
+	case ".yaml", ".yml":
+		parse = parseYAML
+	case ".json":
+	default:
+		err = errors.New("the name must end in .md, .json, .yaml or .yml")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	var sources []source
+	for _, line := range slices.Sorted(maps.Keys(texts)) {
+		name := file
+		if page {
+			name = fmt.Sprintf("%s:%d", file, line)
+		}
+		node, err := parse(texts[line])
+		if err != nil {
+			return nil, fmt.Errorf("%s: cut, or not what its name says: %w", name, oneLine(err))
+		}
+		if err := fixes.apply(node); err != nil {
+			return nil, fmt.Errorf("overlay.yaml: %s: %w", name, oneLine(err))
+		}
+		document, err := decode(node)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, oneLine(err))
+		}
+		fixes.saw(document)
+		withoutSuffix(document)
+		if page && document["openapi"] == nil && document["swagger"] == nil {
+			continue // an example of something else
+		}
+		if version, _ := document["openapi"].(string); !strings.HasPrefix(version, "3.0.") {
+			return nil, fmt.Errorf("%s: not an OpenAPI 3.0 document", name)
+		}
+		sources = append(sources, source{name, page, document})
+	}
+	if len(sources) == 0 {
+		return nil, fmt.Errorf("%s: no json code fence holds an OpenAPI fragment", file)
+	}
+	return sources, nil
+}
+
+var looksLikeFragment = regexp.MustCompile(`"(openapi|swagger|paths|operationId)"\s*:`)
+
+// fences returns what may be OpenAPI in the json code fences of a page, by the
+// line where it begins. A Markdown library would not say whether a fence is
+// closed.
+func fences(page string) (map[int]string, error) {
+	found := map[int]string{}
+	var mark, language string
+	var content []string
+	start := 0
+	for i, line := range strings.Split(page, "\n") {
+		text := strings.TrimLeft(line, "> \t")
+		rest := strings.TrimLeft(text, text[:min(1, len(text))])
+		run := text[:len(text)-len(rest)]
+		fence := len(run) >= 3 && (run[0] == '`' || run[0] == '~')
+		info := strings.TrimSpace(rest)
+		switch {
+		case mark == "" && fence && !strings.Contains(info, "`"):
+			word, _, _ := strings.Cut(info, " ")
+			mark, language, content, start = run, strings.ToLower(word), nil, i+2
+		case mark != "" && fence && strings.HasPrefix(run, mark) && info == "":
+			if text := strings.Join(content, "\n"); (language == "json" || language == "") && looksLikeFragment.MatchString(text) {
+				found[start] = text
+			}
+			mark = ""
+		case mark != "":
+			content = append(content, line)
+		}
+	}
+	if mark != "" {
+		return nil, fmt.Errorf("the code fence before line %d is not closed: the page is cut", start)
+	}
+	return found, nil
+}
+
+// parseJSON refuses, unlike encoding/json, what is not UTF-8 and a key that
+// stands twice.
+func parseJSON(text string) (*yaml.Node, error) {
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return nil, err
+	}
+	node := new(yaml.Node)
+	return node, node.Encode(v)
+}
+
+func parseYAML(text string) (*yaml.Node, error) {
+	d := yaml.NewDecoder(strings.NewReader(text))
+	node := new(yaml.Node)
+	if err := d.Decode(node); err != nil {
+		return nil, err
+	}
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one document")
+	}
+	return node, nil
+}
+
+// decode returns a document that has the form of OpenAPI.
+func decode(node *yaml.Node) (document map[string]any, err error) {
+	plain(node)
+	if err := node.Decode(&document); err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(document)
+	if err != nil {
+		return nil, err
+	}
+	if document["openapi"] == nil {
+		return document, nil
+	}
+	return document, new(openapi3.T).UnmarshalJSON(text)
+}
+
+// plain keeps to what JSON has: every key is a string, and a date is one.
+func plain(node *yaml.Node) {
+	for i, child := range node.Content {
+		key := node.Kind == yaml.MappingNode && i%2 == 0 && child.Tag != "!!merge"
+		if child.Kind == yaml.ScalarNode && (key || child.Tag == "!!timestamp") {
+			child.Tag = "!!str"
+		}
+		plain(child)
+	}
+}
+
+// withoutSuffix gives the schemas their names. The vendor's generator has at times
+// published those of its classes, which end in Dto.
+func withoutSuffix(document map[string]any) {
+	const prefix, suffix = "#/components/schemas/", "Dto"
+	schemas := object(object(document["components"])["schemas"])
+	for _, name := range slices.Sorted(maps.Keys(schemas)) {
+		if plain, ok := strings.CutSuffix(name, suffix); ok && plain != "" && schemas[plain] == nil {
+			schemas[plain] = schemas[name]
+			delete(schemas, name)
+			replace(document, prefix+name, prefix+plain)
+		}
+	}
+}
+
+// replace puts after in place of every string that is before.
+func replace(v any, before, after string) {
+	for k, x := range object(v) {
+		if x == before {
+			object(v)[k] = after
+		}
+		replace(x, before, after)
+	}
+	for _, x := range array(v) {
+		replace(x, before, after)
+	}
+}
+
+// corrections are the actions of the overlay that carry their evidence: what the
+// vendor is known to publish wrongly. The description of each is the schema and
+// the property that it corrects; actions with one description are one correction.
+type corrections struct {
+	overlay overlay.Overlay
+	applied map[string]bool // by description
+	seen    map[string]bool // schemas
+}
+
+func readCorrections(path string) (*corrections, error) {
+	o, err := overlay.Parse(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	c := &corrections{*o, map[string]bool{}, map[string]bool{}}
+	c.overlay.Actions = nil
+	for _, a := range o.Actions {
+		if a.Extensions["x-evidence"] != nil {
+			c.overlay.Actions = append(c.overlay.Actions, a)
+		}
+	}
+	return c, nil
+}
+
+func (c *corrections) apply(node *yaml.Node) error {
+	for _, a := range c.overlay.Actions {
+		target, err := c.overlay.NewPath(a.Target, nil)
+		if err != nil {
+			return err
+		}
+		c.applied[a.Description] = c.applied[a.Description] || len(target.Query(node)) > 0
+		one := c.overlay
+		one.Actions = []overlay.Action{a}
+		if err := one.ApplyTo(node); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *corrections) saw(document map[string]any) {
+	for name := range object(object(document["components"])["schemas"]) {
+		c.seen[strings.TrimSuffix(name, "Dto")] = true
+	}
+}
+
+// unused returns the corrections of schemas that are right without them.
+func (c *corrections) unused() []string {
+	var names []string
+	for name, applied := range c.applied {
+		schema, _, _ := strings.Cut(name, ".")
+		if !applied && c.seen[schema] {
+			names = append(names, name)
+		}
+	}
+	return sorted(names)
+}
