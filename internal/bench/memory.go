@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"log"
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	azruntime "github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+// holding is the task to wait for jobs that never end, and to weigh the waiting.
+type holding struct {
+	Way      string // one of ways
+	Jobs     int
+	Interval time.Duration
+	Measure  time.Duration // how long the CPU time is measured, once all have been polled
+}
+
+// held is what the waiting costs.
+type held struct {
+	Bytes float64 // of live memory per job
+	CPU   float64 // nanoseconds per poll
+	RSS   int64   // the most that the process has had, in bytes; 0 if the system does not say
+}
+
+const (
+	wayAll    = "All"
+	wayWait   = "Wait"
+	wayAzcore = "azcore"
+)
+
+// start begins to wait by h.Way, and returns once every wait has begun.
+func (h holding) start(ctx context.Context, transport http.RoundTripper) error {
+	if h.Way == wayAzcore {
+		pipeline := azcorePipeline(transport)
+		for id := range ids(h.Jobs) {
+			p, err := azcorePoller(pipeline, id)
+			if err != nil {
+				return err
+			}
+			go func() { _, _ = p.PollUntilDone(ctx, &azruntime.PollUntilDoneOptions{Frequency: h.Interval}) }()
+		}
+		return nil
+	}
+	client, err := newGamma(imagined, transport)
+	if err != nil {
+		return err
+	}
+	p := poller.New(client)
+	p.Interval, p.Timeout = h.Interval, time.Hour
+	switch h.Way {
+	case wayWait:
+		for id := range ids(h.Jobs) {
+			go func() { _, _ = p.Wait(ctx, id) }()
+		}
+	case wayAll:
+		go func() {
+			for range p.All(ctx, ids(h.Jobs)) { //nolint:revive // nothing ends
+			}
+		}()
+	}
+	return nil
+}
+
+// ids gives ids of 21 bytes, each with memory of its own.
+func ids(n int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range n {
+			if !yield(fmt.Sprintf("gen%018d", i)) {
+				return
+			}
+		}
+	}
+}
+
+// index is the place in ids of the one that req asks for.
+func index(req *http.Request) (int, error) {
+	id, _ := strings.CutPrefix(req.URL.Path, path+"gen")
+	return strconv.Atoi(id)
+}
+
+// endless answers that no job has ended.
+type endless struct {
+	seen  []bool // its jobs take turns: each is polled by one goroutine at a time
+	first atomic.Int64
+	polls atomic.Int64
+	still sync.RWMutex // locked while the memory is weighed
+}
+
+func (e *endless) RoundTrip(req *http.Request) (*http.Response, error) {
+	i, err := index(req)
+	if err != nil {
+		return nil, err
+	}
+	e.still.RLock()
+	defer e.still.RUnlock()
+	e.polls.Add(1)
+	if !e.seen[i] {
+		e.seen[i] = true
+		e.first.Add(1)
+	}
+	return ok(req, `{"generationId":"`+req.URL.Path[len(path):]+`","status":"pending"}`), nil
+}
+
+// measure does the task, in this process. What it starts ends with the process.
+func (h holding) measure(ctx context.Context) (held, error) {
+	e := &endless{seen: make([]bool, h.Jobs)}
+	before := live()
+	if err := h.start(ctx, e); err != nil {
+		return held{}, err
+	}
+	for deadline := time.Now().Add(3*time.Minute + 2*h.Interval); e.first.Load() < int64(h.Jobs); {
+		if time.Now().After(deadline) {
+			return held{}, fmt.Errorf("%+v: only %d have been polled", h, e.first.Load())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	// The last poll is over, and its answer is garbage.
+	time.Sleep(50 * time.Millisecond)
+	var r held
+	// The garbage of polls during a collection would count as live. The requests
+	// that are held up are in the figure, 64 at most.
+	e.still.Lock()
+	r.Bytes = float64(live()-before) / float64(h.Jobs)
+	e.still.Unlock()
+	if h.Measure > 0 {
+		used, polls := cpuTime(), e.polls.Load()
+		time.Sleep(h.Measure)
+		r.CPU = float64(cpuTime()-used) / float64(e.polls.Load()-polls)
+	}
+	r.RSS = mostResident()
+	return r, nil
+}
+
+// live is the memory in use by objects and stacks. Each collection halves the
+// stacks that have become too large.
+func live() int64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse) //nolint:gosec // far from the limit
+}
+
+// mostResident reads VmHWM. The maximum of getrusage would count the parent's.
+func mostResident() int64 { return kilobytes("/proc/self/status", "VmHWM") }
+
+// kilobytes reads a line "name: 123 kB" of a file that only Linux has, in bytes.
+func kilobytes(file, name string) int64 {
+	text, _ := os.ReadFile(file) //nolint:gosec // a constant
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == name+":" {
+			n, _ := strconv.ParseInt(fields[1], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
+
+// run does the task in a process of its own.
+func (h holding) run(ctx context.Context) (held, error) {
+	var r held
+	cmd, stderr, err := task{Hold: &h}.command(ctx)
+	if err != nil {
+		return r, err
+	}
+	log.Printf("%s, %d jobs", h.Way, h.Jobs)
+	out, err := cmd.Output()
+	if err != nil {
+		text, _, _ := bytes.Cut(stderr.Bytes(), []byte("\n"))
+		return r, fmt.Errorf("%+v: %w: %s", h, err, text)
+	}
+	return r, json.Unmarshal(out, &r)
+}
+
+// rate is how many polls per second there are where the interval would make it more.
+const rate = 40_000
+
+// pace is the SDK's default interval, or one that keeps to rate.
+func pace(s scale, jobs int) time.Duration {
+	return max(pick(s, 5*time.Second, time.Second), time.Duration(jobs)*time.Second/rate)
+}
+
+// errNoRoom is a measurement that this machine has no memory for.
+var errNoRoom = errors.New("no room")
+
+// goroutineJob is more than a job with a goroutine of its own takes, in bytes, while
+// all of them start.
+const goroutineJob = 18_000
+
+// weigh measures live memory.
+func weigh(ctx context.Context, s scale, way string, jobs int) (held, error) {
+	h := holding{Way: way, Jobs: jobs, Interval: pace(s, jobs)}
+	if way != wayAll {
+		h.Interval = time.Hour // they all poll at once first, and the pause must outlast the measurement
+		if free := kilobytes("/proc/meminfo", "MemAvailable"); free > 0 && free < int64(jobs)*goroutineJob {
+			return held{}, errNoRoom
+		}
+	}
+	return h.run(ctx)
+}
+
+// memory answers what a waiting job costs in memory.
+func memory(ctx context.Context, s scale) ([]table, error) {
+	t := table{
+		title: "Live memory per waiting job, in bytes",
+		head:  []string{"jobs", "`All`", "a goroutine per `Wait`", "ratio", "azcore's `PollUntilDone`", "ratio", "most memory of the process with `All`, MB"},
+		note: "Each figure is of a process of its own: heap and stacks in use after garbage collection, less those before the first job. " +
+			"Ids of 21 bytes are included, and every job has been polled. The last column is what the system counts as resident (VmHWM), garbage included.",
+	}
+	for _, jobs := range pick(s, []int{1_000, 10_000, 100_000, 1_000_000}, []int{1_000, 2_000}) {
+		all, err := weigh(ctx, s, wayAll, jobs)
+		if err != nil {
+			return nil, err
+		}
+		row := []string{number(float64(jobs), 0), number(all.Bytes, 0)}
+		for _, way := range []string{wayWait, wayAzcore} {
+			switch h, err := weigh(ctx, s, way, jobs); {
+			case errors.Is(err, errNoRoom):
+				row = append(row, "not measured: too little memory here", "")
+			case err != nil:
+				return nil, err
+			default:
+				row = append(row, number(h.Bytes, 0), times(h.Bytes/all.Bytes))
+			}
+		}
+		t.rows = append(t.rows, append(row, number(float64(all.RSS)/1e6, 0)))
+	}
+	return []table{t}, nil
+}
