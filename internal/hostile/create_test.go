@@ -1,0 +1,310 @@
+package hostile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+// A connection that was used before may be dead when the next request needs it. The
+// request arrives once at most, and when it may have arrived the error says so.
+func TestCreateOnUsedConnection(t *testing.T) {
+	for name, second := range map[string]func(*exchange){
+		"closed unread": nil,
+		"closed":        func(x *exchange) { _ = x.Close() },
+		"reset":         func(x *exchange) { reset(x.Conn) },
+		"half answered": func(x *exchange) { x.say("HTTP/1.1 200 OK\r\nContent-Le"); reset(x.Conn) },
+		"answered 408":  func(x *exchange) { x.say(full("408 Request Timeout", "", "", "Connection: close")); _ = x.Close() },
+	} {
+		for _, e := range some("Create", "Create from a template") {
+			t.Run(name+"/"+e.name, func(t *testing.T) {
+				t.Parallel()
+				s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
+					switch {
+					case x.n == 1 && second == nil:
+						x.say(isJSON(answer))
+						reset(x.Conn)
+					case x.n == 1 || second == nil:
+						x.say(isJSON(answer))
+					default:
+						second(x)
+					}
+				}))
+				r := newRig(t, s, settings{})
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if o := e.call(ctx, r); o.err != nil {
+					t.Fatal(o.err)
+				}
+				o := r.call(t, ctx, e)
+				arrived := r.requests.Load() - 1
+				if arrived > 1 || second != nil && !errors.Is(o.err, gamma.ErrMaybeCreated) {
+					t.Errorf("%d requests: %v", arrived, o.err)
+				}
+				if second == nil && o.err != nil && !errors.Is(o.err, gamma.ErrMaybeCreated) {
+					t.Errorf("%d requests: %v", arrived, o.err)
+				}
+			})
+		}
+	}
+}
+
+// What HTTP/2 says was not begun is asked for again, by net/http.
+func TestCreateOverHTTP2(t *testing.T) {
+	for name, refuse := range map[string]func(*stream){
+		"GOAWAY": func(x *stream) { x.goAway(0, noError); _ = x.Close() },
+		"RST":    func(x *stream) { x.rst(refusedStream) },
+	} {
+		for _, e := range some("Create", "Create from a template") {
+			t.Run(name+"/"+e.name, func(t *testing.T) {
+				t.Parallel()
+				s := serve(t, "tcp", "127.0.0.1:0", "https", http2("", func(x *stream) {
+					if x.conn == 1 && x.n == 1 {
+						refuse(x)
+						return
+					}
+					x.ok()
+				}))
+				r := newRig(t, s, settings{})
+				if o := r.call(t, t.Context(), e); o.err != nil || r.requests.Load() != 2 {
+					t.Errorf("%v after %d requests", o.err, r.requests.Load())
+				}
+			})
+		}
+	}
+}
+
+// A large request to a server that does not read it ends in time, and the server
+// may have it.
+func TestCreateUnread(t *testing.T) {
+	large := api.Generation{InputText: strings.Repeat("tea ", 99_999)}
+	e := entry{"Create", creating, func(ctx context.Context, r *rig) outcome {
+		created, err := gamma.Create(ctx, r.client, large)
+		return outcome{value: created, err: err}
+	}}
+	early := "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+	half := func(then func(net.Conn)) handler {
+		return func(_ *server, c net.Conn) {
+			_, _ = io.ReadFull(c, make([]byte, 1000))
+			then(c)
+		}
+	}
+	run(t, []attack{
+		{name: "deaf for a while", slow: true, ends: ends{create: maybe}, handle: half(func(c net.Conn) {
+			<-time.After(200 * time.Millisecond)
+			_, _ = io.Copy(io.Discard, c)
+		})},
+		{name: "reset", ends: ends{create: maybe}, handle: half(reset)},
+		{name: "refused early", ends: ends{create: refused}, handle: half(func(c net.Conn) {
+			say(c, early)
+			_, _ = io.Copy(io.Discard, c)
+		})},
+		{name: "read and lost", ends: ends{create: maybe}, handle: http1(func(x *exchange) { _ = x.Close() })},
+	}, []entry{e})
+}
+
+// A server that is not there has created nothing.
+func TestCreateRefused(t *testing.T) {
+	for _, e := range entries {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = l.Close()
+			r := newRig(t, &server{url: "http://" + l.Addr().String()}, settings{})
+			e := e
+			if e.kind == creating || e.kind == fetching {
+				e.call = briefly(e.call)
+			}
+			r.call(t, t.Context(), e)
+			r.ended(t, e, none.of(e.kind))
+		})
+	}
+}
+
+// Generate is Create and Wait: with less than its first pause until the deadline it
+// polls once, just before it.
+func TestGenerate(t *testing.T) {
+	e := entry{"Generate", creating, func(ctx context.Context, r *rig) outcome {
+		gen, err := poller.Generate(ctx, r.client, text)
+		return outcome{value: gen, err: err}
+	}}
+	for name, tt := range map[string]struct {
+		post, get func(*exchange)
+		as        any // the type of the error, nil for none
+		maybe     bool
+	}{
+		"good":             {post: ok, get: ok},
+		"a lost creation":  {post: func(x *exchange) { reset(x.Conn) }, maybe: true},
+		"a lost answer":    {post: ok, get: func(x *exchange) { reset(x.Conn) }, as: new(*poller.WaitError)},
+		"a failure":        {post: ok, get: func(x *exchange) { x.say(isJSON(`{"generationId":"gen1","status":"failed"}`)) }, as: new(*poller.FailedError)},
+		"a refusal":        {post: func(x *exchange) { x.say(full("402 Pay", "", "")) }, as: new(*gamma.APIError)},
+		"a redirect":       {post: ok, get: func(x *exchange) { x.say(full("302 Found", "", "", "Location: /")) }, as: new(*poller.WaitError)},
+		"silence after it": {post: ok, get: func(x *exchange) { x.hang() }, as: new(*poller.WaitError)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			posts := 0
+			r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
+				if x.req.Method == "POST" {
+					posts++
+					tt.post(x)
+				} else {
+					tt.get(x)
+				}
+			})), settings{})
+			ctx, cancel := context.WithTimeout(t.Context(), 4*soon)
+			defer cancel()
+			o := r.call(t, ctx, e)
+			if (o.err == nil) != (tt.as == nil && !tt.maybe) || posts != 1 || errors.Is(o.err, gamma.ErrMaybeCreated) != tt.maybe {
+				t.Errorf("%v, %v after %d creations", o.value, o.err, posts)
+			}
+			if tt.as != nil && !errors.As(o.err, tt.as) {
+				t.Errorf("%v, want %T", o.err, tt.as)
+			}
+		})
+	}
+}
+
+func ok(x *exchange) { x.say(isJSON(answer)) }
+
+// All yields every id once, whatever becomes of it.
+func TestAllMixed(t *testing.T) {
+	type fate struct {
+		respond func(*exchange, string)
+		end     end
+	}
+	json := func(status, body string) func(*exchange, string) {
+		return func(x *exchange, id string) {
+			x.say(full(status, "application/json", strings.ReplaceAll(body, "ID", id)))
+		}
+	}
+	fates := []fate{
+		{json("200 OK", `{"generationId":"ID","status":"completed"}`), completes},
+		{json("200 OK", `{"generationId":"ID","status":"failed","error":{"message":"\u001b"}}`), failed},
+		{json("200 OK", `{"generationId":"ID","status":"pending"}`), deadline},
+		{json("200 OK", `{"generationId":"other","status":"completed"}`), givesUp},
+		{json("200 OK", `{"generationId":"ID","status":"completed","credits":"x"}`), completes},
+		{json("404 Not Found", `{}`), missing},
+		{json("500 Oops", `<html>`), givesUp},
+		{json("302 Found", ``), atOnce},
+		{json("204 No Content", ``), givesUp},
+		{func(x *exchange, _ string) { reset(x.Conn) }, givesUp},
+		{func(x *exchange, _ string) { _ = x.Close() }, givesUp},
+		{func(x *exchange, _ string) { x.say("\x00"); _ = x.Close() }, givesUp},
+		{func(x *exchange, _ string) { x.say(head("200 OK", jsonType)); flood(x, " ") }, atOnce},
+		{func(x *exchange, _ string) { x.hang() }, deadline},
+	}
+	const each = 4
+	s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
+		id := x.req.URL.Path[strings.LastIndex(x.req.URL.Path, "/")+1:]
+		var n int
+		_, _ = fmt.Sscanf(id, "gen%d", &n)
+		fates[n%len(fates)].respond(x, id)
+	}))
+	r := newRig(t, s, settings{requestTimeout: 10 * time.Second})
+	seen := map[string]int{}
+	e := entry{"All", waiting, func(ctx context.Context, r *rig) (o outcome) {
+		for gen, err := range r.poller().All(ctx, func(yield func(string) bool) {
+			for n := range each * len(fates) {
+				if !yield(fmt.Sprint("gen", n)) {
+					return
+				}
+			}
+			yield("../not an id")
+		}) {
+			checkError(t, err)
+			var failure *poller.FailedError
+			var stop *poller.WaitError
+			id := ""
+			switch {
+			case err == nil:
+				id = gen.GenerationID
+			case errors.As(err, &failure):
+				id = failure.ID
+			case errors.As(err, &stop):
+				id = stop.ID
+			}
+			seen[id]++
+			if id == "" {
+				continue
+			}
+			var n int
+			_, _ = fmt.Sscanf(id, "gen%d", &n)
+			if why := waiting.wrong(outcome{value: gen, err: err}, fates[n%len(fates)].end, 1); why != "" {
+				t.Errorf("%s: %s, want %s: %v", id, why, fates[n%len(fates)].end, err)
+			}
+		}
+		return o
+	}}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	r.call(t, ctx, e)
+	if len(seen) != each*len(fates)+1 {
+		t.Errorf("%d results, want %d", len(seen), each*len(fates)+1)
+	}
+	for id, n := range seen {
+		if n != 1 {
+			t.Errorf("%q came %d times", id, n)
+		}
+	}
+}
+
+// The loopback has another address, too.
+func TestIPv6(t *testing.T) {
+	for _, e := range entries {
+		t.Run(e.name, func(t *testing.T) {
+			r := newRig(t, serve(t, "tcp6", "[::1]:0", "http", says(isJSON(answer))), settings{})
+			r.call(t, t.Context(), e)
+			r.ended(t, e, completes)
+		})
+	}
+}
+
+// A server that closes each connection after its answer, and says so or not.
+func TestPollsOverClosedConnections(t *testing.T) {
+	for name, last := range map[string]func(*exchange){
+		"silently": func(x *exchange) { _ = x.Close() },
+		"by reset": func(x *exchange) { reset(x.Conn) },
+		"with 408": func(x *exchange) { x.say(full("408 Request Timeout", "", "", "Connection: close")); _ = x.Close() },
+		"politely": func(*exchange) {},
+	} {
+		for _, e := range some("Wait", "Watch", "All") {
+			t.Run(name+"/"+e.name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
+					status := `{"generationId":"gen1","status":"pending"}`
+					if x.n > 20 {
+						status = answer
+					}
+					if name == "politely" {
+						x.say(isJSON(status, "Connection: close"))
+						_ = x.Close()
+						return
+					}
+					x.say(isJSON(status))
+					if x.n <= 20 {
+						last(x)
+					}
+				})), settings{})
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				r.call(t, ctx, e)
+				if r.outcome.err != nil {
+					t.Error(r.outcome.err)
+				}
+			})
+		}
+	}
+}

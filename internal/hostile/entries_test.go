@@ -1,0 +1,236 @@
+package hostile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+// entry is what a program calls.
+type entry struct {
+	name string
+	kind kind
+	call func(context.Context, *rig) outcome
+}
+
+// kind is what entries have in common in how they end.
+type kind int
+
+const (
+	operation kind = iota // sends one request
+	waiting               // sends as many as it takes
+	checking              // one step of it
+	creating              // costs credits
+	fetching              // from a host of files
+)
+
+var (
+	text     = api.Generation{InputText: "tea"}
+	template = api.FromTemplateGeneration{GammaID: "g1", Prompt: "tea"}
+)
+
+var entries = []entry{
+	{"status", operation, func(ctx context.Context, r *rig) outcome {
+		return generated(r.client.GetGenerationStatusWithResponse(ctx, "gen1"))
+	}},
+	{"create", operation, func(ctx context.Context, r *rig) outcome {
+		return generated(r.client.CreateGenerationWithResponse(ctx, text))
+	}},
+	{"template", operation, func(ctx context.Context, r *rig) outcome {
+		return generated(r.client.CreateFromTemplateGenerationWithResponse(ctx, template))
+	}},
+	{"themes", operation, func(ctx context.Context, r *rig) outcome {
+		return generated(r.client.ListThemesWithResponse(ctx, nil))
+	}},
+	{"folders", operation, func(ctx context.Context, r *rig) outcome {
+		return generated(r.client.ListFoldersWithResponse(ctx, nil))
+	}},
+	{"archive", operation, func(ctx context.Context, r *rig) outcome {
+		return generated(r.client.ArchiveGammaWithResponse(ctx, "g1"))
+	}},
+	{"delete", operation, func(ctx context.Context, r *rig) outcome {
+		return generated(r.client.DeleteGammaWithResponse(ctx, "g1"))
+	}},
+	{"Themes", operation, func(ctx context.Context, r *rig) (o outcome) {
+		for item, err := range gamma.Themes(ctx, r.client, nil) {
+			o = outcome{value: item, err: err}
+		}
+		return o
+	}},
+	{"Folders", operation, func(ctx context.Context, r *rig) (o outcome) {
+		for item, err := range gamma.Folders(ctx, r.client, nil) {
+			o = outcome{value: item, err: err}
+		}
+		return o
+	}},
+	{"Wait", waiting, func(ctx context.Context, r *rig) outcome {
+		gen, err := r.poller().Wait(ctx, "gen1")
+		return outcome{value: gen, err: err}
+	}},
+	{"Watch", waiting, func(ctx context.Context, r *rig) (o outcome) {
+		for ev, err := range r.poller().Watch(ctx, poller.Progress{ID: "gen1"}) {
+			o = outcome{value: ev, err: err}
+		}
+		return o
+	}},
+	{"All", waiting, func(ctx context.Context, r *rig) (o outcome) {
+		o.err = errors.New("All yielded nothing")
+		n := 0
+		for gen, err := range r.poller().All(ctx, slices.Values([]string{"gen1"})) {
+			o = outcome{value: gen, err: err}
+			n++
+		}
+		if n != 1 {
+			o.err = errors.New("All yielded another number of results than 1")
+		}
+		return o
+	}},
+	{"Check", checking, func(ctx context.Context, r *rig) outcome {
+		gen, next, err := r.poller().Check(ctx, &poller.Progress{ID: "gen1"})
+		return outcome{gen, err, next}
+	}},
+	{"Create", creating, func(ctx context.Context, r *rig) outcome {
+		created, err := gamma.Create(ctx, r.client, text)
+		return outcome{value: created, err: err}
+	}},
+	{"Create from a template", creating, func(ctx context.Context, r *rig) outcome {
+		created, err := gamma.Create(ctx, r.client, template)
+		return outcome{value: created, err: err}
+	}},
+	{"Download", fetching, func(ctx context.Context, r *rig) outcome {
+		var b bytes.Buffer
+		err := gamma.Download(ctx, r.url+"/deck.pdf?"+secret, &b, r.downloads())
+		return outcome{value: b.Len(), err: err}
+	}},
+	{"DownloadFile", fetching, func(ctx context.Context, r *rig) outcome {
+		dir := r.dir()
+		path := filepath.Join(dir, "deck.pdf")
+		err := gamma.DownloadFile(ctx, r.url+"/deck.pdf?"+secret, path, r.downloads())
+		files, _ := os.ReadDir(dir)
+		switch {
+		case err == nil && len(files) == 1 && files[0].Name() == "deck.pdf":
+			info, err := files[0].Info()
+			return outcome{value: info.Size(), err: err}
+		case err == nil || len(files) > 0:
+			panic(fmt.Sprint("DownloadFile leaves ", files, " with the error ", err))
+		}
+		return outcome{err: err}
+	}},
+}
+
+// some picks entries by name.
+func some(names ...string) (picked []entry) {
+	for _, e := range entries {
+		if slices.Contains(names, e.name) {
+			picked = append(picked, e)
+		}
+	}
+	return picked
+}
+
+// brief stands for all entries where the rest would show no more.
+var brief = some("status", "create", "Themes", "Wait", "All", "Check", "Create", "DownloadFile")
+
+// few are for what costs much.
+var few = some("status", "Wait", "Create")
+
+// generated looks at what a generated method returned, also beside an error.
+func generated(rsp any, err error) outcome {
+	o := outcome{err: err}
+	switch rsp := rsp.(type) {
+	case *api.GetGenerationStatusHTTPResponse:
+		if rsp != nil {
+			o.value = []any{rsp.JSON200, clipped(rsp.Body), dump(rsp.HTTPResponse)}
+		}
+	case *api.CreateGenerationHTTPResponse:
+		if rsp != nil {
+			o.value = []any{rsp.JSON200, rsp.JSON201, clipped(rsp.Body), dump(rsp.HTTPResponse)}
+		}
+	}
+	return o
+}
+
+// clipped spares the tests to print what is padded.
+func clipped(body []byte) string { return string(body[:min(len(body), 64<<10)]) }
+
+// dump is what a program may print of rsp.
+func dump(rsp *http.Response) any {
+	return []any{rsp.Status, rsp.Header, rsp.Trailer, rsp.Request.Header, *rsp}
+}
+
+func (r *rig) poller() *poller.Poller {
+	p := poller.New(r.client)
+	p.Interval = interval
+	return p
+}
+
+func (r *rig) downloads() gamma.DownloadOption {
+	return gamma.WithDownloadClient(&http.Client{Transport: r.transport})
+}
+
+// wrong says why o, after a number of requests, is not how a call must end.
+func (k kind) wrong(o outcome, want end, requests int) string {
+	var failure *poller.FailedError
+	var stop *poller.WaitError
+	isStop := errors.As(o.err, &stop)
+	switch {
+	case want == completes && o.err != nil:
+		return "it failed"
+	case want != completes && o.err == nil && k != checking:
+		return "it did not fail"
+	case want == failed && !errors.As(o.err, &failure):
+		return "not a FailedError"
+	}
+	switch k {
+	case checking:
+		again := want == givesUp || want == deadline || want == missing
+		if again != (o.err == nil && o.next > 0) {
+			return "the pause is not for this"
+		}
+		if want == atOnce && !isStop {
+			return "not a WaitError"
+		}
+	case waiting:
+		polls := map[end]int{atOnce: 1, givesUp: 5, missing: 2}[want]
+		switch {
+		case want == completes || want == failed:
+		case !isStop:
+			return "not a WaitError"
+		case polls > 0 && stop.Polls != polls:
+			return "another number of polls"
+		case errors.Is(stop.Cause, context.DeadlineExceeded) != (want == deadline) && !errors.Is(stop.Cause, stop.Last):
+			return "another cause"
+		}
+	case creating:
+		if want == maybe != errors.Is(o.err, gamma.ErrMaybeCreated) {
+			return "ErrMaybeCreated"
+		}
+		if requests > 1 {
+			return "it may have paid twice"
+		}
+	case operation, fetching:
+	}
+	return ""
+}
+
+// briefly ends a call before it would have tried again for seconds.
+func briefly(call func(context.Context, *rig) outcome) func(context.Context, *rig) outcome {
+	return func(ctx context.Context, r *rig) outcome {
+		ctx, cancel := context.WithTimeout(ctx, 2*soon)
+		defer cancel()
+		return call(ctx, r)
+	}
+}
+
+// soon is the time until a call's deadline where it must be reached.
+const soon = 150 * time.Millisecond

@@ -1,0 +1,495 @@
+package hostile
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+)
+
+const (
+	// key has characters that JSON escapes in more than one way.
+	key = `sk-gamma-7Zq&<>"\secret`
+
+	// secret is a part of every link here.
+	secret = "s3cr3t"
+
+	// answer is what every operation can read as its own.
+	answer = `{"generationId":"gen1","status":"completed","gammaId":"g1","gammaUrl":"https://gamma.example/g1",` +
+		`"exportUrl":"https://files.example/x?` + secret + `","data":[],"hasMore":false,"nextCursor":"","archived":true,"message":"done"}`
+
+	interval = time.Millisecond
+
+	// late is how long after its deadline or its cancellation a call may return.
+	late = 100 * time.Millisecond
+
+	// patience bounds what is checked by looking again and again. net/http needs up
+	// to 10 seconds to give up a connection that neither reads nor stops to talk.
+	patience = 15 * time.Second
+)
+
+// logged is what the process wrote to the standard logger.
+var logged syncBuffer
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Most cases wait for a timeout, so that many at once are no load.
+	_ = flag.Set("test.parallel", "24")
+	log.SetOutput(&logged)
+	code := m.Run()
+	if !eventually(func() bool { return leaked() == "" }) {
+		fmt.Println("FAIL: goroutines left behind:", leaked())
+		code = 1
+	}
+	if showsKey(logged.String()) {
+		fmt.Println("FAIL: the key is in the log:", logged.String())
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// showsKey reports whether text has the key, also as JSON or a Go string write it.
+func showsKey(text string) bool {
+	for _, spelling := range spellings() {
+		if strings.Contains(text, spelling) {
+			return true
+		}
+	}
+	return false
+}
+
+var spellings = sync.OnceValue(func() []string {
+	asJSON, _ := json.Marshal(key)
+	asGo := strconv.Quote(key)
+	return []string{key, string(asJSON[1 : len(asJSON)-1]), asGo[1 : len(asGo)-1]}
+})
+
+// server is one side of every connection of a case.
+type server struct {
+	url      string
+	requests atomic.Int32
+	open     atomic.Int32 // connections
+	closing  chan struct{}
+}
+
+// handler is what a server does with a connection, which is closed after it.
+type handler func(*server, net.Conn)
+
+// serve starts a server at a loopback address until the end of the test.
+func serve(t testing.TB, network, address, scheme string, handle handler) *server {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Skip("no such address here: ", err)
+	}
+	s := &server{url: scheme + "://" + l.Addr().String(), closing: make(chan struct{})}
+	var goroutines sync.WaitGroup
+	goroutines.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.open.Add(1)
+			gone := make(chan struct{})
+			goroutines.Go(func() {
+				defer s.open.Add(-1)
+				defer close(gone)
+				defer func() { _ = conn.Close() }()
+				handle(s, conn)
+			})
+			goroutines.Go(func() {
+				select {
+				case <-s.closing:
+					_ = conn.Close()
+				case <-gone:
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		close(s.closing)
+		_ = l.Close()
+		goroutines.Wait()
+	})
+	return s
+}
+
+// exchange is one request on a connection.
+type exchange struct {
+	net.Conn
+	req *http.Request
+	n   int // 1 for the first of the server
+}
+
+// http1 reads one request after the other and answers each.
+func http1(respond func(*exchange)) handler {
+	return func(s *server, conn net.Conn) {
+		r := bufio.NewReader(conn)
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			x := &exchange{conn, req, int(s.requests.Add(1))}
+			if _, err := io.Copy(io.Discard, req.Body); err != nil {
+				return
+			}
+			respond(x)
+		}
+	}
+}
+
+func (x *exchange) say(parts ...string) { say(x.Conn, parts...) }
+
+func say(w io.Writer, parts ...string) { _, _ = io.WriteString(w, strings.Join(parts, "")) }
+
+// hang returns when the client, or the end of the test, has closed the connection.
+func (x *exchange) hang() { _, _ = io.Copy(io.Discard, x.Conn) }
+
+// reset closes the connection so that the client's kernel reports an error.
+func reset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// drip says parts one after the other, some milliseconds apart, until the client
+// has gone.
+func drip(conn net.Conn, next func(i int) string) {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-gone:
+			return
+		case <-tick.C:
+		}
+		if _, err := io.WriteString(conn, next(i)); err != nil {
+			<-gone
+			return
+		}
+	}
+}
+
+// flood says text again and again, as fast as the client takes it.
+func flood(w io.Writer, text string) {
+	text = strings.Repeat(text, 1+(32<<10)/len(text))
+	for {
+		if _, err := io.WriteString(w, text); err != nil {
+			return
+		}
+	}
+}
+
+// says answers every request with raw bytes.
+func says(parts ...string) handler { return http1(func(x *exchange) { x.say(parts...) }) }
+
+// ends answers every request with raw bytes and the end of the connection.
+func saysAndCloses(parts ...string) handler {
+	return http1(func(x *exchange) {
+		x.say(parts...)
+		_ = x.Close()
+	})
+}
+
+// head is a status line and headers.
+func head(status string, headers ...string) string {
+	return "HTTP/1.1 " + status + "\r\n" + strings.Join(append(headers, "", ""), "\r\n")
+}
+
+// full is a whole message of a content type.
+func full(status, contentType, body string, headers ...string) string {
+	if contentType != "" {
+		headers = append(headers, "Content-Type: "+contentType)
+	}
+	return head(status, append(headers, fmt.Sprintf("Content-Length: %d", len(body)))...) + body
+}
+
+func isJSON(body string, headers ...string) string {
+	return full("200 OK", "application/json", body, headers...)
+}
+
+const jsonType = "Content-Type: application/json"
+
+// attack is what a server does, and what a user must see then.
+type attack struct {
+	name   string
+	handle handler
+	ends
+
+	https     bool
+	slow      bool                  // requests time out soon
+	transport func(*http.Transport) // nil: as it is
+	budget    time.Duration         // of the whole call; 0 for what the end needs
+}
+
+// ends says what must come of it, by the kind of entry.
+type ends struct{ operation, wait, create, file end }
+
+// end is how a call ends, for its user.
+type end string
+
+const (
+	completes end = "completes"        // with a value
+	fails     end = "fails"            // with an error, in bounded time
+	atOnce    end = "fails at once"    // with the error of the first request
+	failed    end = "FailedError"      // the generation failed
+	givesUp   end = "gives up"         // after five failures in a row
+	deadline  end = "deadline"         // goes on until then
+	refused   end = "was not created"  // for certain
+	maybe     end = "may be created"   // and was asked for once
+	missing   end = "is not found"     // asked twice
+	unchecked end = "is not this case" // not run
+)
+
+var (
+	good = ends{completes, completes, completes, completes}
+	// lost is an answer that cannot be used; the next may be.
+	lost = ends{fails, givesUp, maybe, fails}
+	// final is an answer that the next will not be better than.
+	final = ends{fails, atOnce, maybe, fails}
+	// denied is an answer that says that nothing was done.
+	denied = ends{fails, atOnce, refused, fails}
+	// none means that there is no connection to send a request on, now.
+	none = ends{fails, givesUp, deadline, fails}
+	// never means that there is no connection to send a request on, ever.
+	never = ends{fails, atOnce, refused, fails}
+)
+
+func (e ends) of(k kind) end {
+	return map[kind]end{operation: e.operation, waiting: e.wait, checking: e.wait, creating: e.create, fetching: e.file}[k]
+}
+
+// rig is one case: a client, a server, and what one call did.
+type rig struct {
+	*server
+	client    *api.ClientWithResponses
+	transport *http.Transport
+	dir       func() string // of DownloadFile
+	outcome   outcome
+}
+
+type outcome struct {
+	value any
+	err   error
+	next  time.Duration // Check: the pause
+}
+
+// settings of a rig.
+type settings struct {
+	requestTimeout time.Duration
+	transport      func(*http.Transport)
+}
+
+func newRig(t testing.TB, s *server, c settings) *rig {
+	t.Helper()
+	r := &rig{server: s, transport: gamma.NewTransport(), dir: t.TempDir}
+	r.transport.Proxy = nil
+	r.transport.TLSClientConfig = trusted()
+	if c.transport != nil {
+		c.transport(r.transport)
+	}
+	client, err := gamma.NewClient(key, gamma.WithBaseURL(s.url), gamma.WithRequestTimeout(c.requestTimeout),
+		gamma.WithHTTPClient(&http.Client{Transport: r.transport}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.client = client
+	return r
+}
+
+// call calls e and checks what must hold whatever the server does: no key and no
+// link in what it returns, and no connection left behind. TestMain looks for the
+// goroutines.
+func (r *rig) call(t testing.TB, ctx context.Context, e entry) outcome { //nolint:revive // as t.Helper's callers write it
+	t.Helper()
+	// Goroutines inherit the label, those of net/http too.
+	pprof.SetGoroutineLabels(pprof.WithLabels(ctx, pprof.Labels("case", t.Name())))
+	r.outcome = e.call(ctx, r)
+	pprof.SetGoroutineLabels(context.Background())
+	r.check(t)
+	if !eventually(func() bool {
+		// A stream that was canceled is given up a moment later: until then its
+		// connection is not idle.
+		r.transport.CloseIdleConnections()
+		return r.open.Load() == 0
+	}) {
+		t.Errorf("%d connections left open", r.open.Load())
+	}
+	return r.outcome
+}
+
+// eventually looks until ok, for as long as patience lasts.
+func eventually(ok func() bool) bool {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// leaked returns the stacks of goroutines that a call has started.
+func leaked() string {
+	var b bytes.Buffer
+	_ = pprof.Lookup("goroutine").WriteTo(&b, 1)
+	var found []string
+	for block := range strings.SplitSeq(b.String(), "\n\n") {
+		if strings.Contains(block, `"case":`) {
+			found = append(found, block)
+		}
+	}
+	return strings.Join(found, "\n\n")
+}
+
+// check holds what the call returned to the rules for texts.
+func (r *rig) check(t testing.TB) {
+	t.Helper()
+	checkNoKey(t, r.outcome.value)
+	checkError(t, r.outcome.err)
+}
+
+func checkError(t testing.TB, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	text := err.Error()
+	if !strings.HasPrefix(text, "gamma: ") || len(text) > 2400 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("error text %q", text)
+	}
+	for _, s := range []string{"://", secret, "exportUrl", "127.0.0.1/"} {
+		if strings.Contains(text, s) {
+			t.Errorf("error text %q has %q", text, s)
+		}
+	}
+	checkNoKey(t, err)
+	var apiErr *gamma.APIError
+	if errors.As(err, &apiErr) {
+		checkNoKey(t, *apiErr)
+	}
+	walk(err, func(err error) {
+		if text := err.Error(); showsKey(text) || strings.Contains(text, secret) {
+			t.Errorf("%T in the error has a secret: %v", err, err)
+		}
+	})
+}
+
+// walk visits err and all that it wraps.
+func walk(err error, visit func(error)) {
+	if err == nil {
+		return
+	}
+	visit(err)
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		walk(err.Unwrap(), visit)
+	case interface{ Unwrap() []error }:
+		for _, err := range err.Unwrap() {
+			walk(err, visit)
+		}
+	}
+}
+
+// checkNoKey looks for the key in every common way to print v.
+func checkNoKey(t testing.TB, v any) {
+	t.Helper()
+	dump, _ := json.Marshal(v)
+	for _, text := range []string{fmt.Sprintf("%v", v), fmt.Sprintf("%+v", v), fmt.Sprintf("%#v", v), string(dump)} {
+		if showsKey(text) || strings.Contains(text, "7Zq") {
+			t.Errorf("%T shows the key: %s", v, text)
+		}
+	}
+}
+
+// run runs every attack against every entry.
+func run(t *testing.T, attacks []attack, entries []entry) {
+	t.Helper()
+	for _, a := range attacks {
+		for _, e := range entries {
+			if want := a.of(e.kind); want != unchecked && want != "" {
+				t.Run(a.name+"/"+e.name, func(t *testing.T) {
+					t.Parallel()
+					a.run(t, e, want)
+				})
+			}
+		}
+	}
+}
+
+func (a attack) run(t *testing.T, e entry, want end) {
+	t.Helper()
+	requestTimeout, budget := 10*time.Second, 30*time.Second
+	if a.slow {
+		requestTimeout = 80 * time.Millisecond
+	}
+	switch {
+	case a.budget > 0:
+		budget = a.budget
+	case want == deadline && e.kind != checking:
+		budget = 150 * time.Millisecond
+	case e.kind == fetching && want != completes:
+		budget = 250 * time.Millisecond // it would try again for seconds
+	}
+	scheme := "http"
+	if a.https {
+		scheme = "https"
+	}
+	r := newRig(t, serve(t, "tcp", "127.0.0.1:0", scheme, a.handle), settings{requestTimeout: requestTimeout, transport: a.transport})
+	ctx, cancel := context.WithTimeout(t.Context(), budget)
+	defer cancel()
+	r.call(t, ctx, e)
+	r.ended(t, e, want)
+}
+
+// ended checks that the call ended as it must.
+func (r *rig) ended(t testing.TB, e entry, want end) {
+	t.Helper()
+	o := r.outcome
+	if why := e.kind.wrong(o, want, int(r.requests.Load())); why != "" {
+		t.Errorf("%s: %s after %d requests: %v, %v, %v", want, why, r.requests.Load(), o.value, o.next, o.err)
+	}
+}

@@ -1,0 +1,124 @@
+package hostile
+
+import (
+	"compress/gzip"
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pinging makes net/http notice soon that a connection does not read.
+func pinging(t *http.Transport) {
+	t.HTTP2.SendPingTimeout, t.HTTP2.PingTimeout = 200*time.Millisecond, 200*time.Millisecond
+}
+
+// maxGrowth is how much the heap may grow by an answer, however large.
+const maxGrowth = 16 << 20
+
+// No answer makes the heap grow by much. Cases run one by one: the server and the
+// client share the heap.
+func TestMemory(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(20)) // what is garbage does not count
+	spaces := strings.Repeat(" ", 64<<10)
+	ok := head("200 OK", jsonType)
+	endless := func(start, text string) handler {
+		return http1(func(x *exchange) {
+			x.say(start)
+			for {
+				if _, err := x.Write([]byte(text)); err != nil {
+					return
+				}
+			}
+		})
+	}
+	for _, a := range []attack{
+		{name: "a body", handle: endless(ok, spaces)},
+		{name: "a length", handle: endless(head("200 OK", jsonType, "Content-Length: 999999999999"), spaces)},
+		{name: "a length of 1 MiB", handle: says(head("200 OK", jsonType, "Content-Length: 1048576"), "{", spaces[:1000])},
+		{name: "an error", handle: endless(head("400 Oops", jsonType), spaces)},
+		{name: "500", handle: endless(head("500 Oops", jsonType), spaces)},
+		{name: "chunks", handle: endless(head("200 OK", jsonType, isChunked), strings.Repeat("40\r\n"+spaces[:64]+"\r\n", 1000))},
+		{name: "a header", handle: endless("HTTP/1.1 200 OK\r\nX: ", spaces)},
+		{name: "headers", handle: endless("HTTP/1.1 200 OK\r\n", strings.Repeat("X: y\r\n", 10000))},
+		{name: "a trailer", handle: endless(head("200 OK", jsonType, isChunked)+"0\r\n", strings.Repeat("X: y\r\n", 10000))},
+		{name: "100", handle: endless("", strings.Repeat(head("100 Continue"), 1000))},
+		{name: "101", handle: endless(head("101 Switching", "Upgrade: x", "Connection: Upgrade"), spaces)},
+		{name: "a bomb", handle: says(full("200 OK", "application/json", bomb(), "Content-Encoding: gzip"))},
+		{name: "a bomb in an error", handle: says(full("400 Oops", "application/json", bomb(), "Content-Encoding: gzip"))},
+		{name: "an endless bomb", handle: http1(func(x *exchange) {
+			x.say(head("200 OK", jsonType, "Content-Encoding: gzip"))
+			w, _ := gzip.NewWriterLevel(x, gzip.BestSpeed)
+			for {
+				if _, err := w.Write([]byte(spaces)); err != nil {
+					return
+				}
+			}
+		})},
+		{name: "1 MiB of strings", handle: says(isJSON(`{"generationId":"gen1","status":"` + strings.Repeat(`\u001b`, 1<<20/6-20) + `"}`))},
+		{name: "1 MiB of properties", handle: says(isJSON(`{"generationId":"gen1","status":"completed","credits":1` + strings.Repeat(`,"a":[]`, 149000) + `}`))},
+		{name: "1 MiB of brackets", handle: says(isJSON(strings.Repeat(`[`, 1<<20)))},
+		{name: "1 MiB of items", handle: says(isJSON(`{"data":[` + strings.Repeat(`{},`, 340000) + `{}],"hasMore":false,"nextCursor":""}`))},
+		{name: "a body over HTTP 2", https: true, handle: http2("", func(x *stream) { x.headers(0, okFields); flood(x, frame(frameData, 0, x.id, spaces[:16<<10])) })},
+		{name: "a header over HTTP 2", https: true, handle: http2("", func(x *stream) {
+			say(x, frame(frameHeaders, 0, x.id, okFields))
+			flood(x, frame(frameContinuation, 0, x.id, literal("x", spaces[:8<<10])))
+		})},
+		{name: "pings over HTTP 2", https: true, handle: http2("", func(x *stream) { flood(x, frame(framePing, 0, 0, "12345678")) }), transport: pinging},
+		{name: "settings over HTTP 2", https: true, handle: http2("", func(x *stream) { flood(x, frame(frameSettings, 0, 0, "")) }), transport: pinging},
+	} {
+		for _, e := range some("Themes", "Wait") {
+			t.Run(a.name+"/"+e.name, func(t *testing.T) {
+				scheme := "http"
+				if a.https {
+					scheme = "https"
+				}
+				var seen []string
+				for range 3 { // the collector runs when it likes
+					r := newRig(t, serve(t, "tcp", "127.0.0.1:0", scheme, a.handle), settings{requestTimeout: time.Second, transport: a.transport})
+					var growth uint64
+					r.call(t, t.Context(), entry{e.name, e.kind, func(ctx context.Context, r *rig) (o outcome) {
+						growth = growing(func() { o = briefly(e.call)(ctx, r) })
+						return o
+					}})
+					if growth < maxGrowth {
+						return
+					}
+					seen = append(seen, fmt.Sprint(growth>>10, " KiB"))
+				}
+				t.Error("the heap grew by ", seen)
+			})
+		}
+	}
+}
+
+// growing returns by how much the heap grew, at most, while f ran.
+func growing(f func()) uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapAlloc, m.HeapAlloc
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				runtime.ReadMemStats(&m)
+				most = max(most, m.HeapAlloc)
+			}
+		}
+	}()
+	f()
+	close(stop)
+	<-done
+	return most - before
+}

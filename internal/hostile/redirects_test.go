@@ -1,0 +1,182 @@
+package hostile
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gamma-sdk/gamma-go"
+)
+
+// elsewhere is a server that nobody should talk to, over TLS or not: it counts
+// connections and keeps what it is told.
+type elsewhere struct {
+	*server
+	connections atomic.Int32
+	heard       syncBuffer
+}
+
+func newElsewhere(t *testing.T) *elsewhere {
+	e := &elsewhere{}
+	e.server = serve(t, "tcp", "127.0.0.1:0", "http", func(_ *server, c net.Conn) {
+		e.connections.Add(1)
+		_, _ = io.Copy(&e.heard, c)
+	})
+	return e
+}
+
+func (e *elsewhere) port() string { return e.url[strings.LastIndex(e.url, ":")+1:] }
+
+// dialing leads every host but the server's own to elsewhere.
+func (e *elsewhere) dialing(s *server) func(*http.Transport) {
+	return func(t *http.Transport) {
+		dial := t.DialContext
+		t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if !strings.HasSuffix(s.url, address) && !strings.HasSuffix(address, s.url[strings.LastIndex(s.url, ":"):]) {
+				address = strings.TrimPrefix(e.url, "http://")
+			}
+			return dial(ctx, network, address)
+		}
+	}
+}
+
+var redirects = []int{300, 301, 302, 303, 304, 305, 306, 307, 308, 399}
+
+// locations are where a server may send a client: $host and $port are its own.
+var locations = map[string]string{
+	"another host":        "http://other.example:$port/$key",
+	"another port":        "http://$host:$elsewhere/$key",
+	"another address":     "http://127.0.0.2:$port/$key",
+	"another scheme":      "https://$host:$elsewhere/$key",
+	"a sub-domain":        "http://sub.$host:$elsewhere/",
+	"a host with a dot":   "http://$host.:$elsewhere/",
+	"user info":           "http://$host:$port@other.example/",
+	"itself":              "http://$host:$port/v1.0/generations/gen1",
+	"itself, by its path": "/v1.0/generations/gen1",
+	"itself, without it":  "//$host:$port/",
+	"the same place":      "",
+	"its parent":          "..",
+	"a scheme only":       "javascript:alert(1)",
+	"a file":              "file:///etc/passwd",
+	"ftp":                 "ftp://other.example/",
+	"no URL":              "http://[::1/%zz",
+	"control characters":  "http://$host:$port/\x01\x7f",
+	"a long place":        "http://other.example/" + strings.Repeat("x", 100<<10),
+}
+
+// An API call follows no redirect, wherever it leads.
+func TestRedirects(t *testing.T) {
+	for _, status := range redirects {
+		for name, location := range locations {
+			for _, e := range some("status", "Wait", "Create") {
+				t.Run(fmt.Sprint(status, " to ", name, "/", e.name), func(t *testing.T) {
+					t.Parallel()
+					other := newElsewhere(t)
+					s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
+						host, port, _ := net.SplitHostPort(x.req.Host)
+						to := strings.NewReplacer("$host", host, "$port", port, "$elsewhere", other.port(), "$key", x.req.Header.Get("X-Api-Key")).Replace(location)
+						body := answer
+						if status == 304 {
+							body = ""
+						}
+						x.say(full(fmt.Sprint(status, " Moved"), "application/json", body, "Location: "+to, "Refresh: 0; url="+to))
+					}))
+					r := newRig(t, s, settings{transport: other.dialing(s)})
+					want := denied.of(e.kind)
+					o := r.call(t, t.Context(), e)
+					if strings.ContainsAny(location, "\x01") { // not a header
+						want = lost.of(e.kind)
+					}
+					r.ended(t, e, want)
+					if n := other.connections.Load(); n > 0 || r.requests.Load() != 1 && want == denied.of(e.kind) {
+						t.Errorf("%d requests, %d connections elsewhere: %v", r.requests.Load(), n, o.err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A download follows redirects, but to no place that is not as safe, and never says
+// where it comes from.
+func TestDownloadRedirects(t *testing.T) {
+	for _, status := range redirects {
+		follows := status == 301 || status == 302 || status == 303 || status == 307 || status == 308
+		for name, tt := range map[string]struct {
+			location string
+			ends     bool // with the file
+			contacts bool
+		}{
+			"another port":    {"https://127.0.0.1:$elsewhere/", false, true},
+			"another host":    {"https://other.example:$port/", false, true},
+			"a sub-domain":    {"https://sub.127.0.0.1:$port/", false, true},
+			"itself for ever": {"", false, false},
+			"itself":          {"/again", true, false},
+			"plain http":      {"http://other.example:$port/", false, false},
+			"user info":       {"https://a:b@127.0.0.1:$port/again", false, false},
+			"a file":          {"file:///etc/passwd", false, false},
+			"a script":        {"javascript:alert(1)", false, false},
+			"no URL":          {"https://other.example/%zz?" + secret, false, false},
+		} {
+			for _, e := range some("Download") {
+				t.Run(fmt.Sprint(status, " to ", name, "/", e.name), func(t *testing.T) {
+					t.Parallel()
+					other := newElsewhere(t)
+					s := serve(t, "tcp", "127.0.0.1:0", "https", overTLS(with(serverCert()), http1(func(x *exchange) {
+						if x.req.Header.Get("Referer") != "" || showsKey(fmt.Sprint(x.req.Header)) {
+							t.Errorf("headers %v", x.req.Header)
+						}
+						if x.req.URL.Path == "/again" && tt.location != "" {
+							x.say(full("200 OK", "application/pdf", answer))
+							return
+						}
+						_, port, _ := net.SplitHostPort(x.req.Host)
+						x.say(full(fmt.Sprint(status, " Moved"), "", "", "Location: "+strings.NewReplacer("$port", port, "$elsewhere", other.port()).Replace(tt.location)))
+					})))
+					r := newRig(t, s, settings{transport: other.dialing(s)})
+					want := fails
+					if tt.ends && follows {
+						want = completes
+					}
+					e := e
+					e.call = briefly(e.call)
+					o := r.call(t, t.Context(), e)
+					r.ended(t, e, want)
+					if n := other.connections.Load(); n > 0 && (!tt.contacts || !follows) || r.requests.Load() > 11 || showsKey(other.heard.String()) {
+						t.Errorf("%d requests, %d connections elsewhere: %v", r.requests.Load(), n, o.err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// The link of a download may lead to the API's host, and never takes the key along.
+func TestDownloadHasNoKey(t *testing.T) {
+	var heard bytes.Buffer
+	s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
+		_ = x.req.Write(&heard)
+		x.say(full("200 OK", "application/pdf", answer))
+	}))
+	r := newRig(t, s, settings{})
+	if _, err := r.client.GetGenerationStatusWithResponse(t.Context(), "gen1"); err == nil {
+		t.Error("a PDF is a status")
+	}
+	if !showsKey(heard.String()) {
+		t.Error("the API has not got the key")
+	}
+	heard.Reset()
+	if err := gamma.Download(t.Context(), s.url+"/v1.0/generations/gen1", io.Discard, r.downloads()); err != nil {
+		t.Error(err)
+	}
+	if text := heard.String(); text == "" || showsKey(text) || strings.Contains(text, "Authorization") || strings.Contains(text, "Cookie") {
+		t.Errorf("the download sent %s", text)
+	}
+	r.transport.CloseIdleConnections()
+}

@@ -1,0 +1,142 @@
+package hostile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// impatient ends a dial soon. A dial that nobody waits for any more goes on until
+// its own timeout.
+func impatient(t *http.Transport) { t.TLSHandshakeTimeout = time.Second }
+
+// slowAttacks are those that only time ends.
+func slowAttacks() []attack {
+	long := fmt.Sprintf("Content-Length: %d", len(answer))
+	one := func(text string) func(int) string { return func(int) string { return text } }
+	letters := func(text string) func(int) string { return func(i int) string { return text[i%len(text):][:1] } }
+	hang := func(parts ...string) handler {
+		return http1(func(x *exchange) { x.say(parts...); x.hang() })
+	}
+	dripping := func(start string, next func(int) string) handler {
+		return http1(func(x *exchange) { x.say(start); drip(x.Conn, next) })
+	}
+	const (
+		inGzip     = "silence in gzip"
+		afterAll   = "silence after a body without length"
+		beforeLast = "silence before the last chunk"
+		inTrailer  = "silence in the trailer"
+	)
+	silence := func(_ *server, c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+	attacks := []attack{
+		{name: "silence", handle: silence},
+		{name: "silence after half a status", handle: hang("HTTP/1.1 2")},
+		{name: "silence after half a header", handle: hang("HTTP/1.1 200 OK\r\nContent-Ty")},
+		{name: "silence after the header", handle: hang(head("200 OK", jsonType, long))},
+		{name: "silence after half a body", handle: hang(head("200 OK", jsonType, long), answer[:20])},
+		{name: afterAll, handle: hang(head("200 OK", jsonType), answer)},
+		{name: "silence after a chunk", handle: hang(head("200 OK", jsonType, isChunked), "5\r\n", answer[:5], "\r\n")},
+		{name: beforeLast, handle: hang(head("200 OK", jsonType, isChunked), strings.TrimSuffix(chunked(answer), "0\r\n\r\n"))},
+		{name: inTrailer, handle: hang(head("200 OK", jsonType, isChunked), strings.TrimSuffix(chunked(answer), "\r\n"))},
+		{name: inGzip, handle: hang(head("200 OK", jsonType, "Content-Encoding: gzip"), gzipped(answer)[:12])},
+		{name: "silence after 100", handle: hang(head("100 Continue"))},
+		{name: "a slow status", handle: dripping("", letters(head("200 OK", "X: "+strings.Repeat("x", 4096))))},
+		{name: "slow headers", handle: dripping("HTTP/1.1 200 OK\r\n", one("X: y\r\n"))},
+		{name: "a slow header", handle: dripping("HTTP/1.1 200 OK\r\nX: ", one("y"))},
+		{name: "a slow body", handle: dripping(head("200 OK", jsonType), one(" "))},
+		{name: "slow chunks", handle: dripping(head("200 OK", jsonType, isChunked), one("1\r\n \r\n"))},
+		{name: "slow 100", handle: dripping("", one(head("100 Continue")))},
+		{name: "slow 103", handle: dripping("", one(head("103 Early Hints", "Link: </x>")))},
+		{name: "silence in the handshake", handle: silence, https: true, transport: impatient},
+		{name: "silence after the handshake", handle: overTLS(with(serverCert()), silence), https: true},
+		{name: "a slow body over TLS", handle: overTLS(with(serverCert()), dripping(head("200 OK", jsonType), one(" "))), https: true},
+	}
+	attacks = append(attacks, slowHTTP2()...)
+	for i := range attacks {
+		attacks[i].slow, attacks[i].ends = true, lost
+		if attacks[i].transport != nil {
+			attacks[i].ends = none
+		}
+		switch attacks[i].name {
+		case inGzip:
+			attacks[i].file = unchecked // it is refused at once
+		case afterAll, beforeLast, inTrailer:
+			attacks[i].create = completes // it has the id
+		}
+	}
+	return attacks
+}
+
+// A request timeout turns silence into a failure that may pass.
+func TestSlow(t *testing.T) { run(t, slowAttacks(), entries) }
+
+// punctually runs every slow attack with every entry, and requires that the call
+// returns soon after the moment that stop makes its end: at most late after it. The
+// machine may be busy with something else, so that a case is late only if it is so
+// three times in a row.
+func punctually(t *testing.T, want error, stop func() (ctx context.Context, moment func() time.Time)) {
+	t.Helper()
+	for _, a := range slowAttacks() {
+		for _, e := range brief {
+			if a.of(e.kind) == unchecked {
+				continue
+			}
+			t.Run(a.name+"/"+e.name, func(t *testing.T) {
+				t.Parallel()
+				scheme := "http"
+				if a.https {
+					scheme = "https"
+				}
+				var delays []time.Duration
+				for range 3 {
+					r := newRig(t, serve(t, "tcp", "127.0.0.1:0", scheme, a.handle), settings{requestTimeout: 20 * time.Second, transport: a.transport})
+					ctx, moment := stop()
+					var ended time.Time
+					o := r.call(t, ctx, entry{e.name, e.kind, func(ctx context.Context, r *rig) outcome {
+						o := e.call(ctx, r)
+						ended = time.Now()
+						return o
+					}})
+					delays = append(delays, ended.Sub(moment()))
+					if a.of(e.kind) != completes && !errors.Is(o.err, want) {
+						t.Fatalf("%v, want %v", o.err, want)
+					}
+					if delays[len(delays)-1] <= late {
+						return
+					}
+				}
+				t.Errorf("returned %v after the end of the context", delays)
+			})
+		}
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	punctually(t, context.DeadlineExceeded, func() (context.Context, func() time.Time) {
+		ctx, cancel := context.WithTimeout(context.Background(), soon)
+		end, _ := ctx.Deadline()
+		context.AfterFunc(ctx, cancel)
+		return ctx, func() time.Time { return end }
+	})
+}
+
+func TestCancellation(t *testing.T) {
+	reason := errors.New("gamma: the user went home")
+	punctually(t, context.Canceled, func() (context.Context, func() time.Time) {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		var moment time.Time
+		done := make(chan struct{})
+		time.AfterFunc(soon/2, func() {
+			defer close(done)
+			moment = time.Now()
+			cancel(reason)
+		})
+		return ctx, func() time.Time { <-done; return moment }
+	})
+}
