@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	gamma "github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/gammatest"
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+// worldVariable makes this program the world: the stand-in and the proxies before
+// it. They are a process of their own, so that the memory measured is the SDK's.
+const worldVariable = "GAMMA_SOAK_WORLD"
+
+// createHeader says which call of Create a request is from.
+const createHeader = "X-Soak-Create"
+
+// addresses is what the world says first: where its proxies listen.
+type addresses struct{ API, Exports string }
+
+// report is what the world says last.
+type report struct {
+	Outcomes map[string]string // the status of every generation that there is, by id
+	Posts    map[string]int    // the requests that arrived, by createHeader
+	Polls    int
+	Exports  map[string]string // the SHA-256 of what was downloaded, by id
+	Faults   map[string]int    // times that a proxy was made to misbehave, by kind
+	Errors   []string          // what the stand-in has to complain of
+}
+
+// world is the other process, seen from this one.
+type world struct {
+	addresses
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	stdout *json.Decoder
+}
+
+func startWorld(ctx context.Context, s settings) (*world, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	value, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, program) //nolint:gosec // it is this program
+	cmd.Env = append(os.Environ(), worldVariable+"="+string(value))
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	w := &world{cmd: cmd, stdin: stdin, stdout: json.NewDecoder(stdout)}
+	if err := w.stdout.Decode(&w.addresses); err != nil {
+		return nil, errors.Join(fmt.Errorf("soak: the stand-in did not start: %w", err), w.stop())
+	}
+	return w, nil
+}
+
+// end asks the world for its report, which is the last that it does.
+func (w *world) end() (report, error) {
+	var r report
+	err := w.stdin.Close()
+	if err == nil {
+		err = w.stdout.Decode(&r)
+	}
+	if e := w.stop(); err == nil {
+		err = e
+	}
+	return r, err
+}
+
+// stop ends the world. It may be called twice.
+func (w *world) stop() error {
+	_ = w.stdin.Close()
+	if w.cmd.ProcessState != nil {
+		return nil
+	}
+	return w.cmd.Wait()
+}
+
+// asWorld is the program where the variable asks for it. It reports whether it did.
+func asWorld() bool {
+	value := os.Getenv(worldVariable)
+	if value == "" {
+		return false
+	}
+	var s settings
+	err := json.Unmarshal([]byte(value), &s)
+	if err == nil {
+		err = s.serve()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return true
+}
+
+// serve is the world. It ends when its standard input does.
+func (s settings) serve() error {
+	t := new(complaints)
+	defer t.clean()
+	server := gammatest.NewServer(t)
+	exports, err := exportsHost(server)
+	if err != nil {
+		return err
+	}
+	before := len(server.Requests())
+	zerolog.SetGlobalLevel(zerolog.Disabled)
+	proxies := []*weather{
+		newWeather(s, s.rand(-2), strings.TrimPrefix(server.URL, "http://")),
+		newWeather(s, s.rand(-3), exports),
+	}
+	for _, w := range proxies {
+		if err := w.start(); err != nil {
+			return err
+		}
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(addresses{proxies[0].listen, proxies[1].listen}); err != nil {
+		return err
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	errs := make([]error, len(proxies))
+	var working sync.WaitGroup
+	for i, w := range proxies {
+		working.Go(func() { errs[i] = w.blow(ctx) })
+	}
+	working.Go(func() { s.script(ctx, server) })
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	cancel()
+	working.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+
+	r := report{Posts: make(map[string]int), Exports: make(map[string]string), Faults: make(map[string]int)}
+	for _, w := range proxies {
+		for kind, n := range w.faults {
+			r.Faults[kind] += n
+		}
+	}
+	for _, request := range server.Requests()[before:] {
+		if request.Method == http.MethodPost {
+			r.Posts[request.Header.Get(createHeader)]++
+		} else {
+			r.Polls++
+		}
+	}
+	for _, request := range server.Downloads() {
+		id := strings.TrimSuffix(path.Base(request.Path), ".pdf")
+		if r.Exports[id] == "" {
+			sum := sha256.Sum256(server.Export(id))
+			r.Exports[id] = hex.EncodeToString(sum[:])
+		}
+	}
+	if r.Outcomes, err = outcomes(server); err != nil {
+		return err
+	}
+	r.Errors = t.errors()
+	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// exportsHost returns the address of the exports, which only a link tells. It takes
+// the first generation for that.
+func exportsHost(server *gammatest.Server) (string, error) {
+	client, err := gamma.NewClient(gammatest.Key, gamma.WithBaseURL(server.URL))
+	if err != nil {
+		return "", err
+	}
+	server.Created(gammatest.Completed(""))
+	created, err := gamma.Create(context.Background(), client, api.Generation{InputText: "tea", ExportAs: api.GenerationExportAsPdf})
+	if err != nil {
+		return "", err
+	}
+	gen, err := poller.New(client).Wait(context.Background(), created.GenerationID)
+	if err != nil {
+		return "", err
+	}
+	link, err := url.Parse(gen.ExportURL)
+	if err != nil {
+		return "", err
+	}
+	return link.Host, nil
+}
+
+// outcomes asks the stand-in itself, and without the SDK, what became of every
+// generation but the first. Their ids count up. One whose script has steps left has
+// the outcome "unfinished".
+func outcomes(server *gammatest.Server) (map[string]string, error) {
+	all := make(map[string]string)
+	for n := 2; ; n++ {
+		id := fmt.Sprintf("gen%06d", n)
+		req, err := http.NewRequest(http.MethodGet, server.URL+"/v1.0/generations/"+id, nil) //nolint:noctx // the stand-in is in this process
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("X-Api-Key", gammatest.Key)
+		all[id] = "unfinished"
+		rsp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			continue // a fault of its script
+		}
+		var gen api.GenerationStatusResponse
+		err = json.NewDecoder(rsp.Body).Decode(&gen)
+		_ = rsp.Body.Close()
+		switch {
+		case rsp.StatusCode == http.StatusNotFound:
+			delete(all, id)
+			return all, nil
+		case err == nil && rsp.StatusCode == http.StatusOK && gen.Status != api.GenerationStatusPending:
+			all[id] = string(gen.Status)
+		}
+	}
+}
+
+// complaints is to the stand-in what a test would be.
+type complaints struct {
+	mu       sync.Mutex
+	all      []string
+	cleanups []func()
+}
+
+func (*complaints) Helper() {}
+
+func (c *complaints) Errorf(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, fmt.Sprintf(format, args...))
+}
+
+func (c *complaints) Cleanup(f func()) { c.cleanups = append(c.cleanups, f) }
+
+func (c *complaints) errors() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.all)
+}
+
+func (c *complaints) clean() {
+	for _, f := range c.cleanups {
+		f()
+	}
+}
