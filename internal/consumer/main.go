@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+func main() {
+	ctx := context.Background()
+	client, err := gamma.NewClientFromEnv() // the key is in GAMMA_API_KEY
+	if err != nil {
+		log.Fatal(err)
+	}
+	created, err := gamma.Create(ctx, client, api.Generation{
+		InputText: "A short history of tea",
+		NumCards:  5,
+		ExportAs:  api.GenerationExportAsPdf,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Print("waiting for ", created.GenerationID) // keep it: nothing is lost with it
+	gen, err := poller.New(client).Wait(ctx, created.GenerationID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("Gamma:", gen.GammaURL)
+	if err := gamma.DownloadFile(ctx, gen.ExportURL, "tea.pdf"); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("Saved: tea.pdf")
+}

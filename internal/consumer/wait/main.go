@@ -1,0 +1,25 @@
+// Command wait only waits for a generation, as bare does by hand.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+func main() {
+	client, err := gamma.NewClientFromEnv()
+	if err != nil {
+		log.Fatal(err)
+	}
+	gen, err := poller.New(client).Wait(context.Background(), os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("Gamma: ", gen.GammaURL)
+	fmt.Println("Export:", gen.ExportURL)
+}
