@@ -1,0 +1,100 @@
+# Every nested module stands alone: no workspace joins them.
+export GOWORK = off
+
+# How long each fuzz target runs, and the soak.
+fuzz: TIME = 60s
+soak: TIME = 10m
+
+# What soak chooses its faults by.
+SEED = 1
+
+# The generation that demo waits for.
+ID =
+
+# What spec reads, and whether it only reports.
+FROM =
+CHECK =
+
+ci = sh internal/ci/
+
+.NOTPARALLEL:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+demo: ## create, wait for, download and archive at a stand-in; ID=... waits for one at Gamma
+	@cd gammatest && go run -buildvcs=false ./internal/demo $${ID:+"$$ID"}
+
+test: ## run every test, with the race detector
+	@$(ci)test.sh
+
+spec: ## merge the pages and documents of FROM="..." into openapi.json; CHECK=1 reports
+	@CHECK="$(CHECK)" $(ci)spec.sh $(FROM)
+
+generate: ## make api/ from openapi.json
+	go generate ./...
+
+check: check-generate check-document check-modules check-format lint check-vulnerabilities check-licenses consumer check-examples check-spec check-templates check-soak check-fuzz check-coverage conformance release ## run every check of CI but the tests
+	@echo 'check: all passed'
+
+lint: ## run go vet and golangci-lint
+	@$(ci)lint.sh
+
+fuzz: ## run every fuzz target for TIME=60s each
+	@$(ci)fuzz.sh '$(TIME)'
+
+soak: ## run 2,000 generations through failing proxies for TIME=10m; SEED=1
+	cd internal/soak && go run . -time '$(TIME)' -seed '$(SEED)'
+
+bench: ## run the benchmarks, and measure against what else there is
+	go test -run '^$$' -bench . -benchmem ./...
+	cd internal/bench && go run .
+
+consumer: ## use the SDK from another module, and weigh it
+	cd internal/consumer && go test -count=1 -v ./...
+
+release: ## make the release archive of HEAD in dist/, twice, and compare
+	@$(ci)release.sh
+
+conformance: ## hold the SDK to a mock server that others have written; needs Node.js
+	@$(ci)conformance.sh
+
+check-generate:
+	@$(ci)generate.sh
+
+check-document:
+	@$(ci)document.sh
+
+check-examples:
+	cd internal/otel && go test -count=1 ./...
+
+check-spec:
+	cd internal/spec && go test -count=1 ./...
+
+check-templates:
+	cd internal/tools/oapi-codegen && go test -count=1 ./...
+
+check-soak:
+	cd internal/soak && go test -count=1 ./...
+
+check-modules:
+	@$(ci)modules.sh
+
+check-format:
+	@echo 'check: gofmt'
+	@files=$$(gofmt -l .) && if [ -n "$$files" ]; then echo "check: run gofmt -w on:"; echo "$$files"; exit 1; fi
+
+check-licenses:
+	@$(ci)licenses.sh
+	cd internal/tools/licenses && go test -count=1 ./...
+
+check-vulnerabilities:
+	@$(ci)vulnerabilities.sh
+
+check-fuzz:
+	@$(ci)fuzz.sh 10000x
+
+check-coverage:
+	@$(ci)coverage.sh 95 . ./poller
+
+.PHONY: help demo test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-examples check-spec check-templates check-soak check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage

@@ -1,0 +1,18 @@
+# Fails when generation gives something else than what is in the tree. It works on
+# a copy without the generated files, so it changes nothing and finds leftovers.
+set -eu
+
+echo 'check: generated files'
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+mkdir "$tmp/tree" "$tmp/made"
+tar -cf "$tmp/tree.tar" --exclude ./.git --exclude node_modules .
+tar -xf "$tmp/tree.tar" -C "$tmp/tree"
+tar -xf "$tmp/tree.tar" -C "$tmp/made"
+rm -f "$tmp"/made/api/*.gen.go
+(cd "$tmp/made" && go generate ./...)
+cd "$tmp"
+if ! git --no-pager diff --no-index --no-ext-diff tree made; then
+	echo 'check: api/ is not what openapi.json gives: run make generate and commit the result' >&2
+	exit 1
+fi

@@ -1,0 +1,39 @@
+# Merges the pages and documents named into openapi.json and generates api/ from it,
+# or changes nothing. With CHECK=1 it only reports.
+set -eu
+
+if [ $# -eq 0 ]; then
+	echo 'usage: make spec FROM="page.md document.yaml ..." [CHECK=1]' >&2
+	exit 2
+fi
+refuse() {
+	echo "make spec: nothing was changed: $*" >&2
+	exit 1
+}
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+go build -C internal/spec -o "$tmp/spec" .
+"$tmp/spec" -o "$tmp/openapi.json" "$@"
+
+# All that can fail is tried on a copy.
+mkdir "$tmp/tree"
+tar -cf "$tmp/tree.tar" --exclude ./.git --exclude node_modules .
+tar -xf "$tmp/tree.tar" -C "$tmp/tree"
+cp "$tmp/openapi.json" "$tmp/tree/openapi.json"
+(cd "$tmp/tree" && go generate ./...) || refuse 'go generate fails'
+(cd "$tmp/tree" && go build ./... && cd gammatest && go build ./...) || refuse 'the code does not compile with what would be generated'
+
+go tool -modfile=internal/tools/oasdiff/go.mod oasdiff changelog --flatten-allof openapi.json "$tmp/openapi.json" >"$tmp/changes" || refuse 'oasdiff fails'
+sed "s|$tmp/||" "$tmp/changes"
+(cd "$tmp/tree" && go vet ./...) || echo 'make spec: the tests do not compile any more' >&2
+if [ -n "${CHECK:-}" ]; then
+	echo 'make spec: nothing was changed: CHECK is set'
+	exit 0
+fi
+for file in "$tmp"/tree/api/*.gen.go "$tmp/openapi.json"; do
+	to=${file#"$tmp/"}
+	to=${to#tree/}
+	cp "$file" "$to.new"
+	mv "$to.new" "$to"
+done
+echo 'make spec: openapi.json and api/ are written'

@@ -1,0 +1,20 @@
+# Runs every test with the race detector. Where there is no C compiler, which the
+# race detector needs, it runs them without, except in CI.
+set -eu
+
+flags=-race
+if [ -z "${CI:-}" ]; then
+	tmp=$(mktemp -d)
+	trap 'rm -rf "$tmp"' EXIT
+	printf 'package main\n\nfunc main() {}\n' >"$tmp/main.go"
+	# The build says more than the name of a compiler: headers may be missing, and
+	# not every platform has a race detector.
+	if ! why=$(go build -race -o "$tmp/probe" "$tmp/main.go" 2>&1); then
+		flags=
+		export CGO_ENABLED=0
+		echo "make test: no race detector here, so the tests run without it: $why" >&2
+	fi
+fi
+go test $flags ./...
+cd gammatest # a module of its own, like the demo in it
+go test $flags ./...

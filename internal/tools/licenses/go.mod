@@ -1,0 +1,5 @@
+module github.com/gamma-sdk/gamma-go/internal/tools/licenses
+
+go 1.25.0
+
+require github.com/google/licensecheck v0.3.1
