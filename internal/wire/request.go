@@ -64,15 +64,23 @@ func NewRequest(ctx context.Context, method, server, path string, body io.Reader
 		}
 		path = path[:open] + value + path[end+1:]
 	}
+	u := *base
+	u.Path += path
+	if base.RawPath != "" {
+		u.RawPath += path
+	}
+	if body == nil && ctx != nil {
+		// As below, but for the parsing of an empty URL: a poll is worth it.
+		return (&http.Request{
+			Method: method, URL: &u, Host: u.Host, Header: make(http.Header),
+			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		}).WithContext(ctx), nil
+	}
 	req, err := http.NewRequestWithContext(ctx, method, "", body)
 	if err != nil {
 		return nil, err
 	}
-	*req.URL, req.Host = *base, base.Host
-	req.URL.Path += path
-	if base.RawPath != "" {
-		req.URL.RawPath += path
-	}
+	req.URL, req.Host = &u, u.Host
 	return req, nil
 }
 

@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -46,13 +48,21 @@ func TestNewRequest(t *testing.T) {
 		got := ""
 		if err == nil {
 			got = req.URL.String()
-			if req.Host != req.URL.Host || req.Context() != t.Context() {
-				t.Errorf("%s has the host %q", got, req.Host)
+			want, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tt.want, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want.URL = req.URL; req.Host != req.URL.Host || !reflect.DeepEqual(req, want) {
+				t.Errorf("%s: %+v, want %+v", got, req, want)
 			}
 		}
 		if got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%q, %q, %q: %q, %v, want %q", tt.server, tt.path, tt.params, got, err, tt.want)
 		}
+	}
+	var none context.Context
+	if _, err := NewRequest(none, http.MethodGet, "https://h", "/a", nil); err == nil {
+		t.Error("no error for a nil context")
 	}
 }
 
