@@ -2,7 +2,6 @@ package gamma
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -49,7 +48,8 @@ func WithBaseURL(rawURL string) Option {
 // request timeout; CheckRedirect is not used, since redirects are never followed.
 // A nil client is an error, and so is one with a Jar: the API has no cookies.
 //
-// The Transport sees the API key, and whatever it does with it is its own.
+// The Transport sees the API key, and whatever it does with it is its own. The
+// requests that it gets have no GetBody, so that nothing with a body is sent twice.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {
 		if client == nil {
@@ -143,12 +143,13 @@ func NewClientFromEnv(opts ...Option) (*api.ClientWithResponses, error) {
 // callers who must add a proxy or a certificate authority and pass it back in an
 // [http.Client] through [WithHTTPClient]. Against [http.DefaultTransport] it
 // keeps more idle connections to one host, bounds the response header to 256 KiB,
-// and finds a dead HTTP/2 connection by pings, within 10 seconds. Like the
-// default, it uses the proxy that the environment names.
+// finds a dead HTTP/2 connection by pings, within 10 seconds, and does not open one
+// connection after the other for one request. Like the default, it uses the proxy
+// that the environment names.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            dial,
 		ForceAttemptHTTP2:      true, // also once the caller has set TLSClientConfig
 		MaxIdleConns:           1024,
 		MaxIdleConnsPerHost:    1024, // all of them go to one host

@@ -1,6 +1,7 @@
 package gamma_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -183,6 +184,59 @@ func TestCreateOverSockets(t *testing.T) {
 	if _, err := gamma.Create(t.Context(), newClient(t, tls.URL), api.Generation{InputText: "x"}); err == nil || errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
 		t.Errorf("%v, arrived %d times", err, arrived.Load())
 	}
+}
+
+// dying is a connection that can be dead without telling.
+type dying struct {
+	net.Conn
+	dead *atomic.Bool
+}
+
+func (d dying) Write(p []byte) (int, error) {
+	if d.dead.Load() {
+		return 0, syscall.EPIPE
+	}
+	return d.Conn.Write(p)
+}
+
+// Of a request that met a dead connection not a byte was written, so that it is sent
+// again.
+func TestCreateOnDeadConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dead atomic.Bool
+		requests := 0
+		transport := gamma.NewTransport()
+		defer transport.CloseIdleConnections()
+		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			dead.Store(false)
+			near, far := net.Pipe()
+			go func() {
+				r := bufio.NewReader(far)
+				for {
+					req, err := http.ReadRequest(r)
+					if err != nil {
+						return
+					}
+					requests++
+					_, _ = io.Copy(io.Discard, req.Body)
+					_, _ = io.WriteString(far, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n"+`{"generationId":"gen1"}`)
+				}
+			}()
+			return dying{near, &dead}, nil
+		}
+		client := newClient(t, "http://127.0.0.1:1", gamma.WithHTTPClient(&http.Client{Transport: transport}))
+		for range 2 {
+			created, err := gamma.Create(t.Context(), client, api.Generation{InputText: "tea"})
+			if err != nil || created.GenerationID != "gen1" {
+				t.Errorf("%+v, %v", created, err)
+			}
+			synctest.Wait()
+			dead.Store(true)
+		}
+		if requests != 2 {
+			t.Errorf("%d requests", requests)
+		}
+	})
 }
 
 func TestNilClients(t *testing.T) {

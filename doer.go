@@ -88,19 +88,28 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), d.timeout)
 	defer cancel()
-	// The caller's request never holds the key: it stays within reach of the answer.
-	out := req.WithContext(ctx)
-	out.Header = make(http.Header, len(req.Header)+2)
-	for name, values := range req.Header {
-		out.Header[name] = values
+	var x struct { // one allocation for both
+		bounded
+		out http.Request
 	}
-	d.authorize(out.Header)
-	rsp, err := d.transport.RoundTrip(out)
+	x.bounded.Context = ctx
+	x.left.Store(maxConns)
+	// The caller's request never holds the key: it stays within reach of the answer.
+	x.out = *req.WithContext(&x.bounded)
+	x.out.Header = make(http.Header, len(req.Header)+2)
+	for name, values := range req.Header {
+		x.out.Header[name] = values
+	}
+	d.authorize(x.out.Header)
+	// With it net/http sends a body a second time also where the server may have
+	// begun with the first, as after an HTTP/2 PROTOCOL_ERROR.
+	x.out.GetBody = nil
+	rsp, err := d.transport.RoundTrip(&x.out)
 	if err == nil && rsp == nil {
 		err = errors.New("the transport returned neither an answer nor an error")
 	}
 	if err != nil {
-		return nil, d.fail(ctx, req, err, false)
+		return nil, d.fail(ctx, req, err, notBegun(err))
 	}
 	rsp.Request = req
 	body, err := d.read(rsp)
@@ -122,6 +131,37 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	}
 	rsp.Body = wire.NewBody(body)
 	return rsp, nil
+}
+
+// maxConns is how many connections one request may open. net/http repeats by itself
+// what has no body, for as long as HTTP/2 connections end in certain ways, at once
+// and each time over a new one.
+const maxConns = 4
+
+// bounded is the context of a request. The dialer of [NewTransport] counts its
+// connections.
+type bounded struct {
+	context.Context
+	left atomic.Int32
+}
+
+type boundedKey struct{}
+
+func (b *bounded) Value(key any) any {
+	if key == (boundedKey{}) {
+		return b
+	}
+	return b.Context.Value(key)
+}
+
+var errTooManyConns = errors.New("the server ended one connection after the other")
+
+// dial connects for a request, unless it has had its share of connections.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if b, ok := ctx.Value(boundedKey{}).(*bounded); ok && b.left.Add(-1) < 0 {
+		return nil, errTooManyConns
+	}
+	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
 }
 
 // read reads the body of rsp up to its limit and closes it.
@@ -233,7 +273,7 @@ func refuse(req *http.Request, err error) error {
 }
 
 // fail describes a failure to get an answer to req. ctx is the context that
-// bounded the exchange. unsent says that the transport has not seen req.
+// bounded the exchange. unsent says that the server has surely not begun with req.
 func (d *doer) fail(ctx context.Context, req *http.Request, err error, unsent bool) *exchangeError {
 	e := &exchangeError{err: err, unsent: unsent}
 	switch parent := req.Context(); {
@@ -268,7 +308,7 @@ func canceled(ctx context.Context) error {
 type exchangeError struct {
 	text   string
 	err    error
-	unsent bool   // the transport has not seen the request
+	unsent bool   // the server has surely not begun with the request
 	part   []byte // a whole JSON document, of a success to a POST that broke after it
 }
 
@@ -292,6 +332,24 @@ const (
 	malformedHeader = "malformed MIME header" // and what follows is a part of it
 	mayQuote        = " (the rest may quote the answer)"
 )
+
+// notRepeated returns why net/http would have repeated a request over HTTP/2, had
+// it known how to get its body again.
+func notRepeated(err error) (why string, ok bool) {
+	why, ok = strings.CutPrefix(err.Error(), "http2: Transport: cannot retry err [")
+	why, _, _ = strings.Cut(why, "]")
+	return why, ok
+}
+
+// notBegun reports whether err, from a transport, says that the server has surely not
+// begun with a request that has a body: it refused the stream or left the connection
+// before it (RFC 9113, sections 6.8 and 8.7), or not a byte was written. net/http has
+// no type for these. Where it words them otherwise, they are in doubt.
+func notBegun(err error) bool {
+	why, ok := notRepeated(err)
+	return ok && (strings.HasSuffix(why, "; REFUSED_STREAM; received from peer") || why == "http2: Transport received Server's graceful shutdown GOAWAY") ||
+		fmt.Sprintf("%T", err) == "http.nothingWrittenError"
+}
 
 // describe returns the text of a transport's error. net/http quotes what it
 // cannot read, which may be part of a body, so its own errors are cut there.
@@ -319,6 +377,9 @@ func describe(err error) string {
 			err = urlErr.Err
 		}
 		text := err.Error()
+		if why, ok := notRepeated(err); ok {
+			text = why
+		}
 		if before, _, found := strings.Cut(text, malformedHeader); found {
 			text = before + malformedHeader + mayQuote
 		} else if before, _, found := strings.Cut(text, `"`); found {

@@ -21,6 +21,7 @@ const (
 	downloadStall    = 30 * time.Second
 	downloadDeadline = time.Hour
 	downloadFailures = 5 // in a row, without a new byte
+	maxRedirects     = 10
 )
 
 // ErrLinkExpired says that an export URL is no longer good: status 403 or 410. The
@@ -175,7 +176,7 @@ func newDownload(exportURL string, opts []DownloadOption) (*download, error) {
 	}
 	d.client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		req.Header.Del("Referer") // the link before, a secret
-		if len(via) > 10 {
+		if len(via) > maxRedirects {
 			return &redirectError{errors.New("after 10 others")}
 		}
 		if err := d.check(req.URL); err != nil {
@@ -262,11 +263,13 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 	defer cancel(nil)
 	stall := time.AfterFunc(downloadStall, func() { cancel(errStalled) })
 	defer stall.Stop()
+	conns := &bounded{Context: ctx}
+	conns.left.Store(maxConns + maxRedirects)
 	req := (&http.Request{Method: http.MethodGet, URL: d.url, Host: d.url.Host, Header: http.Header{
 		"User-Agent": {"gamma-go/" + Version},
 		// A part of a compressed file is of no use.
 		"Accept-Encoding": {"identity"},
-	}}).WithContext(ctx)
+	}}).WithContext(conns)
 	if d.written > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.written))
 		switch {

@@ -58,15 +58,18 @@ func TestCreateOnUsedConnection(t *testing.T) {
 	}
 }
 
-// What HTTP/2 says was not begun is asked for again, by net/http.
+// What HTTP/2 says was not begun is asked for again. A protocol error says no such
+// thing.
 func TestCreateOverHTTP2(t *testing.T) {
 	for name, refuse := range map[string]func(*stream){
-		"GOAWAY": func(x *stream) { x.goAway(0, noError); _ = x.Close() },
-		"RST":    func(x *stream) { x.rst(refusedStream) },
+		"GOAWAY":         func(x *stream) { x.goAway(0, noError); _ = x.Close() },
+		"RST":            func(x *stream) { x.rst(refusedStream) },
+		"protocol error": func(x *stream) { x.rst(protocolError) },
 	} {
 		for _, e := range some("Create", "Create from a template") {
 			t.Run(name+"/"+e.name, func(t *testing.T) {
 				t.Parallel()
+				want := map[bool]int32{true: 2, false: 1}[name != "protocol error"]
 				s := serve(t, "tcp", "127.0.0.1:0", "https", http2("", func(x *stream) {
 					if x.conn == 1 && x.n == 1 {
 						refuse(x)
@@ -75,7 +78,7 @@ func TestCreateOverHTTP2(t *testing.T) {
 					x.ok()
 				}))
 				r := newRig(t, s, settings{})
-				if o := r.call(t, t.Context(), e); o.err != nil || r.requests.Load() != 2 {
+				if o := r.call(t, t.Context(), e); (o.err == nil) != (want == 2) || r.requests.Load() != want || want == 1 && !errors.Is(o.err, gamma.ErrMaybeCreated) {
 					t.Errorf("%v after %d requests", o.err, r.requests.Load())
 				}
 			})

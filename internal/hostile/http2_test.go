@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Types and flags of HTTP/2 frames, RFC 9113, section 6.
@@ -32,6 +34,7 @@ const (
 // Codes of RST_STREAM and GOAWAY, section 7.
 const (
 	noError       = 0x0
+	protocolError = 0x1
 	internalError = 0x2
 	refusedStream = 0x7
 	cancelStream  = 0x8
@@ -163,7 +166,6 @@ func TestHTTP2(t *testing.T) {
 	}
 	slowly := func(a attack) attack { a.slow = true; return a } // the next request meets silence
 	end := func(x *stream) { _ = x.Close() }
-	again := ends{completes, completes, unchecked, completes} // net/http asks again; see TestCreateOverHTTP2
 	tooMuch := ends{fails, atOnce, maybe, unchecked}
 	run(t, []attack{
 		h2("a good answer", good, (*stream).ok),
@@ -172,7 +174,7 @@ func TestHTTP2(t *testing.T) {
 		}),
 		h2("GOAWAY after the answer", good, func(x *stream) { x.ok(); x.goAway(x.id, noError) }),
 		h2("GOAWAY before the answer", good, func(x *stream) { x.goAway(x.id, noError); x.ok() }),
-		h2("GOAWAY once for what was not begun", again, goneThenGood(func(x *stream) { x.goAway(0, noError); end(x) })),
+		h2("GOAWAY for everything", none, func(x *stream) { x.goAway(0, noError); end(x) }),
 		h2("GOAWAY with an error", lost, func(x *stream) { x.goAway(x.id, enhanceCalm); end(x) }),
 		h2("GOAWAY with text", lost, func(x *stream) {
 			say(x, frame(frameGoAway, 0, 0, uint32s(x.id, internalError)+"\x1b[31m"+key))
@@ -183,7 +185,7 @@ func TestHTTP2(t *testing.T) {
 		h2("RST_STREAM without an error", lost, func(x *stream) { x.rst(noError) }),
 		h2("RST_STREAM with an unknown code", lost, func(x *stream) { x.rst(0xffff) }),
 		h2("RST_STREAM for HTTP 1.1", lost, func(x *stream) { x.rst(http11Needed) }),
-		h2("RST_STREAM refused once", again, goneThenGood(func(x *stream) { x.rst(refusedStream) })),
+		h2("RST_STREAM with a protocol error", lost, func(x *stream) { x.rst(protocolError) }),
 		h2("RST_STREAM after the header", lost, func(x *stream) { x.headers(0, okFields); x.rst(internalError) }),
 		h2("RST_STREAM after half a body", lost, func(x *stream) { x.headers(0, okFields); x.data(0, answer[:9]); x.rst(internalError) }),
 		h2("RST_STREAM after the body", ends{fails, givesUp, completes, fails}, func(x *stream) { x.headers(0, okFields); x.data(0, answer); x.rst(internalError) }),
@@ -256,6 +258,17 @@ func TestHTTP2(t *testing.T) {
 			_, _ = io.Copy(io.Discard, c)
 		}), ends: lost, https: true},
 	}, brief)
+	// net/http asks again, but not with a body. Create does that; see TestCreateOverHTTP2.
+	for _, again := range []ends{{operation: completes, wait: completes, file: completes}, {operation: fails}} {
+		entries := some("status", "Themes", "Wait", "All", "Check", "DownloadFile")
+		if again.operation == fails {
+			entries = some("create", "template")
+		}
+		run(t, []attack{
+			h2("GOAWAY once for what was not begun", again, goneThenGood(func(x *stream) { x.goAway(0, noError); end(x) })),
+			h2("RST_STREAM refused once", again, goneThenGood(func(x *stream) { x.rst(refusedStream) })),
+		}, entries)
+	}
 	run(t, []attack{
 		slowly(h2("100 without end", lost, floodFrames(func(x *stream) string { return frame(frameHeaders, endHeaders, x.id, fields("100")) }))),
 		slowly(h2("103 without end", lost, floodFrames(func(x *stream) string {
@@ -303,6 +316,29 @@ func slowHTTP2() []attack {
 		h2("half a header", func(x *stream) { say(x, frame(frameHeaders, 0, x.id, okFields)); gone(x) }),
 		{name: "no window over HTTP 2", https: true, handle: http2("\x00\x04\x00\x00\x00\x00", func(*stream) {})},
 		{name: "no streams over HTTP 2", https: true, handle: http2("\x00\x03\x00\x00\x00\x00", func(*stream) {})},
+	}
+}
+
+// net/http asks again at once, over a new connection, for as long as these come. That
+// has a bound.
+func TestNoStorm(t *testing.T) {
+	for name, respond := range map[string]func(*stream){
+		"protocol error": func(x *stream) { x.rst(protocolError) },
+		"GOAWAY":         func(x *stream) { x.goAway(0, noError); _ = x.Close() },
+	} {
+		for _, e := range some("status", "archive", "Download") {
+			t.Run(name+"/"+e.name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "https", http2("", respond)), settings{})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				o := r.call(t, ctx, e)
+				// A download has a few attempts, which may meet redirects.
+				if n, most := r.requests.Load(), map[kind]int32{operation: 4, fetching: 40}[e.kind]; n > most || o.err == nil {
+					t.Errorf("%d requests: %v", n, o.err)
+				}
+			})
+		}
 	}
 }
 
