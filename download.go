@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -105,7 +106,8 @@ func DownloadFile(ctx context.Context, exportURL, path string, opts ...DownloadO
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("gamma: DownloadFile: %s is not a regular file", path)
 	}
-	part := fmt.Sprintf("%s.%08x.part", path, rand.Uint32())
+	// Not longer than any name, which may be as long as the file system takes.
+	part := filepath.Join(filepath.Dir(path), fmt.Sprintf(".gamma-%08x", rand.Uint32()))
 	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // as the user's umask says
 	if err != nil {
 		return fmt.Errorf("gamma: DownloadFile: %w", err)
@@ -345,9 +347,13 @@ func (d *download) accept(rsp *http.Response) (skip int64, again bool, err error
 	case status == http.StatusOK:
 	case d.written > 0 && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable):
 		from, total, ok := contentRange(rsp.Header.Get("Content-Range"))
-		if ok && from == d.written && (d.total < 0 || total < 0 || total == d.total) && d.same(rsp.Header) {
+		if ok && from == d.written && (d.total < 0 || total < 0 || total == d.total) && d.goesOn(rsp.Header) {
 			d.total = max(d.total, total)
 			return 0, false, d.checkType(rsp)
+		}
+		if rsp.Header.Get("Content-Range") == fmt.Sprintf("bytes */%d", d.written) && d.goesOn(rsp.Header) {
+			rsp.Body = http.NoBody // only the end of the file was missing
+			return 0, false, nil
 		}
 		if err := d.startOver(); err != nil {
 			return 0, false, err
@@ -378,7 +384,7 @@ func (d *download) accept(rsp *http.Response) (skip int64, again bool, err error
 	}
 	if d.written > 0 {
 		// The server cannot go on in the middle, or has another file now.
-		if d.restart == nil && d.etag+d.modified != "" && d.same(rsp.Header) && rsp.ContentLength == d.total {
+		if d.restart == nil && d.versioned() && d.same(rsp.Header) && rsp.ContentLength == d.total {
 			return d.written, false, nil
 		}
 		if err := d.startOver(); err != nil {
@@ -407,9 +413,25 @@ func (d *download) same(h http.Header) bool {
 	return h.Get("Etag") == d.etag && h.Get("Last-Modified") == d.modified
 }
 
+// goesOn reports whether a part with h belongs to the file that the transfer began
+// with. An answer to If-Range need not repeat Last-Modified (RFC 9110, section
+// 15.3.7). Where the server names no version the length must do, which is checked.
+func (d *download) goesOn(h http.Header) bool {
+	if modified := h.Get("Last-Modified"); h.Get("Etag") != d.etag || modified != "" && modified != d.modified {
+		return false
+	}
+	return d.versioned() || d.etag == "" && d.total >= 0
+}
+
+// versioned reports whether the server says which version of the file it is, to the
+// byte: a weak ETag does not (RFC 9110, section 8.8.1).
+func (d *download) versioned() bool {
+	return d.modified != "" || d.etag != "" && !strings.HasPrefix(d.etag, "W/")
+}
+
 func (d *download) checkType(rsp *http.Response) error {
 	switch encoding := rsp.Header.Get("Content-Encoding"); {
-	case rsp.Uncompressed, encoding != "" && encoding != "identity":
+	case rsp.Uncompressed, encoding != "" && !strings.EqualFold(encoding, "identity"):
 		return d.unexpected("a compressed file")
 	case strings.HasPrefix(strings.ToLower(rsp.Header.Get("Content-Type")), "text/html"):
 		return d.unexpected("a page of HTML instead of a file")

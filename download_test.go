@@ -93,6 +93,13 @@ func TestDownload(t *testing.T) {
 	}
 	times := func(n int, step roundTripper) []roundTripper { return slices.Repeat([]roundTripper{step}, n) }
 	whole := part(200, 0, size)
+	chunked := func(to int, headers ...string) roundTripper { // of no known length, and without its end
+		return func(req *http.Request) (*http.Response, error) {
+			rsp, err := part(200, 0, to, headers...)(req)
+			rsp.Body, rsp.ContentLength = &broken{bytes.NewReader(file[:to]), io.ErrUnexpectedEOF}, -1
+			return rsp, err
+		}
+	}
 	tests := []struct {
 		name    string
 		answers []roundTripper
@@ -114,6 +121,24 @@ func TestDownload(t *testing.T) {
 		{name: "goes on by its length alone", answers: []roundTripper{
 			part(200, 0, 1000), wants(t, "Range", "bytes=1000-", wants(t, "If-Range", "", part(206, 1000, size))),
 		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "goes on without the date again", answers: []roundTripper{
+			part(200, 0, 1000, etag, `"a"`, modified, date), part(206, 1000, size, etag, `"a"`),
+		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "goes on with another date", answers: []roundTripper{
+			part(200, 0, 1000, etag, `"a"`, modified, date), part(206, 1000, size, etag, `"a"`, modified, "Tue, 03 Nov 2026 10:00:00 GMT"), whole,
+		}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "a part, nobody knows of which", answers: []roundTripper{chunked(1000), part(206, 1000, size), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "a part of something like it", answers: []roundTripper{
+			part(200, 0, 1000, etag, `W/"a"`), part(206, 1000, size, etag, `W/"a"`), whole,
+		}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "all but the end", answers: []roundTripper{
+			chunked(size, etag, `"a"`), wants(t, "Range", "bytes=131072-", status(416, "Content-Range", "bytes */131072", etag, `"a"`)),
+		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "all of another", answers: []roundTripper{
+			chunked(size, etag, `"a"`), status(416, "Content-Range", "bytes */131072", etag, `"b"`), whole,
+		}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "the whole again, something like it", answers: []roundTripper{part(200, 0, 1000, etag, `W/"a"`), part(200, 0, size, etag, `W/"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "not encoded", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "Identity")}},
 		{name: "the whole again, the same", answers: []roundTripper{part(200, 0, 40_000, etag, `"a"`), part(200, 0, size, etag, `"a"`)}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
 		{name: "the whole again, nobody knows which", answers: []roundTripper{part(200, 0, 1000), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
 		{name: "the whole again, another", answers: []roundTripper{part(200, 0, 1000, etag, `"b"`), part(200, 0, size, etag, `"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
@@ -384,6 +409,16 @@ func TestDownloadWriterFails(t *testing.T) {
 	}
 	if requests != 2 {
 		t.Errorf("%d requests", requests)
+	}
+}
+
+func TestDownloadFileNames(t *testing.T) {
+	client := &http.Client{Transport: part(200, 0, len(file))}
+	for _, name := range []string{strings.Repeat("x", 251) + ".pdf", "a"} {
+		target := filepath.Join(t.TempDir(), name)
+		if err := gamma.DownloadFile(t.Context(), "http://LocalHost/x.pdf", target, gamma.WithDownloadClient(client)); err != nil {
+			t.Errorf("%.5s: %v", name, err)
+		}
 	}
 }
 
