@@ -134,7 +134,10 @@ func NewClientFromEnv(opts ...Option) (*api.ClientWithResponses, error) {
 		return nil, errors.New("gamma: the environment variable GAMMA_API_KEY is not set")
 	}
 	if base := os.Getenv("GAMMA_BASE_URL"); base != "" {
-		opts = append([]Option{WithBaseURL(base)}, opts...)
+		opts = append([]Option{func(c *config) error { // checked at the end, where no option wins
+			c.baseURL = base
+			return nil
+		}}, opts...)
 	}
 	return NewClient(key, opts...)
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -231,6 +232,7 @@ func TestNewClientFromEnv(t *testing.T) {
 		{"", nil, "https://public-api.gamma.app/v1.0/generations/gen1"},
 		{"https://proxy.example.com/gamma/", nil, "https://proxy.example.com/gamma/v1.0/generations/gen1"},
 		{"https://proxy.example.com", []gamma.Option{gamma.WithBaseURL("https://other.example.com")}, "https://other.example.com/v1.0/generations/gen1"},
+		{"no URL", []gamma.Option{gamma.WithBaseURL("https://other.example.com")}, "https://other.example.com/v1.0/generations/gen1"},
 	} {
 		t.Setenv("GAMMA_API_KEY", " "+key+"\n")
 		t.Setenv("GAMMA_BASE_URL", tt.env)
@@ -624,11 +626,14 @@ func TestRequestEditors(t *testing.T) {
 	}{
 		"header":   {func(r *http.Request) { r.Header.Set("X-Trace", "1"); r.Header.Set("X-Api-Key", "other") }, true},
 		"path":     {func(r *http.Request) { r.URL.Path = "/base/elsewhere" }, true},
-		"host":     {func(r *http.Request) { r.URL.Host = "evil.example" }, false},
+		"URL host": {func(r *http.Request) { r.URL.Host = "evil.example" }, false},
 		"port":     {func(r *http.Request) { r.URL.Host = "h.example" }, false},
 		"scheme":   {func(r *http.Request) { r.URL.Scheme = "http" }, false},
 		"user":     {func(r *http.Request) { r.URL.User = url.User("u") }, false},
 		"Host":     {func(r *http.Request) { r.Host = "evil.example" }, false},
+		"host":     {func(r *http.Request) { r.Header["host"] = []string{"evil.example"} }, false},
+		"opaque":   {func(r *http.Request) { r.URL.Opaque = "//evil.example/steal" }, false},
+		"no URL":   {func(r *http.Request) { r.URL = nil }, false},
 		"no Host":  {func(r *http.Request) { r.Host = "" }, true},
 		"the body": {func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("x")); r.URL.Host = "" }, false},
 	} {
@@ -881,6 +886,45 @@ func TestEchoedKey(t *testing.T) {
 	if rsp.JSON200.Error.StatusCode != 401 {
 		t.Errorf("%+v", rsp.JSON200.Error)
 	}
+}
+
+// net/http changes the case of a name.
+func TestEchoedKeyAsName(t *testing.T) {
+	const key = "sk-gamma-abcDEF"
+	client, err := gamma.NewClient(key, gamma.WithHTTPClient(&http.Client{Transport: with(func() *http.Response {
+		r := reply(200, "application/json", `{"generationId":"gen1","status":"pending"}`)
+		r.Header.Set("X-"+key, "1")
+		return r
+	})}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsp, err := get(t, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dump := fmt.Sprint(rsp.HTTPResponse.Header); strings.Contains(strings.ToLower(dump), strings.ToLower(key)) {
+		t.Error(dump)
+	}
+}
+
+// A stub may give the same header to all.
+func TestSharedHeader(t *testing.T) {
+	shared := http.Header{"Content-Type": {"application/json"}}
+	client := answering(t, func(*http.Request) (*http.Response, error) {
+		r := reply(200, "", `{"generationId":"gen1","status":"pending"}`)
+		r.Header = shared
+		return r, nil
+	})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if _, err := client.GetGenerationStatusWithResponse(t.Context(), "gen1"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // An error body that is cut is still read for its message.

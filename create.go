@@ -163,10 +163,15 @@ func doubt(err error) error {
 	var invalid *InvalidRequestError
 	switch {
 	case errors.As(err, &apiErr):
-		if c := apiErr.StatusCode; c/100 == 3 || c/100 == 4 && c != http.StatusRequestTimeout {
-			return err
+		switch c := apiErr.StatusCode; c {
+		case http.StatusFound, http.StatusSeeOther: // as may be said after a POST was done
+		case http.StatusRequestTimeout:
+		default:
+			if c/100 == 3 || c/100 == 4 {
+				return err
+			}
 		}
-	case errors.As(err, &invalid):
+	case errors.As(err, &invalid), errors.Is(err, errOtherHost):
 		return err
 	}
 	return &explainedError{ErrMaybeCreated, err}

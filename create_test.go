@@ -70,6 +70,8 @@ func TestCreate(t *testing.T) {
 		{name: "half an answer", answers: []roundTripper{created(200, `{"generat`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "401", answers: []roundTripper{created(401, `{}`)}, err: gamma.ErrUnauthorized},
 		{name: "402", answers: []roundTripper{created(402, `{}`)}, err: gamma.ErrInsufficientCredits},
+		{name: "303", answers: []roundTripper{created(303, ``)}, err: errAny, maybe: true},
+		{name: "302", answers: []roundTripper{created(302, ``)}, err: errAny, maybe: true},
 		{name: "307", answers: []roundTripper{created(307, ``)}, err: errAny},
 		{name: "408", answers: []roundTripper{created(408, ``)}, err: errAny, maybe: true},
 		{name: "500", answers: []roundTripper{created(500, ``)}, err: errAny, maybe: true},
@@ -131,6 +133,22 @@ func TestCreateKeepsAnOddID(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	checkText(t, err)
+}
+
+// The request was not sent, so nothing is in doubt.
+func TestCreateForAnotherHost(t *testing.T) {
+	client := answering(t, func(*http.Request) (*http.Response, error) { panic("sent") })
+	generated, ok := client.ClientInterface.(*api.Client)
+	if !ok {
+		t.Fatalf("%T", client.ClientInterface)
+	}
+	generated.RequestEditors = append(generated.RequestEditors, func(_ context.Context, req *http.Request) error {
+		req.Host = "other.example"
+		return nil
+	})
+	if _, err := gamma.Create(t.Context(), client, api.Generation{InputText: "tea"}); err == nil || errors.Is(err, gamma.ErrMaybeCreated) {
+		t.Error(err)
+	}
 }
 
 func TestCreateCanceled(t *testing.T) {

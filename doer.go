@@ -26,6 +26,8 @@ const (
 	maxErrorBody = 16 << 10 // of any other answer: enough for its message
 )
 
+var errOtherHost = errors.New("gamma: the request is for another host than the base URL's")
+
 // doer is the one layer under every generated operation. It calls the
 // RoundTripper itself: what an http.Client adds is redirects, which are refused
 // here, and a timeout that costs more than a context's.
@@ -38,6 +40,7 @@ type doer struct {
 	authorize  func(http.Header)
 	redact     func(string) string // returns its argument when the key is not in it
 	redactBody func([]byte) []byte
+	isKey      func(header string) bool // its name has the key, in whatever case
 
 	// stale is set by a request that timed out: its connection may be dead.
 	stale atomic.Bool
@@ -65,15 +68,19 @@ func newDoer(key string, base *url.URL, c config) *doer {
 		return strings.ReplaceAll(s, key, redacted)
 	}
 	d.redactBody = func(body []byte) []byte { return redactBody(body, key) }
+	lower := strings.ToLower(key) // net/http changes the case of names
+	d.isKey = func(name string) bool {
+		return len(name) >= len(lower) && strings.Contains(strings.ToLower(name), lower)
+	}
 	return d
 }
 
 // Do sends req with the key, to the base URL's host only, and returns its answer
 // with the body read whole. Any status but success is an [*APIError].
 func (d *doer) Do(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != d.base.Scheme || req.URL.Host != d.base.Host || req.URL.User != nil ||
+	if u := req.URL; u == nil || u.Scheme != d.base.Scheme || u.Host != d.base.Host || u.User != nil || u.Opaque != "" ||
 		req.Host != "" && req.Host != d.base.Host {
-		return nil, refuse(req, errors.New("gamma: the request is for another host than the base URL's"))
+		return nil, refuse(req, errOtherHost)
 	}
 	if err := checkRequest(req, d.base.EscapedPath()); err != nil {
 		return nil, refuse(req, err)
@@ -98,6 +105,9 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	x.out = *req.WithContext(&x.bounded)
 	x.out.Header = make(http.Header, len(req.Header)+2)
 	for name, values := range req.Header {
+		if strings.EqualFold(name, "Host") {
+			return nil, refuse(req, errOtherHost) // net/http would send it as it is
+		}
 		x.out.Header[name] = values
 	}
 	d.authorize(x.out.Header)
@@ -209,11 +219,13 @@ func (d *doer) redactHeader(rsp *http.Response) {
 	for _, h := range [...]http.Header{rsp.Header, rsp.Trailer} {
 		for name, values := range h {
 			for i, v := range values {
-				values[i] = d.redact(v)
+				if clean := d.redact(v); clean != v { // a stub may share its header
+					values[i] = clean
+				}
 			}
-			if clean := d.redact(name); clean != name {
+			if d.isKey(name) {
 				delete(h, name)
-				h[clean] = values
+				h[redacted] = values
 			}
 		}
 	}

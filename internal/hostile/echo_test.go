@@ -45,7 +45,7 @@ func TestEchoedKey(t *testing.T) {
 	add("a content type", ends{fails, givesUp, completes, completes}, full("200 OK", key, answer))
 	add("a content encoding", lost, full("200 OK", "application/json", key, "Content-Encoding: "+key))
 	add("a trailer", good, head("200 OK", jsonType, isChunked, "Trailer: X-Echo"), strings.TrimSuffix(chunked(answer), "\r\n"), "X-Echo: ", key, "\r\n\r\n")
-	add("a location", denied, full("302 Found", "", "", "Location: /"+key))
+	add("a location", final, full("302 Found", "", "", "Location: /"+key))
 	add("early hints", good, head("103 Early Hints", "Link: "+key), isJSON(answer))
 	for name, text := range map[string]string{
 		"no HTTP": key + "\r\n\r\n", "a version": "HTTP/" + key + " 200 OK\r\n\r\n", "a status line": "HTTP/1.1 " + key + "\r\n\r\n",

@@ -198,7 +198,7 @@ func TestBodies(t *testing.T) {
 		{name: "a chunk without end", handle: http1(func(x *exchange) { x.say(ok(isChunked), "7fffffffffffffff\r\n"); flood(x, " ") }), ends: tooMuch},
 		{name: "chunks without end", handle: http1(func(x *exchange) { x.say(ok(isChunked)); flood(x, "40\r\n"+strings.Repeat(" ", 64)+"\r\n") }), ends: tooMuch},
 		{name: "an error without end", handle: http1(func(x *exchange) { x.say(head("400 Bad Request", jsonType)); flood(x, " ") }), ends: denied},
-		{name: "a redirect without end", handle: http1(func(x *exchange) { x.say(head("302 Found", jsonType)); flood(x, " ") }), ends: denied},
+		{name: "a redirect without end", handle: http1(func(x *exchange) { x.say(head("302 Found", jsonType)); flood(x, " ") }), ends: final},
 		{name: "500 without end", handle: http1(func(x *exchange) { x.say(head("500 Oops", jsonType)); flood(x, " ") }), ends: lost},
 		{name: "exactly 1 MiB", handle: says(isJSON(padded(1 << 20))), ends: good},
 		{name: "1 MiB and a byte", handle: says(isJSON(padded(1<<20 + 1))), ends: large},

@@ -219,7 +219,7 @@ func TestHTTP2(t *testing.T) {
 		h2("a status in words", lost, func(x *stream) { x.headers(endStream, fields("two")) }),
 		h2("a status of 101", good, func(x *stream) { x.headers(0, fields("101")); x.ok() }),
 		h2("100 and 103 first", good, func(x *stream) { x.headers(0, fields("100")); x.headers(0, fields("103")); x.ok() }),
-		h2("a redirect", denied, func(x *stream) { x.headers(endStream, fields("302", "location", "https://other.example/"+secret)) }),
+		h2("a redirect", final, func(x *stream) { x.headers(endStream, fields("302", "location", "https://other.example/"+secret)) }),
 		h2("400", denied, func(x *stream) { x.headers(endStream, fields("400")) }),
 		h2("500", lost, func(x *stream) { x.headers(endStream, fields("500")) }),
 		h2("a name in capitals", lost, func(x *stream) { x.headers(endStream, fields("200", "X-Big", "a")) }),

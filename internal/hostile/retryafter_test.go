@@ -66,7 +66,7 @@ func TestRetryAfter(t *testing.T) {
 		{"503 Service Unavailable", `{}`, lost, ends{fails, deadline, maybe, fails}},
 		{"404 Not Found", `{}`, ends{fails, missing, refused, fails}, ends{fails, deadline, refused, fails}},
 		{"401 Unauthorized", `{}`, denied, denied},
-		{"302 Found", `{}`, denied, denied},
+		{"302 Found", `{}`, final, final},
 		{"200 OK", `{"generationId":"gen1","status":"pending"}`, ends{completes, deadline, completes, completes}, ends{completes, deadline, completes, completes}},
 		{"200 OK", answer, good, good},
 		{"200 OK", `{"generationId":"gen1"`, ends{fails, givesUp, maybe, completes}, ends{fails, deadline, maybe, completes}},

@@ -13,6 +13,8 @@ func statusEnds(status int) ends {
 	switch status {
 	case 200, 201:
 		return ends{fails, givesUp, completes, fails} // unless the rest is good, too
+	case http.StatusFound, http.StatusSeeOther:
+		e.create = maybe
 	case http.StatusTooManyRequests:
 		e.wait, e.create = deadline, deadline
 	case http.StatusNotFound:
