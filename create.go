@@ -1,6 +1,7 @@
 package gamma
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,7 +55,9 @@ type Created struct {
 // for 5 minutes if ctx has no deadline: after 429, when Retry-After says or after
 // 30, 60, then 120 seconds; after a connection that could not be made, after 1, 2,
 // 4 and 8 seconds, and not more. Any other error is returned at once: an
-// [*InvalidRequestError] or an [*APIError], among others.
+// [*InvalidRequestError] or an [*APIError], among others. Beside an error Created is
+// empty, but for an [ErrMaybeCreated] whose answer broke after the id: it has the id,
+// and so has the text of the error.
 //
 // Keep the id before anything else: a generation cannot be found without it. Then
 // wait with package poller, whose Generate does both. Create is safe for
@@ -90,7 +93,7 @@ func Create[R Request](ctx context.Context, client Creator, request R) (Created,
 			if !nothing {
 				err = doubt(err)
 			}
-			return Created{}, err
+			return created, err
 		}
 		pause += time.Duration(rand.Float64() * float64(min(pause/5, time.Minute)))
 		if deadline, _ := ctx.Deadline(); ctx.Err() != nil || pause > time.Until(deadline) {
@@ -128,23 +131,40 @@ func create[R Request](ctx context.Context, client Creator, request R) (Created,
 	if errors.As(err, &broken) {
 		body = broken.part
 	}
-	var answer struct {
-		GenerationID json.RawMessage `json:"generationId"`
-		Warnings     json.RawMessage `json:"warnings"`
-	}
+	answer := whole(body)
 	var id string
-	if json.Unmarshal(body, &answer) == nil {
-		_ = json.Unmarshal(answer.GenerationID, &id) // of another type, it is none
-	}
-	switch {
-	case wire.CheckPathParam("", id) == nil:
-		return Created{id, warnings(answer.Warnings)}, nil
+	_ = json.Unmarshal(answer["generationid"], &id) // of another type, it is none
+	switch ok := wire.CheckPathParam("", id) == nil; {
+	case ok && (err == nil || json.Valid(body)):
+		return Created{id, warnings(answer["warnings"])}, nil
+	case ok:
+		return Created{GenerationID: id}, fmt.Errorf("its id is %s, but the answer broke: %w", id, err)
 	case id != "":
 		err = fmt.Errorf("%w: the answer's generation id cannot be asked for: %s", ErrUnexpectedResponse, wire.Printable(id))
 	case err == nil:
 		err = fmt.Errorf("%w: the answer has no generation id", ErrUnexpectedResponse)
 	}
 	return Created{}, err
+}
+
+// whole returns the properties of the JSON object in body, by their names in lower
+// case, as far as they came whole.
+func whole(body []byte) map[string]json.RawMessage {
+	properties := map[string]json.RawMessage{}
+	object := json.NewDecoder(bytes.NewReader(body))
+	if start, _ := object.Token(); start != json.Delim('{') {
+		return nil
+	}
+	for object.More() {
+		key, _ := object.Token()
+		name, ok := key.(string)
+		var value json.RawMessage
+		if !ok || object.Decode(&value) != nil {
+			break
+		}
+		properties[strings.ToLower(name)] = value // as encoding/json does, the last of a name
+	}
+	return properties
 }
 
 // warnings returns the text in raw, which the document says is a string and the

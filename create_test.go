@@ -52,6 +52,7 @@ func TestCreate(t *testing.T) {
 		warnings string
 		err      error // nil where it succeeds
 		maybe    bool
+		known    bool // the id, all the same
 		atLeast  time.Duration
 		atMost   time.Duration
 	}{
@@ -62,6 +63,12 @@ func TestCreate(t *testing.T) {
 		{name: "a list of warnings", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":[{"code":"a"}]}`)}, warnings: `[{"code":"a"}]`},
 		{name: "an id beside oddities", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":{},"x":1}`)}, warnings: `{}`},
 		{name: "an answer that breaks after all of it", answers: []roundTripper{breaks(ok)}},
+		{name: "an answer that breaks after the id", answers: []roundTripper{breaks(ok[:22])}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
+		{name: "an answer that breaks in the warning", answers: []roundTripper{breaks(ok[:22] + `,"warnings":"the theme was`)}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
+		{name: "an answer of more than one value", answers: []roundTripper{created(200, ok+"\nx")}, err: gamma.ErrUnexpectedResponse, maybe: true, known: true},
+		{name: "an answer in capitals", answers: []roundTripper{created(200, `{"GENERATIONID":"x","generationid":"gen1"}`)}},
+		{name: "an id in a list", answers: []roundTripper{created(200, `[`+ok+`]`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "an answer without a key", answers: []roundTripper{created(200, `{7:"gen1"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "an answer that breaks in the id", answers: []roundTripper{breaks(ok[:21])}, err: io.ErrUnexpectedEOF, maybe: true},
 		{name: "no id", answers: []roundTripper{created(200, `{}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "an id of another type", answers: []roundTripper{created(200, `{"generationId":7}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
@@ -114,10 +121,17 @@ func TestCreate(t *testing.T) {
 					}
 					return
 				}
-				if err == nil || tt.err != errAny && !errors.Is(err, tt.err) || errors.Is(err, gamma.ErrMaybeCreated) != tt.maybe || got != (gamma.Created{}) {
+				if err == nil || tt.err != errAny && !errors.Is(err, tt.err) || errors.Is(err, gamma.ErrMaybeCreated) != tt.maybe {
 					t.Fatalf("%+v, %v", got, err)
 				}
 				checkText(t, err)
+				want := gamma.Created{}
+				if tt.known {
+					want.GenerationID = "gen1"
+				}
+				if got != want || strings.Contains(err.Error(), "gen1") != tt.known {
+					t.Errorf("%+v, %v", got, err)
+				}
 			})
 		})
 	}

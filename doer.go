@@ -134,7 +134,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	}
 	if err != nil {
 		failure := d.fail(ctx, req, err, false)
-		if req.Method == http.MethodPost && json.Valid(body) {
+		if req.Method == http.MethodPost {
 			failure.part = body // which may tell what was created
 		}
 		return nil, failure
@@ -321,7 +321,7 @@ type exchangeError struct {
 	text   string
 	err    error
 	unsent bool   // the server has surely not begun with the request
-	part   []byte // a whole JSON document, of a success to a POST that broke after it
+	part   []byte // what came of a success to a POST
 }
 
 func (e *exchangeError) Error() string { return e.text }
@@ -355,11 +355,13 @@ func notRepeated(err error) (why string, ok bool) {
 
 // notBegun reports whether err, from a transport, says that the server has surely not
 // begun with a request that has a body: it refused the stream or left the connection
-// before it (RFC 9113, sections 6.8 and 8.7), or not a byte was written. net/http has
-// no type for these. Where it words them otherwise, they are in doubt.
+// before it (RFC 9113, sections 6.8 and 8.7), the connection had no room for one more,
+// or not a byte was written. net/http has no type for these. Where it words them
+// otherwise, they are in doubt.
 func notBegun(err error) bool {
 	why, ok := notRepeated(err)
 	return ok && (strings.HasSuffix(why, "; REFUSED_STREAM; received from peer") || why == "http2: Transport received Server's graceful shutdown GOAWAY") ||
+		err.Error() == "net/http: cannot rewind body after connection loss" ||
 		fmt.Sprintf("%T", err) == "http.nothingWrittenError"
 }
 

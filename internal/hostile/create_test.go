@@ -86,6 +86,21 @@ func TestCreateOverHTTP2(t *testing.T) {
 	}
 }
 
+// A connection that takes no request has created nothing.
+func TestCreateWithoutStreams(t *testing.T) {
+	for _, e := range some("Create", "Create from a template") {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "https", http2("\x00\x03\x00\x00\x00\x00", func(*stream) {})), settings{})
+			ctx, cancel := context.WithTimeout(t.Context(), 4*soon)
+			defer cancel()
+			if o := r.call(t, ctx, e); o.err == nil || errors.Is(o.err, gamma.ErrMaybeCreated) && r.requests.Load() == 0 {
+				t.Errorf("%v after %d requests", o.err, r.requests.Load())
+			}
+		})
+	}
+}
+
 // A large request to a server that does not read it ends in time, and the server
 // may have it.
 func TestCreateUnread(t *testing.T) {

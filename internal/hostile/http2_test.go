@@ -289,6 +289,8 @@ func TestHTTP2(t *testing.T) {
 	}, few)
 }
 
+const noStreams = "no streams over HTTP 2"
+
 // slowHTTP2 are attacks over HTTP/2 that only time ends.
 func slowHTTP2() []attack {
 	h2 := func(name string, respond func(*stream)) attack {
@@ -315,7 +317,7 @@ func slowHTTP2() []attack {
 		}),
 		h2("half a header", func(x *stream) { say(x, frame(frameHeaders, 0, x.id, okFields)); gone(x) }),
 		{name: "no window over HTTP 2", https: true, handle: http2("\x00\x04\x00\x00\x00\x00", func(*stream) {})},
-		{name: "no streams over HTTP 2", https: true, handle: http2("\x00\x03\x00\x00\x00\x00", func(*stream) {})},
+		{name: noStreams, https: true, handle: http2("\x00\x03\x00\x00\x00\x00", func(*stream) {})},
 	}
 }
 
