@@ -1,7 +1,6 @@
 package gamma_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -218,59 +218,6 @@ func TestCreateOverSockets(t *testing.T) {
 	}
 }
 
-// dying is a connection that can be dead without telling.
-type dying struct {
-	net.Conn
-	dead *atomic.Bool
-}
-
-func (d dying) Write(p []byte) (int, error) {
-	if d.dead.Load() {
-		return 0, syscall.EPIPE
-	}
-	return d.Conn.Write(p)
-}
-
-// Of a request that met a dead connection not a byte was written, so that it is sent
-// again.
-func TestCreateOnDeadConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var dead atomic.Bool
-		requests := 0
-		transport := gamma.NewTransport()
-		defer transport.CloseIdleConnections()
-		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
-			dead.Store(false)
-			near, far := net.Pipe()
-			go func() {
-				r := bufio.NewReader(far)
-				for {
-					req, err := http.ReadRequest(r)
-					if err != nil {
-						return
-					}
-					requests++
-					_, _ = io.Copy(io.Discard, req.Body)
-					_, _ = io.WriteString(far, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n"+`{"generationId":"gen1"}`)
-				}
-			}()
-			return dying{near, &dead}, nil
-		}
-		client := newClient(t, "http://127.0.0.1:1", gamma.WithHTTPClient(&http.Client{Transport: transport}))
-		for range 2 {
-			created, err := gamma.Create(t.Context(), client, api.Generation{InputText: "tea"})
-			if err != nil || created.GenerationID != "gen1" {
-				t.Errorf("%+v, %v", created, err)
-			}
-			synctest.Wait()
-			dead.Store(true)
-		}
-		if requests != 2 {
-			t.Errorf("%d requests", requests)
-		}
-	})
-}
-
 func TestNilClients(t *testing.T) {
 	var client *api.ClientWithResponses
 	if _, err := gamma.Create(t.Context(), client, api.Generation{InputText: "x"}); err == nil {
@@ -289,6 +236,23 @@ func library(pages map[string]string, queries *[]string) roundTripper {
 	return func(req *http.Request) (*http.Response, error) {
 		*queries = append(*queries, req.URL.Path+"?"+req.URL.RawQuery)
 		return reply(200, "application/json", pages[req.URL.Query().Get("after")]), nil
+	}
+}
+
+// An odd detail of a theme hides neither it nor the others.
+func TestThemesWithOddDetails(t *testing.T) {
+	client := answering(t, with(func() *http.Response {
+		return reply(200, "application/json", `{"data":[{"id":"a","name":"A","type":"standard","colorKeywords":"red"},{"id":"b","name":"B","type":"custom"}],"hasMore":false,"nextCursor":null}`)
+	}))
+	var ids []string
+	for theme, err := range gamma.Themes(t.Context(), client, nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, theme.ID)
+	}
+	if !slices.Equal(ids, []string{"a", "b"}) {
+		t.Error(ids)
 	}
 }
 

@@ -355,14 +355,12 @@ func notRepeated(err error) (why string, ok bool) {
 
 // notBegun reports whether err, from a transport, says that the server has surely not
 // begun with a request that has a body: it refused the stream or left the connection
-// before it (RFC 9113, sections 6.8 and 8.7), the connection had no room for one more,
-// or not a byte was written. net/http has no type for these. Where it words them
-// otherwise, they are in doubt.
+// before it (RFC 9113, sections 6.8 and 8.7), or the connection had no room for it.
+// net/http has no type for these. Where it words them otherwise, they are in doubt.
 func notBegun(err error) bool {
 	why, ok := notRepeated(err)
 	return ok && (strings.HasSuffix(why, "; REFUSED_STREAM; received from peer") || why == "http2: Transport received Server's graceful shutdown GOAWAY") ||
-		err.Error() == "net/http: cannot rewind body after connection loss" ||
-		fmt.Sprintf("%T", err) == "http.nothingWrittenError"
+		err.Error() == "net/http: cannot rewind body after connection loss"
 }
 
 // describe returns the text of a transport's error. net/http quotes what it

@@ -84,10 +84,11 @@ func IsJSON(rsp *http.Response) bool {
 // Decode reads the JSON value data into dest, a pointer to a generated type.
 // What has a type that the document does not promise is left out, as if it were
 // absent, as long as it belongs to an optional property: one odd detail must
-// not hide the verdict on a job that was paid for. It is an error when data is
-// not JSON, is null, has a required property of another type, or is an object
-// with none of them. It is an error, too, when there are more than 16,384 values in
-// it: a list of them can take a hundred times the memory of its text.
+// not hide the verdict on a job that was paid for, nor the other objects of a list.
+// It is an error when data is not JSON, is null, has a required property of another
+// type, or is an object with none of them. It is an error, too, when there are more
+// than 16,384 values in it: a list of them can take a hundred times the memory of its
+// text.
 func Decode(data []byte, dest any) error {
 	if len(data) > maxValues && values(data) > maxValues {
 		return fmt.Errorf("more than %d values", maxValues)
@@ -121,13 +122,34 @@ func Decode(data []byte, dest any) error {
 			continue
 		}
 		if !isOptional(target.Type().Field(i)) {
-			return err
+			if decodeList(raw, target.Field(i)) != nil {
+				return err
+			}
+			continue
 		}
 		if !errors.As(err, &mismatch) || mismatch.Field == "" {
 			target.Field(i).SetZero()
 		} // else the mismatch is further inside, and the rest could be read
 	}
 	return checkPresent(data, dest)
+}
+
+// decodeList reads a list of objects, each by the rules of [Decode].
+func decodeList(data []byte, list reflect.Value) error {
+	if list.Kind() != reflect.Slice {
+		return errors.New("not a list")
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(data, &items); err != nil {
+		return err
+	}
+	list.Set(reflect.MakeSlice(list.Type(), len(items), len(items)))
+	for i, item := range items {
+		if err := Decode(item, list.Index(i).Addr().Interface()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const maxValues = 16 << 10

@@ -245,6 +245,24 @@ func TestDecode(t *testing.T) {
 	if err := Decode([]byte(`[1]`), &list); err == nil {
 		t.Error("a list of another type was read")
 	}
+	type page struct {
+		Data []status `json:"data"`
+	}
+	for in, want := range map[string]string{
+		`{"data":[{"id":"a","note":1},{"id":"b","note":"n"}]}`: `{"data":[{"id":"a","ready":false},{"id":"b","ready":false,"note":"n"}]}`,
+		`{"data":[]}`:                         `{"data":[]}`,
+		`{"data":[{"id":"a","note":1},null]}`: ``,
+		`{"data":[{"id":"a"},{"id":7}]}`:      ``,
+		`{"data":[{"id":"a"},7]}`:             ``,
+		`{"data":{"id":"a"}}`:                 ``,
+	} {
+		var got page
+		err := Decode([]byte(in), &got)
+		text, _ := json.Marshal(got)
+		if (err == nil) != (want != "") || err == nil && string(text) != want {
+			t.Errorf("Decode(%s) = %s, %v, want %q", in, text, err, want)
+		}
+	}
 	var optional struct {
 		Note string `json:"note,omitempty"`
 	}
