@@ -37,8 +37,9 @@ const (
 // Interval late; it never has more than MaxInFlight requests under way, and sends
 // none that the x-ratelimit-remaining headers say would be refused. When more polls
 // are due than the budget allows, the generation that has waited longest for a poll
-// goes first. The Timeout is each generation's own and starts when its id is pulled.
-// When ctx ends, every generation that is still waited for yields its WaitError.
+// goes first, and calls of All on one Poller take turns. The Timeout is each
+// generation's own and starts when its id is pulled. When ctx ends, every generation
+// that is still waited for yields its WaitError.
 //
 // Ids are pulled as there is room, see MaxWaiting, in a goroutine of their own: they
 // may come from a channel or a database cursor. Breaking out of the loop ends all
@@ -140,6 +141,7 @@ type scheduler struct {
 	polls chan *job     // to the workers
 	done  chan outcome  // from the workers
 	out   chan result   // to the caller
+	turn  chan struct{} // from the gate: there may be room
 	quit  chan struct{} // closed by stop
 	once  sync.Once
 
@@ -166,6 +168,7 @@ func newScheduler(ctx context.Context, p *Poller, c policy) *scheduler {
 		ids:     make(chan string),
 		room:    make(chan struct{}),
 		out:     make(chan result),
+		turn:    make(chan struct{}, 1),
 		quit:    make(chan struct{}),
 		faults:  make(chan fault, 1),
 		broken:  make(chan struct{}),
@@ -318,6 +321,7 @@ func (s *scheduler) run() {
 			s.finished[0] = result{}
 			s.finished = s.finished[1:]
 		case <-timer.C:
+		case <-s.turn:
 		case <-done:
 			done, aborted = nil, true
 			s.abort()
@@ -332,6 +336,7 @@ func (s *scheduler) run() {
 // close ends the requests in flight, and waits for them.
 func (s *scheduler) close() {
 	s.cancel()
+	s.gate.pass(s.turn)
 	close(s.polls)
 	close(s.out)
 }
@@ -416,7 +421,7 @@ func (s *scheduler) abort() {
 
 // dispatch hands the jobs that are due to the workers, as far as the limits allow,
 // and ends those whose time is up. It returns when there will be more to do, 0 if
-// only an answer can tell.
+// only an answer or the gate can tell.
 func (s *scheduler) dispatch(t time.Time) (wake time.Duration) {
 	now := int64(t.Sub(s.start))
 	sooner := func(d time.Duration) {
@@ -463,20 +468,17 @@ func (s *scheduler) dispatch(t time.Time) (wake time.Duration) {
 			sooner(d)
 			break
 		}
-		ok, d, why := s.gate.reserve(t, s.policy.interval)
+		ok, d, why := s.gate.reserve(t, s.policy.interval, s.turn)
 		if why != nil && d > s.left(j, now) {
 			s.leave(j)
 			s.end(j, context.DeadlineExceeded, why)
 			continue
 		}
 		if !ok {
-			if d == 0 && s.inFlight == 0 {
-				d = s.policy.interval / 50 // another wait has the last of the budget
-			}
 			if d > 0 {
 				sooner(d)
 			}
-			break
+			return wake
 		}
 		if s.slot.Before(t) {
 			s.slot = t
@@ -490,6 +492,7 @@ func (s *scheduler) dispatch(t time.Time) (wake time.Duration) {
 		}
 		s.polls <- j
 	}
+	s.gate.pass(s.turn) // nothing to send now
 	return wake
 }
 

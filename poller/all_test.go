@@ -530,6 +530,96 @@ func TestAllFairness(t *testing.T) {
 	})
 }
 
+// Calls of All on one Poller share a budget that is too small for them.
+func TestAllTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate, burst = 20.0, 20.0 // a bucket of requests that is never quite empty
+		var mu sync.Mutex
+		left, at, polls := burst, time.Now(), map[string]int{}
+		p := poller.New(stub(func(ctx context.Context, id string) (*api.GetGenerationStatusHTTPResponse, error) {
+			sleepCtx(ctx, 50*time.Millisecond)
+			mu.Lock()
+			left, at = min(burst, left+rate*time.Since(at).Seconds()), time.Now()
+			if left < 1 {
+				mu.Unlock()
+				return nil, &gamma.APIError{StatusCode: 429, RetryAfter: s}
+			}
+			left--
+			h := http.Header{"X-Ratelimit-Remaining-Burst": {fmt.Sprint(int(left))}}
+			call, _, several := strings.Cut(id, "-")
+			polls[call]++
+			mu.Unlock()
+			sleepCtx(ctx, 50*time.Millisecond)
+			gen := &api.GenerationStatusResponse{GenerationID: id, Status: api.GenerationStatusPending}
+			if !several {
+				gen.Status = api.GenerationStatusCompleted
+			}
+			return &api.GetGenerationStatusHTTPResponse{HTTPResponse: &http.Response{StatusCode: 200, Header: h}, JSON200: gen}, nil
+		}))
+		p.Timeout = -1
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		var wg sync.WaitGroup
+		for call, n := range map[string]int{"many": 2000, "fewer": 500, "fewest": 200} {
+			wg.Go(func() {
+				for range p.All(ctx, func(yield func(string) bool) {
+					for i := range n {
+						if !yield(fmt.Sprint(call, "-", i)) {
+							return
+						}
+					}
+				}) {
+				}
+			})
+		}
+		for range 5 {
+			time.Sleep(time.Minute)
+			start := time.Now()
+			for range p.All(t.Context(), slices.Values([]string{"one"})) {
+			}
+			if took := time.Since(start); took > 2*s {
+				t.Errorf("one poll took %v", took)
+			}
+		}
+		wg.Wait()
+		if least, most := min(polls["many"], polls["fewer"], polls["fewest"]), polls["many"]; least < most*9/10 || most < 1000 {
+			t.Errorf("the calls had %v polls, want as many each", polls)
+		}
+	})
+}
+
+// All goes on as soon as the request of another wait has made room.
+func TestAllAwaitsRoom(t *testing.T) {
+	for _, interval := range []time.Duration{1, 0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			p := poller.New(stub(func(ctx context.Context, id string) (*api.GetGenerationStatusHTTPResponse, error) {
+				if id == "slow" {
+					sleepCtx(ctx, 7*s)
+				}
+				return &api.GetGenerationStatusHTTPResponse{
+					HTTPResponse: &http.Response{StatusCode: 200, Header: http.Header{"X-Ratelimit-Remaining-Burst": {"1"}}},
+					JSON200:      &api.GenerationStatusResponse{GenerationID: id, Status: api.GenerationStatusCompleted},
+				}, nil
+			}))
+			p.Interval = interval
+			all := func(ids ...string) {
+				for _, err := range p.All(t.Context(), slices.Values(ids)) {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			all("gen1") // tells what is left
+			start := time.Now()
+			go func() { _, _ = p.Wait(t.Context(), "slow") }()
+			synctest.Wait()
+			if all("gen2"); time.Since(start) != 7*s {
+				t.Errorf("with an Interval of %v: polled after %v", interval, time.Since(start))
+			}
+		})
+	}
+}
+
 // What All learns, a Wait on the same Poller obeys.
 func TestAllSharesTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,6 +16,8 @@ type gate struct {
 	low    bool          // the last answer had less than 1 % of a window left
 	spent  int           // of the retry budget, in tenths of a retry
 	pacer  pacer         // nil until All needs one
+
+	line []chan struct{} // the calls of All that found no room, the longest without first
 }
 
 // retryBudget is how many failed polls may be repeated sooner than by the longest
@@ -60,6 +63,7 @@ func (g *gate) end(now time.Time, trip time.Duration, a answer, counted bool) {
 	}
 	if counted {
 		g.pacer.end(now, trip, a)
+		g.wake()
 	}
 }
 
@@ -105,18 +109,51 @@ func (g *gate) hold(now, polled time.Time, interval time.Duration, random float6
 }
 
 // reserve counts one more request, for many waits that have no jitter of their
-// own, if it may be sent. If not, it says when to ask again, 0 for after the next
-// answer, and why if an answer forbids it.
-func (g *gate) reserve(now time.Time, interval time.Duration) (ok bool, wait time.Duration, why error) {
+// own, if it may be sent. If not, it says when to ask again, 0 for when turn says
+// so, and why if an answer forbids it. Who was refused goes before all others,
+// which would otherwise take every bit of room as their own answers make it.
+func (g *gate) reserve(now time.Time, interval time.Duration, turn chan struct{}) (ok bool, wait time.Duration, why error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if d := g.until.Sub(now); d > 0 {
 		return false, d, g.err
 	}
-	if ok, wait = g.pacer.room(now, interval); ok {
+	if len(g.line) == 0 || g.line[0] == turn {
+		ok, wait = g.pacer.room(now, interval)
+	}
+	switch {
+	case ok:
 		g.pacer.begin()
+		g.leave(turn)
+	case wait == 0 && !slices.Contains(g.line, turn):
+		g.line = append(g.line, turn)
 	}
 	return ok, wait, nil
+}
+
+// pass gives up the place in the line.
+func (g *gate) pass(turn chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leave(turn)
+}
+
+func (g *gate) leave(turn chan struct{}) {
+	if i := slices.Index(g.line, turn); i >= 0 {
+		g.line = slices.Delete(g.line, i, i+1)
+	}
+	g.wake()
+}
+
+// wake tells the first in the line to ask again.
+func (g *gate) wake() {
+	if len(g.line) == 0 {
+		return
+	}
+	select {
+	case g.line[0] <- struct{}{}:
+	default: // it has not yet heard the last time
+	}
 }
 
 // slow reports whether the last answer had less than 1 % of a window left.
