@@ -18,6 +18,9 @@ const (
 	// 64, 2.6 s with 128 and 2.6 s with 256.
 	defaultMaxInFlight = 128
 
+	// mostInFlight is as many connections as a host has ports.
+	mostInFlight = 1 << 16
+
 	// allJitter is the part of a pause that All stretches it by. It spreads the
 	// polls itself, so a little is enough to keep them apart.
 	allJitter = 50
@@ -164,7 +167,7 @@ func newScheduler(ctx context.Context, p *Poller, c policy) *scheduler {
 		start:   time.Now(),
 		slot:    time.Now(),
 		timeout: p.timeout(ctx),
-		limit:   p.MaxInFlight,
+		limit:   min(p.MaxInFlight, mostInFlight),
 		ids:     make(chan string),
 		room:    make(chan struct{}),
 		out:     make(chan result),
@@ -253,7 +256,7 @@ func (s *scheduler) poll(j *job) outcome {
 	w := &wait{Poller: s.Poller, policy: s.policy, progress: s.progress(j), parent: s.caller, last: j.last, counted: true}
 	ctx, left := s.ctx, noDeadline
 	if s.timeout > 0 {
-		deadline := s.start.Add(time.Duration(j.since) + s.timeout)
+		deadline := s.start.Add(time.Duration(j.since)).Add(s.timeout)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
@@ -354,7 +357,7 @@ func (s *scheduler) add(id string) {
 	now := int64(time.Since(s.start))
 	spread := int64((x - float64(int64(x))) * float64(s.policy.interval))
 	s.total++
-	s.pause(&job{id: id, since: now, polled: now}, now, time.Duration(spread)+s.FirstPoll)
+	s.pause(&job{id: id, since: now, polled: now}, now, time.Duration(spread)+min(s.FirstPoll, noDeadline/2))
 }
 
 // pause puts j back until its next poll, or until its deadline.

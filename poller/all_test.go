@@ -441,6 +441,44 @@ func TestFirstPoll(t *testing.T) {
 	})
 }
 
+// The largest value of a setting is no special case.
+func TestAllLargestSettings(t *testing.T) {
+	for name, tt := range map[string]struct {
+		set  func(*poller.Poller)
+		want time.Duration
+	}{
+		"Interval":    {func(p *poller.Poller) { p.Interval = math.MaxInt64 }, 24 * time.Hour},
+		"Timeout":     {func(p *poller.Poller) { p.Timeout = math.MaxInt64 }, 5 * s},
+		"FirstPoll":   {func(p *poller.Poller) { p.FirstPoll, p.Timeout = math.MaxInt64, time.Hour }, time.Hour},
+		"MaxFailures": {func(p *poller.Poller) { p.MaxFailures = math.MaxInt }, 5 * s},
+		"MaxInFlight": {func(p *poller.Poller) { p.MaxInFlight = math.MaxInt }, 5 * s},
+		"MaxWaiting":  {func(p *poller.Poller) { p.MaxWaiting = math.MaxInt }, 5 * s},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFarm()
+				p := poller.New(f)
+				p.Timeout = -1
+				tt.set(p)
+				for i := range 3 {
+					f.done[fmt.Sprintf("gen%d", i)] = 0
+				}
+				for _, err := range p.All(t.Context(), func(yield func(string) bool) {
+					time.Sleep(time.Nanosecond) // so that no wait starts at zero
+					sequence(3)(yield)
+				}) {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				if took := time.Since(f.start); took > tt.want || took < tt.want/2 {
+					t.Errorf("took %v, want about %v", took, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // lognormal returns n durations with the median and the 95th percentile that
 // Gamma's generations may have.
 func lognormal(n int) []time.Duration {

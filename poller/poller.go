@@ -101,7 +101,7 @@ type Poller struct {
 	FirstPoll time.Duration
 
 	// MaxInFlight bounds the requests that one call of All has under way at once.
-	// 0 means 128; a negative MaxInFlight is an error.
+	// 0 means 128; more than 65536 counts as 65536; a negative MaxInFlight is an error.
 	MaxInFlight int
 
 	// MaxWaiting bounds the generations that one call of All waits for at once. It
