@@ -432,6 +432,13 @@ func TestFirstPoll(t *testing.T) {
 		if at := f.polls["resumed"]; at[0] != start {
 			t.Errorf("a resumed wait polled at %v from %v", at, start)
 		}
+		start = time.Since(f.start)
+		for range p.Watch(t.Context(), poller.Progress{ID: "ahead", Since: time.Now().Add(time.Hour)}) {
+			break
+		}
+		if at := f.polls["ahead"]; at[0] != start+20*s {
+			t.Errorf("a wait with Since in the future polled at %v from %v", at, start)
+		}
 		p.Timeout = 10 * s // before the first poll
 		start = time.Since(f.start)
 		_, err = p.Wait(t.Context(), "short")

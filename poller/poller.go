@@ -256,7 +256,8 @@ func (w *wait) run(yield func(Event, error) bool) {
 	w.deadline, _ = ctx.Deadline()
 	var polled time.Time
 	if w.progress.Polls == 0 {
-		sleep(ctx, min(time.Until(w.progress.Since.Add(w.FirstPoll)), w.left()-w.lead()))
+		// Since may be another host's time, which is ahead of ours.
+		sleep(ctx, min(time.Until(w.progress.Since.Add(w.FirstPoll)), w.FirstPoll, w.left()-w.lead()))
 	}
 	for {
 		hold, why := w.gate.hold(time.Now(), polled, w.policy.interval, rand.Float64())
@@ -399,7 +400,7 @@ func ask(ctx context.Context, client Client, id string) (*api.GenerationStatusRe
 	a := answer{err: err}
 	var apiErr *gamma.APIError
 	if errors.As(err, &apiErr) {
-		a.retryAfter = apiErr.RetryAfter
+		a.retryAfter = min(max(apiErr.RetryAfter, 0), wire.MaxRetryAfter) // a stub may set anything
 		a.limits(apiErr.RateLimit, apiErr.StatusCode)
 	}
 	if rsp == nil {

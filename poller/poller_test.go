@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -447,6 +448,32 @@ func TestWaitWithStubs(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A RetryAfter that no server can ask for does not make the poller spin, or wait
+// for ever.
+func TestStubRetryAfter(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		code             int
+		retryAfter, want time.Duration
+	}{
+		{429, -1, 30 * s},
+		{503, -1, 5 * s},
+		{503, math.MinInt64, 5 * s},
+		{429, day + 1, day},
+		{429, math.MaxInt64, day},
+		{503, math.MaxInt64, day},
+	} {
+		p := poller.New(stub(func(context.Context, string) (*api.GetGenerationStatusHTTPResponse, error) {
+			return nil, &gamma.APIError{StatusCode: tt.code, RetryAfter: tt.retryAfter}
+		}))
+		for range 2 { // the second may be held back by the first
+			if _, next, err := p.Check(t.Context(), &poller.Progress{ID: "gen1"}); err != nil || next < tt.want-s || next > tt.want+min(tt.want/5, time.Minute) {
+				t.Errorf("%d with %v: next in %v, %v, want %v", tt.code, tt.retryAfter, next, err, tt.want)
+			}
+		}
 	}
 }
 
