@@ -95,12 +95,12 @@ func (g *gate) shut(now time.Time, d time.Duration, err error) {
 
 // hold returns how long a wait must not poll, and why if an answer forbids it.
 // polled is its last poll, the zero time if there was none. random is its jitter,
-// so that not all come back in one moment.
-func (g *gate) hold(now, polled time.Time, interval time.Duration, random float64) (time.Duration, error) {
+// so that not all come back in one moment; it does not take the wait past room.
+func (g *gate) hold(now, polled time.Time, interval, room time.Duration, random float64) (time.Duration, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if d := g.until.Sub(now); d > 0 {
-		return d + jitter(g.closed/5, random), g.err
+		return max(d, min(d+jitter(g.closed/5, random), room)), g.err
 	}
 	if g.low && !polled.IsZero() {
 		return max(polled.Add(lowFactor*interval).Sub(now), 0), nil

@@ -20,8 +20,9 @@
 // documentation asks, stretched by up to a fifth at random.
 //
 //   - A rate-limit window with less than 1 % left: three times the pause.
-//   - Retry-After, on any status: at least that long. If it is longer than the
-//     time left, the wait ends at once.
+//   - Retry-After, on any status: at least that long. If it would leave too little
+//     time for another answer, going by how long this one took, the wait ends at
+//     once.
 //   - 429: Retry-After, or 6, 12, then 24 intervals. It never counts as a
 //     failure. No wait on the Poller polls until then.
 //   - Network errors, requests that time out, 408, 425, 5xx other than 501, 505
@@ -177,7 +178,7 @@ func (p *Poller) Check(ctx context.Context, progress *Progress) (*api.Generation
 	if ctx.Err() != nil {
 		return nil, 0, w.end(canceled(ctx))
 	}
-	if hold, _ := p.gate.hold(time.Now(), time.Time{}, w.policy.interval, rand.Float64()); hold > 0 {
+	if hold, _ := p.gate.hold(time.Now(), time.Time{}, w.policy.interval, noDeadline, rand.Float64()); hold > 0 {
 		return nil, hold, nil
 	}
 	w.counted = p.gate.begin()
@@ -260,9 +261,10 @@ func (w *wait) run(yield func(Event, error) bool) {
 		sleep(ctx, min(time.Until(w.progress.Since.Add(w.FirstPoll)), w.FirstPoll, w.left()-w.lead()))
 	}
 	for {
-		hold, why := w.gate.hold(time.Now(), polled, w.policy.interval, rand.Float64())
+		room := w.left() - w.lead()
+		hold, why := w.gate.hold(time.Now(), polled, w.policy.interval, room, rand.Float64())
 		if why == nil {
-			hold = min(hold, w.left()-w.lead()) // but not past the last poll
+			hold = min(hold, room) // but not past the last poll
 		}
 		switch {
 		case ctx.Err() != nil:

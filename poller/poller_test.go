@@ -765,6 +765,43 @@ func TestRateLimitBeyondTheDeadline(t *testing.T) {
 	})
 }
 
+// The deadline ends a wait because of Retry-After, not because of the jitter, and
+// only where no time is left for an answer.
+func TestRetryAfterJustBeforeTheDeadline(t *testing.T) {
+	for name, tt := range map[string]struct {
+		code       int
+		left       time.Duration // when Retry-After is over; an answer takes 2 s
+		done, held bool          // held is what the wait behind it sees
+	}{
+		"429":                       {429, 7 * s, true, true},
+		"503":                       {503, 7 * s, true, true},
+		"429, no time for another":  {429, 3 * s, false, true},
+		"503, no time for another":  {503, 3 * s, false, true},
+		"429, beyond the deadline":  {429, -s, false, false},
+		"503, which holds no other": {503, -s, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 {
+				synctest.Test(t, func(t *testing.T) {
+					p, script := newPoller(t, after(2*s, reply(tt.code, "", "Retry-After", "60")), after(2*s, completed))
+					p.Timeout = 62*s + tt.left
+					start := time.Now()
+					_, err := p.Wait(t.Context(), "gen1")
+					if at := script.polls(); (err == nil) != tt.done || tt.done && (len(at) != 2 || at[1] < 62*s) || !tt.done && time.Since(start) != 2*s {
+						t.Errorf("%v after %v, polls at %v", err, time.Since(start), at)
+					}
+					p, script = newPoller(t, reply(tt.code, "", "Retry-After", "60"), completed)
+					_, _, _ = p.Check(t.Context(), &poller.Progress{ID: "gen1"})
+					p.Timeout = 60*s + tt.left
+					if _, err = p.Wait(t.Context(), "gen1"); (err == nil) != tt.held {
+						t.Errorf("behind it: %v, polls at %v", err, script.polls())
+					}
+				})
+			}
+		})
+	}
+}
+
 func TestConcurrentWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := newPoller(t, pending)
