@@ -42,7 +42,7 @@ const (
 // are due than the budget allows, the generation that has waited longest for a poll
 // goes first, and calls of All on one Poller take turns. The Timeout is each
 // generation's own and starts when its id is pulled. When ctx ends, every generation
-// that is still waited for yields its WaitError.
+// that is still waited for yields its WaitError; so does one whose id is being pulled.
 //
 // Ids are pulled as there is room, see MaxWaiting, in a goroutine of their own: they
 // may come from a channel or a database cursor. Breaking out of the loop ends all
@@ -231,8 +231,10 @@ func (s *scheduler) pull(ids iter.Seq[string]) {
 	}
 	for id := range ids {
 		select {
-		case s.ids <- id:
-		case <-s.ctx.Done():
+		case s.ids <- id: // also when the caller's context has ended
+		case <-s.quit:
+			return
+		case <-s.broken:
 			return
 		}
 		if !wait() {
@@ -315,8 +317,8 @@ func (s *scheduler) run() {
 		case id, ok := <-ids:
 			if granted = false; !ok {
 				ids = nil
-			} else if !aborted {
-				s.add(id)
+			} else if s.add(id); aborted {
+				s.abort()
 			}
 		case o := <-s.done:
 			s.settle(o)

@@ -311,6 +311,41 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// An id that has left its queue when the context ends is not lost.
+func TestAllKeepsTheLastID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		queue := make(chan string)
+		go func() {
+			defer close(queue)
+			queue <- "early"
+			time.Sleep(10 * s)
+			cancel()
+			time.Sleep(s)
+			queue <- "late"
+		}()
+		f := newFarm()
+		var got []string
+		for _, err := range poller.New(f).All(ctx, func(yield func(string) bool) {
+			for id := range queue {
+				if !yield(id) {
+					return
+				}
+			}
+		}) {
+			var ended *poller.WaitError
+			if !errors.As(err, &ended) || !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			got = append(got, ended.ID)
+		}
+		if !slices.Equal(got, []string{"early", "late"}) || len(f.polls["late"]) != 0 {
+			t.Errorf("yielded %v, polls at %v", got, f.polls)
+		}
+	})
+}
+
 func TestAllGoexitInIDs(t *testing.T) {
 	done := make(chan bool)
 	go func() {
