@@ -165,6 +165,7 @@ func newScheduler(ctx context.Context, p *Poller, c policy) *scheduler {
 		policy:  c,
 		caller:  ctx,
 		start:   time.Now(),
+		trip:    defaultTrip,
 		slot:    time.Now(),
 		timeout: p.timeout(ctx),
 		limit:   min(p.MaxInFlight, mostInFlight),
@@ -255,7 +256,7 @@ func (s *scheduler) poll(j *job) outcome {
 		s.gate.end(time.Now(), 0, answer{}, true) // as if it had not been sent
 		return outcome{job: j}
 	}
-	w := &wait{Poller: s.Poller, policy: s.policy, progress: s.progress(j), parent: s.caller, last: j.last, counted: true}
+	w := &wait{Poller: s.Poller, policy: s.policy, progress: s.progress(j), parent: s.caller, last: j.last, trip: defaultTrip, counted: true}
 	ctx, left := s.ctx, noDeadline
 	if s.timeout > 0 {
 		deadline := s.start.Add(time.Duration(j.since)).Add(s.timeout)
@@ -347,7 +348,8 @@ func (s *scheduler) close() {
 }
 
 // add starts a wait. The first polls are spread over the interval by the golden
-// ratio, which keeps any number of them apart; that of the first id is at once.
+// ratio, which keeps any number of them apart; that of the first id is at once, and
+// none is so late that there is no time for an answer.
 func (s *scheduler) add(id string) {
 	if err := wire.CheckPathParam("the generation id", id); err != nil {
 		s.finished = append(s.finished, result{err: err})
@@ -359,7 +361,8 @@ func (s *scheduler) add(id string) {
 	now := int64(time.Since(s.start))
 	spread := int64((x - float64(int64(x))) * float64(s.policy.interval))
 	s.total++
-	s.pause(&job{id: id, since: now, polled: now}, now, time.Duration(spread)+min(s.FirstPoll, noDeadline/2))
+	j := &job{id: id, since: now, polled: now}
+	s.pause(j, now, min(time.Duration(spread)+min(s.FirstPoll, noDeadline/2), s.left(j, now)-s.lead()))
 }
 
 // pause puts j back until its next poll, or until its deadline.
@@ -367,6 +370,11 @@ func (s *scheduler) pause(j *job, now int64, pause time.Duration) {
 	w := wait{policy: s.policy, trip: s.trip}
 	j.due = now + int64(w.untilNext(pause, s.left(j, now)))
 	s.waiting.add(j)
+}
+
+// lead is how long before its deadline the last poll of a job starts.
+func (s *scheduler) lead() time.Duration {
+	return (&wait{policy: s.policy, trip: s.trip}).lead()
 }
 
 // left is the time until the deadline of j.
@@ -434,7 +442,7 @@ func (s *scheduler) dispatch(t time.Time) (wake time.Duration) {
 			wake = d
 		}
 	}
-	low, lead := s.gate.slow(), (&wait{policy: s.policy, trip: s.trip}).lead()
+	low, lead := s.gate.slow(), s.lead()
 	for j := s.waiting.first(); j != nil && j.due <= now; j = s.waiting.first() {
 		s.waiting.remove(j)
 		if hold := j.polled + int64(lowFactor*s.policy.interval); low && j.polls > 0 && hold > now && s.left(j, now) > lead {

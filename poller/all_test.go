@@ -477,10 +477,43 @@ func TestFirstPoll(t *testing.T) {
 		p.Timeout = 10 * s // before the first poll
 		start = time.Since(f.start)
 		_, err = p.Wait(t.Context(), "short")
-		if at := f.polls["short"]; len(at) != 1 || at[0] < start+9*s || !errors.Is(err, context.DeadlineExceeded) || time.Since(f.start) != start+10*s {
+		if at := f.polls["short"]; !slices.Equal(at, []time.Duration{start + 9*s, start + 10*s - 10*time.Millisecond}) || !errors.Is(err, context.DeadlineExceeded) || time.Since(f.start) != start+10*s {
 			t.Errorf("a short wait polled at %v from %v: %v", at, start, err)
 		}
 	})
+}
+
+// A first poll is early enough for its answer, whatever the settings say.
+func TestFirstPollIsAnswered(t *testing.T) {
+	for name, tt := range map[string]struct {
+		trip, timeout, first time.Duration
+		waiting              int
+	}{
+		"a Timeout before FirstPoll":        {300 * time.Millisecond, 15 * s, 20 * s, 0},
+		"a Timeout before the Interval":     {300 * time.Millisecond, 3 * s, 0, 0},
+		"a Timeout too short to leave time": {time.Millisecond, 5 * time.Millisecond, 0, 0},
+		"slow answers":                      {3 * s, 9 * s, 0, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFarm()
+				f.trip = tt.trip
+				for i := range 20 {
+					f.done[fmt.Sprintf("gen%d", i)] = 0
+				}
+				p := poller.New(f)
+				p.Timeout, p.FirstPoll, p.MaxWaiting = tt.timeout, tt.first, tt.waiting
+				for _, err := range p.All(t.Context(), sequence(20)) {
+					if err != nil {
+						t.Error("All:", err)
+					}
+				}
+				if _, err := p.Wait(t.Context(), "gen0"); err != nil && tt.trip < s { // the first trip of a Wait is a guess
+					t.Error("Wait:", err)
+				}
+			})
+		})
+	}
 }
 
 // The largest value of a setting is no special case.

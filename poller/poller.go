@@ -68,6 +68,9 @@ const (
 	maxInterval        = 24 * time.Hour // keeps every multiple of it in range
 	defaultTimeout     = 5 * time.Minute
 	defaultMaxFailures = 5
+
+	// defaultTrip stands for the first round trip, which opens the connection.
+	defaultTrip = 500 * time.Millisecond
 )
 
 // Client is the one generated method that a Poller needs. A client of
@@ -193,7 +196,7 @@ type wait struct {
 	progress Progress
 	parent   context.Context // the caller's
 	last     error           // of the last poll, nil when it was good
-	trip     time.Duration   // how long the last poll took
+	trip     time.Duration   // how long the last poll took, or the first may take
 	counted  bool            // the gate counts the request in flight
 	deadline time.Time       // of run, the zero time for none
 }
@@ -210,7 +213,7 @@ func (p *Poller) begin(ctx context.Context, progress Progress) (*wait, error) {
 	if progress.Since.IsZero() {
 		progress.Since = wallClock(time.Now())
 	}
-	return &wait{Poller: p, policy: policy, progress: progress, parent: ctx}, nil
+	return &wait{Poller: p, policy: policy, progress: progress, parent: ctx, trip: defaultTrip}, nil
 }
 
 // wallClock is t without the monotonic clock, which does not survive JSON.
