@@ -39,7 +39,8 @@
 //     error object comes with it.
 //   - The deadline: one last poll just before it.
 //   - Cancellation: at once, also in the middle of a request. A finished answer
-//     that has arrived is returned all the same.
+//     that has arrived is returned all the same, and a status whose body has not
+//     counts: a 429 still holds the other waits back.
 //
 // # Errors
 //
@@ -346,13 +347,15 @@ func (w *wait) poll(ctx context.Context, left time.Duration) (ev Event, over boo
 		left -= w.trip + w.lead()
 	}
 	var d decision
-	if a.err != nil && ctx.Err() != nil {
-		d = decision{verdict: ended, cause: w.cause(ctx)}
-	} else {
+	stopped := a.err != nil && ctx.Err() != nil
+	if !stopped || a.answered { // a status may have come before the rest was cut off
 		a.overspent = w.gate.overspent(classify(a))
 		w.progress, d = w.policy.decide(w.progress, a, left, rand.Float64())
 		w.last = a.err
 		w.gate.shut(time.Now(), d.closed, a.err)
+	}
+	if stopped {
+		d = decision{verdict: ended, cause: w.cause(ctx)}
 	}
 	ev = Event{Progress: w.progress, Generation: gen, Err: a.err, Next: d.pause}
 	switch d.verdict {

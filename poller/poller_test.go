@@ -394,6 +394,53 @@ func TestWaitCanceled(t *testing.T) {
 	}
 }
 
+// A status counts, also when the context ends in its body.
+func TestWaitCutOffInTheBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cutOff := func(head step) step {
+			return func(req *http.Request) (*http.Response, error) {
+				rsp, err := head(req)
+				rsp.Body, rsp.ContentLength = io.NopCloser(stalled{req.Context()}), -1
+				return rsp, err
+			}
+		}
+		p, script := newPoller(t, cutOff(reply(503, "")), cutOff(reply(429, "", "Retry-After", "60")), cutOff(pending), completed)
+		progress := poller.Progress{ID: "gen1"}
+		check := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*s)
+			defer cancel()
+			_, _, err := p.Check(ctx, &progress)
+			return err
+		}
+		var apiErr *gamma.APIError
+		if err := check(); !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &apiErr) || progress.Failures != 1 {
+			t.Errorf("503: %v with %+v", err, progress)
+		}
+		if err := check(); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, gamma.ErrRateLimited) || progress.RateLimited != 1 {
+			t.Errorf("429: %v with %+v", err, progress)
+		}
+		if _, next, err := p.Check(t.Context(), &progress); next < 60*s || err != nil {
+			t.Errorf("behind the 429: next in %v, %v", next, err)
+		}
+		time.Sleep(60 * s)
+		if err := check(); !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &apiErr) || progress.Failures != 1 {
+			t.Errorf("200: %v with %+v", err, progress)
+		}
+		if _, err := p.Wait(t.Context(), "gen1"); err != nil {
+			t.Error(err)
+		}
+		within(t, script.polls(), 0, 2*s, 64*s, 66*s)
+	})
+}
+
+// stalled is a body that does not come.
+type stalled struct{ ctx context.Context }
+
+func (b stalled) Read([]byte) (int, error) {
+	<-b.ctx.Done()
+	return 0, b.ctx.Err()
+}
+
 func TestWaitFinishedAnswerBeatsCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
