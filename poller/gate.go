@@ -13,7 +13,7 @@ type gate struct {
 	until  time.Time     // no wait polls before
 	closed time.Duration // how long that was when it was said
 	err    error         // the answer that said it
-	low    bool          // the last answer had less than 1 % of a window left
+	low    bool          // the last answer, not a 429, had less than 1 % of a window left
 	spent  int           // of the retry budget, in tenths of a retry
 	pacer  pacer         // nil until All needs one
 
@@ -59,7 +59,7 @@ func (g *gate) end(now time.Time, trip time.Duration, a answer, counted bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if a.answered {
-		g.low = a.low
+		g.low = a.low && !a.limited
 	}
 	if counted {
 		g.pacer.end(now, trip, a)
@@ -156,7 +156,8 @@ func (g *gate) wake() {
 	}
 }
 
-// slow reports whether the last answer had less than 1 % of a window left.
+// slow reports whether the last answer, not a 429, had less than 1 % of a window
+// left.
 func (g *gate) slow() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

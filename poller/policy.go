@@ -51,7 +51,8 @@ type policy struct {
 	jitter      time.Duration // the part of a pause that it is stretched by, as 5 for a fifth
 }
 
-// lowFactor stretches the pause while the budget is nearly spent.
+// lowFactor is how many intervals a pause has at least while the budget is nearly
+// spent.
 const lowFactor = 3
 
 // maxBackoff is the most intervals that a failed poll waits for its repetition.
@@ -80,11 +81,7 @@ func (c policy) decide(p Progress, a answer, left time.Duration, random float64)
 		case p.Status == statusFailed, p.Status != statusPending && a.hasError:
 			return p, decision{verdict: failed}
 		}
-		pause = c.interval
-		if a.low {
-			pause *= lowFactor
-		}
-		pause, asked = max(pause, a.retryAfter), a.retryAfter
+		pause, asked = max(c.interval, a.retryAfter), a.retryAfter
 	case rateLimited:
 		p.RateLimited++
 		if asked = a.retryAfter; asked == 0 {
@@ -109,6 +106,9 @@ func (c policy) decide(p Progress, a answer, left time.Duration, random float64)
 		pause, asked = max(pause, a.retryAfter), a.retryAfter
 	case final:
 		return p, decision{verdict: ended, cause: a.err}
+	}
+	if a.low && kind != rateLimited { // which says itself when to come back
+		pause = max(pause, lowFactor*c.interval)
 	}
 	d := decision{verdict: again, pause: pause + jitter(pause/c.jitter, random)}
 	if asked > 0 && asked > left {

@@ -24,6 +24,7 @@ func TestDecide(t *testing.T) {
 	)
 	api := func(status int) answer { return answer{err: &gamma.APIError{StatusCode: status}} }
 	retry := func(a answer, d time.Duration) answer { a.retryAfter = d; return a }
+	low := func(a answer) answer { a.low = true; return a }
 	overspent := func(a answer) answer { a.overspent = true; return a }
 	network := answer{err: fmt.Errorf("read: %w", io.ErrUnexpectedEOF)}
 	tests := []struct {
@@ -51,8 +52,15 @@ func TestDecide(t *testing.T) {
 		{name: "terminal, then pending", progress: Progress{Status: "completed"}, answer: answer{status: "pending"}, pause: 5 * s, after: Progress{Status: "pending"}},
 		{name: "good answer resets", progress: Progress{Failures: 4, RateLimited: 2, NotFound: true}, answer: answer{status: "pending"}, pause: 5 * s, after: Progress{Status: "pending"}},
 
-		{name: "low budget", answer: answer{status: "pending", low: true}, pause: 15 * s, after: Progress{Status: "pending"}},
-		{name: "low budget, longer Retry-After", answer: retry(answer{status: "pending", low: true}, 20*s), pause: 20 * s, after: Progress{Status: "pending"}},
+		{name: "low budget", answer: low(answer{status: "pending"}), pause: 15 * s, after: Progress{Status: "pending"}},
+		{name: "low budget, longer Retry-After", answer: retry(low(answer{status: "pending"}), 20*s), pause: 20 * s, after: Progress{Status: "pending"}},
+		{name: "low budget, most jitter", answer: low(answer{status: "pending"}), random: 0.5, pause: 16*s + s/2, after: Progress{Status: "pending"}},
+		{name: "low budget, 404", answer: low(api(404)), pause: 15 * s, after: Progress{NotFound: true}},
+		{name: "low budget, first failure", answer: low(api(503)), pause: 15 * s, after: Progress{Failures: 1}},
+		{name: "low budget, fourth failure", progress: Progress{Failures: 3}, answer: low(api(503)), pause: 30 * s, after: Progress{Failures: 4}},
+		{name: "low budget, 429", answer: retry(low(api(429)), 7*s), pause: 7 * s, closed: 7 * s, after: Progress{RateLimited: 1}},
+		{name: "low budget, 401", answer: low(api(401)), want: ended, cause: gamma.ErrUnauthorized},
+		{name: "low budget, pause beyond the deadline", answer: low(retry(api(503), s)), left: 10 * s, pause: 15 * s, after: Progress{Failures: 1}},
 		{name: "Retry-After on success", answer: retry(answer{status: "pending"}, 9*s), pause: 9 * s, after: Progress{Status: "pending"}},
 		{name: "Retry-After is no way to poll faster", answer: retry(answer{status: "pending"}, s), pause: 5 * s, after: Progress{Status: "pending"}},
 		{name: "Retry-After on success beyond the deadline", answer: retry(answer{status: "pending"}, 9*s), left: 8 * s, want: ended, cause: context.DeadlineExceeded, after: Progress{Status: "pending"}},

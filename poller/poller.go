@@ -19,7 +19,8 @@
 // trip. After that a poll follows every Interval, 5 seconds as Gamma's
 // documentation asks, stretched by up to a fifth at random.
 //
-//   - A rate-limit window with less than 1 % left: three times the pause.
+//   - A rate-limit window with less than 1 % left: at least three intervals, after
+//     any answer but 429.
 //   - Retry-After, on any status: at least that long. If it would leave too little
 //     time for another answer, going by how long this one took, the wait ends at
 //     once.

@@ -116,6 +116,7 @@ func TestWaitSchedule(t *testing.T) {
 	ratelimit := func(limit, remaining string) step {
 		return reply(200, `{"generationId":"gen1","status":"pending"}`, "X-RateLimit-Limit-Burst", limit, "X-RateLimit-Remaining-Burst", remaining)
 	}
+	low := []string{"X-RateLimit-Limit-Burst", "10000", "X-RateLimit-Remaining-Burst", "5"}
 	tests := []struct {
 		name  string
 		steps []step
@@ -124,6 +125,7 @@ func TestWaitSchedule(t *testing.T) {
 		{"finished already", []step{completed}, []time.Duration{0}},
 		{"flat 5 s", []step{pending, pending, pending, completed}, []time.Duration{0, 5 * s, 10 * s, 15 * s}},
 		{"low budget", []step{ratelimit("10000", "99"), completed}, []time.Duration{0, 15 * s}},
+		{"low budget, other answers", []step{reply(404, "", low...), reply(503, "", low...), reply(429, "", append(low, "Retry-After", "7")...), completed}, []time.Duration{0, 15 * s, 30 * s, 37 * s}},
 		{"budget of 1 %", []step{ratelimit("10000", "100"), completed}, []time.Duration{0, 5 * s}},
 		{"budget without a limit", []step{ratelimit("", "0"), completed}, []time.Duration{0, 5 * s}},
 		{"429 with Retry-After", []step{reply(429, "", "Retry-After", "42"), completed}, []time.Duration{0, 42 * s}},

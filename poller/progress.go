@@ -79,8 +79,8 @@ type Event struct {
 	Err error
 
 	// Next is the pause until the next poll, 0 when there is none. The poll comes
-	// later when another wait on the Poller meets a 429 meanwhile, and earlier when
-	// the deadline does.
+	// later when another wait on the Poller meets a 429 or a budget nearly spent
+	// meanwhile, and earlier when the deadline comes first.
 	Next time.Duration
 }
 
