@@ -21,19 +21,23 @@ type GenerateClient interface {
 // when it was not, or [gamma.ErrMaybeCreated].
 //
 // Each of created, which may be left out or nil, is called with the id and the warnings
-// before the wait starts: keep the id there, so that a crash loses nothing.
+// before the wait starts: keep the id there, so that a crash loses nothing. So is it
+// with the id that came beside [gamma.ErrMaybeCreated]; Generate does not wait then.
 //
 // For other settings, or to wait elsewhere, call [gamma.Create] and a Poller: many
 // waits with one key should share a Poller. Generate is safe for concurrent use.
 func Generate[R gamma.Request](ctx context.Context, client GenerateClient, request R, created ...func(gamma.Created)) (*api.GenerationStatusResponse, error) {
 	c, err := gamma.Create(ctx, client, request)
-	if err != nil {
+	if err != nil && c.GenerationID == "" {
 		return nil, err
 	}
 	for _, report := range created {
 		if report != nil {
 			report(c)
 		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	p := New(client)
 	p.FirstPoll = 20 * time.Second

@@ -69,6 +69,10 @@ func TestGenerate(t *testing.T) {
 		if _, err := poller.Generate(t.Context(), client, api.Generation{InputText: "x"}); !errors.Is(err, gamma.ErrMaybeCreated) || len(m.paths) != 1 {
 			t.Errorf("%v, sent %q", err, m.paths)
 		}
+		m.paths, m.answer, m.created = nil, `{"generationId":"gen1"} and more`, false
+		if _, err := poller.Generate(t.Context(), client, api.Generation{InputText: "x"}, func(c gamma.Created) { m.created = c.GenerationID == "gen1" }); !errors.Is(err, gamma.ErrMaybeCreated) || len(m.paths) != 1 || !m.created {
+			t.Errorf("%v, sent %q, reported: %v", err, m.paths, m.created)
+		}
 		var none *api.ClientWithResponses
 		if _, err := poller.Generate(t.Context(), none, api.Generation{InputText: "x"}); err == nil {
 			t.Error("took a nil client")
