@@ -19,7 +19,7 @@ import (
 )
 
 // ErrMaybeCreated says that it is not known whether a generation was created: the
-// request may have reached the server, and no answer told its id. It may cost
+// request may have reached the server, and no whole answer came back. It may cost
 // credits, and creating it again may cost them twice. The error that wraps it
 // wraps what is known too, such as an [*APIError] with the request id that Gamma's
 // support asks for. The API has no way to look for the generation.
