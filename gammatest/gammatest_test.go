@@ -675,6 +675,14 @@ func TestBudgetIsHeldToTheDocument(t *testing.T) {
 	}
 }
 
+// The vendor's examples contradict the schemas beside them.
+func TestDocumentWithAWrongExample(t *testing.T) {
+	document := `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{},"components":{"schemas":{"Size":{"type":"object","example":"auto"}}}}`
+	if _, err := parse([]byte(document)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDocumentsThatCannotBeRead(t *testing.T) {
 	for _, document := range []string{"", "{", `{"openapi":"3.0.0"}`} {
 		if _, err := parse([]byte(document)); err == nil {
