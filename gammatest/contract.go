@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -68,17 +69,24 @@ func parse(document []byte) (*contract, error) {
 
 // call is a request that the contract knows.
 type call struct {
-	route  *routers.Route
-	params map[string]string
-	input  *openapi3filter.RequestValidationInput
+	route     *routers.Route
+	operation string // in camelCase
+	id        string // the path parameter, whatever its name is
+	input     *openapi3filter.RequestValidationInput
 }
 
-// operation returns the operationId of the request.
-func (c call) operation() string {
-	if c.route == nil { // there is none
-		return ""
+// camelCase returns an operationId as the document spells them today. The SDK
+// compiles with "ListThemes" and "list_themes" too, which have the same name in Go.
+func camelCase(operationID string) string {
+	words := strings.FieldsFunc(operationID, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	for i, word := range words {
+		first := strings.ToUpper(word[:1])
+		if i == 0 {
+			first = strings.ToLower(first)
+		}
+		words[i] = first + word[1:]
 	}
-	return c.route.Operation.OperationID
+	return strings.Join(words, "")
 }
 
 // request reports how r breaks the contract.
@@ -88,12 +96,13 @@ func (c *contract) request(r *http.Request) (call, error) {
 		return call{}, fmt.Errorf("no such operation: %w", err)
 	}
 	// The router is generous with slashes at the end, and with empty parameters.
-	path := route.Path
+	path, id := route.Path, ""
 	for name, value := range params {
 		if value == "" {
 			return call{}, fmt.Errorf("parameter %q in path is empty", name)
 		}
 		path = strings.Replace(path, "{"+name+"}", value, 1)
+		id = value // no operation that the stand-in knows has two
 	}
 	if path != r.URL.Path {
 		return call{}, fmt.Errorf("the path is not exactly that of %s", route.Path)
@@ -110,7 +119,7 @@ func (c *contract) request(r *http.Request) (call, error) {
 	if err := openapi3filter.ValidateRequest(r.Context(), input); err != nil {
 		return call{}, oneLine(err)
 	}
-	return call{route, params, input}, nil
+	return call{route, camelCase(route.Operation.OperationID), id, input}, nil
 }
 
 // response reports how the answer a breaks the contract.

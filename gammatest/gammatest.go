@@ -272,16 +272,16 @@ func (s *API) reply(r *http.Request) (answer, error) {
 		if err := s.hold(r, v.step); err != nil {
 			return answer{}, err
 		}
-		a = v.step.answer(call.params["id"], v.link)
+		a = v.step.answer(call.id, v.link)
 		a.fault = v.step.fault
-	case call.operation() == "getGenerationStatus":
-		a = status(http.StatusNotFound, call.params["id"])
+	case call.operation == "getGenerationStatus":
+		a = status(http.StatusNotFound, call.id)
 	default:
 		s.mu.Lock()
 		a = s.operate(call, r)
 		s.mu.Unlock()
 		if a.status == 0 {
-			s.report("gammatest: the stand-in does not know the operation %s", call.operation())
+			s.report("gammatest: the stand-in does not know the operation %s", call.route.Operation.OperationID)
 			a = problem(http.StatusNotImplemented, "The stand-in does not know this operation.")
 			a.fault = true
 		}
@@ -338,13 +338,16 @@ func (s *API) arrive(r *http.Request, body []byte, c call) visit {
 		s.burst.used++
 		s.hour.used++
 		s.day.used++
-		g := s.generations[c.params["id"]] // nil for every other operation
-		if g != nil && g.exportAs != "" {
-			v.link = s.link(c.params["id"], g.exportAs)
+		var g *script
+		if c.operation == "getGenerationStatus" {
+			g = s.generations[c.id]
 		}
-		if next := s.next[c.operation()]; len(next) > 0 {
+		if g != nil && g.exportAs != "" {
+			v.link = s.link(c.id, g.exportAs)
+		}
+		if next := s.next[c.operation]; len(next) > 0 {
 			v.scripted, v.step = true, next[0]
-			s.next[c.operation()] = next[1:]
+			s.next[c.operation] = next[1:]
 		} else if g != nil {
 			v.scripted, v.step = true, g.next(now)
 		}

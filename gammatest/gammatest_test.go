@@ -675,6 +675,35 @@ func TestBudgetIsHeldToTheDocument(t *testing.T) {
 	}
 }
 
+// Neither spelling changes a name in Go, nor does that of a parameter.
+func TestDocumentWithOtherNames(t *testing.T) {
+	for _, names := range [][2]string{{"GetGenerationStatus", "ArchiveGamma"}, {"get_generation_status", "archive-gamma"}} {
+		r := &recorder{}
+		g := NewTransport(r)
+		defer r.clean()
+		operation := `{"operationId":"%s","parameters":[{"name":"key","in":"path","required":true,"schema":{"type":"string"}}],"responses":{"200":{"description":"OK"}}}`
+		c, err := parse(fmt.Appendf(nil, `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{"/g/{key}":{"get":`+operation+`,"post":`+operation+`}}}`, names[0], names[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.contract = c
+		g.Add("gen1", Completed(""))
+		g.Next("getGenerationStatus", Status(503))
+		g.Next(names[0], Status(502))
+		for i, want := range []int{503, 502, 200} {
+			if a := send(g, newRequest(t, t.Context(), "GET", "https://x/g/gen1")); a.status != want || want == 200 && a.body != completedBody {
+				t.Errorf("poll %d: %d %s, want %d", i+1, a.status, a.body, want)
+			}
+		}
+		if a := send(g, newRequest(t, t.Context(), "POST", "https://x/g/g_gen1")); a.status != 200 {
+			t.Errorf("archive: %d %s", a.status, a.body)
+		}
+		if len(r.errors) > 0 {
+			t.Errorf("reported %q", r.errors)
+		}
+	}
+}
+
 // The vendor's examples contradict the schemas beside them.
 func TestDocumentWithAWrongExample(t *testing.T) {
 	document := `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{},"components":{"schemas":{"Size":{"type":"object","example":"auto"}}}}`

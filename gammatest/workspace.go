@@ -21,7 +21,7 @@ const pageSize = 20
 // workspace is what the key's owner has beside generations.
 type workspace struct {
 	life    []Step            // of a generation that is created from now on
-	next    map[string][]Step // by operationId
+	next    map[string][]Step // by operationId in camelCase
 	created int
 	themes  []api.ThemeItem
 	folders []api.FolderItem
@@ -62,9 +62,10 @@ func (s *API) Next(operationID string, steps ...Step) {
 	s.check(operationID, steps)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	operation := camelCase(operationID)
 	for _, step := range steps {
 		if step.err == nil {
-			s.next[operationID] = append(s.next[operationID], slices.Repeat([]Step{step}, step.polls)...)
+			s.next[operation] = append(s.next[operation], slices.Repeat([]Step{step}, step.polls)...)
 		}
 	}
 }
@@ -85,7 +86,7 @@ func (s *API) SetFolders(folders ...api.FolderItem) {
 
 // operate answers every operation but getGenerationStatus. s.mu is held.
 func (s *API) operate(c call, r *http.Request) answer {
-	switch c.operation() {
+	switch c.operation {
 	case "createGeneration", "createFromTemplateGeneration":
 		var request struct { // what both have
 			ExportAs string  `json:"exportAs"`
@@ -104,15 +105,14 @@ func (s *API) operate(c call, r *http.Request) answer {
 		q := r.URL.Query()
 		return list(q.Get("limit"), q.Get("after"), s.folders, func(f api.FolderItem) bool { return contains(f.Name, q.Get("query")) })
 	case "archiveGamma", "deleteGamma":
-		id := c.params["gammaId"]
-		if generation, ok := strings.CutPrefix(id, "g_"); !ok || s.generations[generation] == nil || s.deleted[id] {
+		if generation, ok := strings.CutPrefix(c.id, "g_"); !ok || s.generations[generation] == nil || s.deleted[c.id] {
 			return status(http.StatusForbidden, "") // as the API answers, not 404
 		}
-		if c.operation() == "archiveGamma" {
-			return encode(http.StatusOK, map[string]any{"gammaId": id, "archived": true})
+		if c.operation == "archiveGamma" {
+			return encode(http.StatusOK, map[string]any{"gammaId": c.id, "archived": true})
 		}
-		s.deleted[id] = true
-		return encode(http.StatusOK, map[string]any{"gammaId": id, "status": "deleted", "message": "The gamma was deleted."})
+		s.deleted[c.id] = true
+		return encode(http.StatusOK, map[string]any{"gammaId": c.id, "status": "deleted", "message": "The gamma was deleted."})
 	}
 	return answer{}
 }
