@@ -75,6 +75,16 @@ type call struct {
 	input     *openapi3filter.RequestValidationInput
 }
 
+// success returns the first status of success that the document has for c.
+func (c call) success() int {
+	for status := http.StatusOK; status < 300; status++ {
+		if c.route.Operation.Responses.Status(status) != nil {
+			return status
+		}
+	}
+	return http.StatusOK
+}
+
 // camelCase returns an operationId as the document spells them today. The SDK
 // compiles with "ListThemes" and "list_themes" too, which have the same name in Go.
 func camelCase(operationID string) string {

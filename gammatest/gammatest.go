@@ -280,7 +280,10 @@ func (s *API) reply(r *http.Request) (answer, error) {
 		s.mu.Lock()
 		a = s.operate(call, r)
 		s.mu.Unlock()
-		if a.status == 0 {
+		switch a.status {
+		case http.StatusOK:
+			a.status = call.success()
+		case 0:
 			s.report("gammatest: the stand-in does not know the operation %s", call.route.Operation.OperationID)
 			a = problem(http.StatusNotImplemented, "The stand-in does not know this operation.")
 			a.fault = true

@@ -704,6 +704,31 @@ func TestDocumentWithOtherNames(t *testing.T) {
 	}
 }
 
+func TestSuccessIsThatOfTheDocument(t *testing.T) {
+	for responses, want := range map[string]int{
+		`"201":{"description":"OK"}`: 201,
+		`"400":{"description":"No"},"204":{"description":"OK"},"202":{"description":"OK"}`: 202,
+		`"200":{"description":"OK"},"201":{"description":"OK"}`:                            200,
+		`"2XX":{"description":"OK"},"201":{"description":"OK"}`:                            200,
+		`"default":{"description":"OK"}`:                                                   200,
+	} {
+		r := &recorder{}
+		g := NewTransport(r)
+		defer r.clean()
+		c, err := parse([]byte(`{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{"/g":{"post":{"operationId":"createGeneration","requestBody":{"content":{"application/json":{}}},"responses":{` + responses + `}}}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.contract = c
+		request := newRequest(t, t.Context(), "POST", "https://x/g")
+		request.Header.Set("Content-Type", "application/json")
+		request.Body = io.NopCloser(strings.NewReader("{}"))
+		if a := send(g, request); a.status != want || a.body != `{"generationId":"gen000001"}` || len(r.errors) > 0 {
+			t.Errorf("%s: %d %s, reported %q", responses, a.status, a.body, r.errors)
+		}
+	}
+}
+
 // The vendor's examples contradict the schemas beside them.
 func TestDocumentWithAWrongExample(t *testing.T) {
 	document := `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{},"components":{"schemas":{"Size":{"type":"object","example":"auto"}}}}`
