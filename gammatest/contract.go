@@ -135,9 +135,9 @@ func (c *contract) request(r *http.Request) (call, error) {
 // response reports how the answer a breaks the contract.
 func (c *contract) response(to call, a answer) error {
 	responses := to.route.Operation.Responses
-	// The API's documentation lists errors for all operations, in prose.
-	general := a.status == http.StatusTooManyRequests || a.status >= 500 || a.status >= 400 && responses.Len() == 1
-	if general && responses.Status(a.status) == nil {
+	// The API's documentation lists errors for all operations, in prose; the document
+	// has some of them, and not the same for each operation.
+	if a.status >= 400 && responses.Status(a.status) == nil {
 		return nil
 	}
 	err := openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{

@@ -25,8 +25,9 @@
 // # The contract
 //
 // Every request is held to the OpenAPI document of the SDK, and so is every
-// answer except deliberate faults. A violation on either side is an error of the
-// test, and the client gets status 400 or 500.
+// answer except deliberate faults and errors that the document leaves out. A
+// violation on either side is an error of the test, and the client gets status 400
+// or 500.
 //
 // The package is in a module of its own, so that a program that does not import it
 // downloads nothing for it.

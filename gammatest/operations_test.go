@@ -109,6 +109,9 @@ func TestEveryOperation(t *testing.T) {
 	if _, err := client.ListThemesWithResponse(ctx, &api.ListThemesParams{After: "x"}); !isStatus(err, 400) {
 		t.Errorf("a cursor of no list: %v", err)
 	}
+	if _, err := client.ListFoldersWithResponse(ctx, &api.ListFoldersParams{After: "x"}); !isStatus(err, 400) {
+		t.Errorf("a cursor of no list: %v", err)
+	}
 
 	if rsp, err := client.ArchiveGammaWithResponse(ctx, gen.GammaID); err != nil || !rsp.JSON200.Archived {
 		t.Errorf("archive: %v", err)
