@@ -261,8 +261,13 @@ func (s *screen) result(id string, gen *api.GenerationStatusResponse, err error)
 		s.printf("\nThe wait for %s ended, the generation did not. To go on, give this Progress to Poller.Watch:\n%s\n", ended.ID, token)
 	}
 	if gen != nil && gen.Credits != nil {
-		s.printf("  credits  %.0f deducted, %.0f remaining\n", gen.Credits.Deducted, gen.Credits.Remaining)
+		s.printf("  credits  %s deducted, %s remaining\n", whole(gen.Credits.Deducted), whole(gen.Credits.Remaining))
 	}
+}
+
+// whole prints a number in digits, whether it is an integer in the document or not.
+func whole[N int | int32 | int64 | float32 | float64](n N) string {
+	return strconv.FormatFloat(float64(n), 'f', 0, 64)
 }
 
 func orNone(s string) string {

@@ -186,6 +186,12 @@ func TestGammaInterrupted(t *testing.T) {
 	)
 }
 
+func TestWhole(t *testing.T) {
+	if a, b := whole(2_960_000), whole(2_960_000.0); a != "2960000" || b != a {
+		t.Errorf("%s and %s", a, b)
+	}
+}
+
 func TestBadArguments(t *testing.T) {
 	for name, tt := range map[string]struct {
 		key, base string
