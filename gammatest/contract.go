@@ -21,8 +21,9 @@ import (
 
 // contract holds requests and answers to an OpenAPI document.
 type contract struct {
-	router  routers.Router
-	options *openapi3filter.Options
+	router     routers.Router
+	options    *openapi3filter.Options
+	operations map[string]bool // by operationId in camelCase
 }
 
 // published is the document of the SDK.
@@ -50,6 +51,14 @@ func parse(document []byte) (*contract, error) {
 	if err != nil {
 		return nil, err
 	}
+	operations := make(map[string]bool)
+	for _, item := range doc.Paths.Map() {
+		for _, operation := range item.Operations() {
+			if operation.OperationID != "" {
+				operations[camelCase(operation.OperationID)] = true
+			}
+		}
+	}
 	options := &openapi3filter.Options{
 		IncludeResponseStatus: true,
 		MultiError:            true,
@@ -64,7 +73,7 @@ func parse(document []byte) (*contract, error) {
 		}
 		return text
 	})
-	return &contract{router, options}, nil
+	return &contract{router, options, operations}, nil
 }
 
 // call is a request that the contract knows.

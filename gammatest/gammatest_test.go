@@ -510,6 +510,9 @@ func TestViolations(t *testing.T) {
 		"not JSON":     {"GET", ok, "", JSON(func() {}), 200, "unsupported type: func()"},
 		"informal":     {"GET", ok, "", Status(100), 200, "generation gen1: 100 is not the status of an answer"},
 		"out of range": {"GET", ok, "", Raw(1000, "", ""), 200, "generation gen1: 1000 is not the status of an answer"},
+		"minus polls":  {"GET", ok, "", Pending(-1), 200, "generation gen1: a step -1 times"},
+		"minus a time": {"GET", ok, "", PendingFor(-time.Second), 200, "generation gen1: pending for -1s"},
+		"minus times":  {"GET", ok, "", Times(-2, Status(503)), 200, "generation gen1: a step -2 times"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{}

@@ -214,11 +214,28 @@ func TestKeyAtTheHostOfExports(t *testing.T) {
 	}
 }
 
-func TestNextReportsImpossibleSteps(t *testing.T) {
-	r := &recorder{}
-	g := NewTransport(r)
-	defer r.clean()
-	if g.Next("listThemes", Status(99)); len(r.errors) != 1 {
-		t.Errorf("%v", r.errors)
+func TestNextReportsMistakes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		operation string
+		step      Step
+		want      string
+	}{
+		"status":    {"listThemes", Status(99), "listThemes: 99 is not the status of an answer"},
+		"times":     {"listThemes", Times(-2, Status(503)), "listThemes: a step -2 times"},
+		"time":      {"getGenerationStatus", Times(2, PendingFor(time.Second)), "getGenerationStatus: PendingFor means nothing here"},
+		"operation": {"listTheme", Status(503), `the document has no operation "listTheme"`},
+		"no name":   {"", Status(503), `the document has no operation ""`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &recorder{}
+			g := NewTransport(r)
+			defer r.clean()
+			if g.Next(tt.operation, tt.step); len(r.errors) != 1 || r.errors[0] != "gammatest: "+tt.want {
+				t.Errorf("reported %q, want %q", r.errors, tt.want)
+			}
+			if a := send(g, newRequest(t, t.Context(), "GET", "https://x/v1.0/themes")); a.status != 200 {
+				t.Errorf("status %d", a.status)
+			}
+		})
 	}
 }

@@ -44,7 +44,7 @@ type answer struct {
 
 // Pending answers n polls with the status "pending".
 func Pending(n int) Step {
-	return generation(n, api.GenerationStatusResponse{Status: api.GenerationStatusPending})
+	return Times(n, generation(api.GenerationStatusResponse{Status: api.GenerationStatusPending}))
 }
 
 // PendingFor answers with the status "pending" for a time, however often it is
@@ -53,6 +53,9 @@ func Pending(n int) Step {
 func PendingFor(d time.Duration) Step {
 	step := Pending(0)
 	step.span = d
+	if d < 0 {
+		step.err = fmt.Errorf("pending for %v", d)
+	}
 	return step
 }
 
@@ -60,7 +63,7 @@ func PendingFor(d time.Duration) Step {
 // deducted of 3,000. exportURL is empty for a generation without an export, and for
 // one that was created with an export: the stand-in then gives a link of its own.
 func Completed(exportURL string) Step {
-	return generation(1, api.GenerationStatusResponse{
+	return generation(api.GenerationStatusResponse{
 		Status:    api.GenerationStatusCompleted,
 		ExportURL: exportURL,
 		Credits:   &api.CreditsResponse{Deducted: deducted, Remaining: remaining},
@@ -70,16 +73,16 @@ func Completed(exportURL string) Step {
 // Failed answers one poll with the status "failed", the given error and no
 // credits deducted of 3,000. The HTTP status is 200; statusCode is the job's own.
 func Failed(statusCode int, message string) Step {
-	return generation(1, api.GenerationStatusResponse{
+	return generation(api.GenerationStatusResponse{
 		Status:  api.GenerationStatusFailed,
 		Error:   &api.ErrorResponse{Message: message, StatusCode: float64(statusCode)},
 		Credits: &api.CreditsResponse{Deducted: 0, Remaining: deducted + remaining},
 	})
 }
 
-// generation answers n polls with state and the ids that belong to it.
-func generation(n int, state api.GenerationStatusResponse) Step {
-	return Step{polls: n, answer: func(id, link string) answer {
+// generation answers one poll with state and the ids that belong to it.
+func generation(state api.GenerationStatusResponse) Step {
+	return Step{polls: 1, answer: func(id, link string) answer {
 		state := state
 		state.GenerationID = id
 		if state.Status == api.GenerationStatusCompleted {
@@ -170,6 +173,9 @@ func Header(name, value string, step Step) Step {
 func Times(n int, step Step) Step {
 	step.polls *= n
 	step.span *= time.Duration(n)
+	if n < 0 {
+		step.err = fmt.Errorf("a step %d times", n)
+	}
 	return step
 }
 

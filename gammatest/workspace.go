@@ -56,18 +56,29 @@ func (s *API) Created(life ...Step) {
 // Next makes the next requests for an operation, such as "createGeneration", end as
 // steps, one after the other, before the answers are as usual again. Such a request
 // has no other effect. For getGenerationStatus the ids of all generations count,
-// before their own steps.
+// before their own steps. An operation that the document lacks is an error of the
+// test, and so is [PendingFor], which is for the life of one generation.
 func (s *API) Next(operationID string, steps ...Step) {
 	s.t.Helper()
 	s.check(operationID, steps)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	operation := camelCase(operationID)
+	if !s.contract.operations[operation] {
+		s.report("gammatest: the document has no operation %q", operationID)
+		return
+	}
+	var next []Step
 	for _, step := range steps {
-		if step.err == nil {
-			s.next[operation] = append(s.next[operation], slices.Repeat([]Step{step}, step.polls)...)
+		switch {
+		case step.err != nil:
+		case step.span > 0:
+			s.report("gammatest: %s: PendingFor means nothing here", operationID)
+		default:
+			next = append(next, slices.Repeat([]Step{step}, step.polls)...)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next[operation] = append(s.next[operation], next...)
 }
 
 // SetThemes replaces the themes, three at first.
