@@ -67,7 +67,10 @@ func parse(document []byte) (*contract, error) {
 		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
 	}
 	options.WithCustomSchemaErrorFunc(func(err *openapi3.SchemaError) string {
-		text := fmt.Sprintf("/%s: %s", strings.Join(err.JSONPointer(), "/"), err.Reason)
+		text := err.Reason
+		if at := err.JSONPointer(); len(at) > 0 {
+			text = "/" + strings.Join(at, "/") + ": " + text
+		}
 		if err.Origin != nil {
 			text += ": " + err.Origin.Error()
 		}

@@ -503,6 +503,7 @@ func TestViolations(t *testing.T) {
 		"collection":   {"GET", "/v1.0/generations", "", Step{}, 400, `parameter "id" in path is empty`},
 		"other slash":  {"GET", "/v1.0/generations/a%2Fb", "", Step{}, 400, "no such operation"},
 		"query":        {"GET", ok + "?wait=1", "", Step{}, 400, `parameter "wait" in query is not documented`},
+		"limit":        {"GET", "/v1.0/themes?limit=51", "", Step{}, 400, `parameter "limit" in query has an error: number must be at most 50`},
 		"body":         {"GET", ok, "{}", Step{}, 400, "a request body is not documented"},
 		"status":       {"GET", ok, "", JSON(map[string]string{"generationId": "gen1", "status": "running"}), 500, `the answer to GET ` + ok + ` breaks the contract: 200 {"generationId":"gen1","status":"running"}: response body doesn't match schema #/components/schemas/GenerationStatusResponse: /status: value is not one of the allowed values ["pending","completed","failed"]`},
 		"required":     {"GET", ok, "", JSON(map[string]any{"status": "failed", "error": map[string]string{"message": "x"}}), 500, `/generationId: property "generationId" is missing`},
