@@ -16,6 +16,9 @@
 // Any other operation can be made to fail with [API.Next]. Exports come from another
 // host, which reports a request that has the API key.
 //
+// The stand-in ends with the t that it was made with. Where parallel subtests share
+// one, that must be the t of their parent.
+//
 // # Time
 //
 // A [Transport] works inside a [testing/synctest] bubble, where a wait of minutes
@@ -27,7 +30,8 @@
 // Every request is held to the OpenAPI document of the SDK, and so is every
 // answer except deliberate faults and errors that the document leaves out. A
 // violation on either side is an error of the test, and the client gets status 400
-// or 500.
+// or 500. Such an error has the request in its text, because its line is one of the
+// stand-in: net/http stands between it and the test.
 //
 // The package is in a module of its own, so that a program that does not import it
 // downloads nothing for it.
