@@ -89,6 +89,19 @@ func tree(t testing.TB, document map[string]any, files map[string]string) string
 	return dir
 }
 
+// merged is the first document with one file merged into it.
+func merged(t testing.TB, name, text string) (document map[string]any) {
+	t.Helper()
+	got, err := spec(tree(t, first(t), map[string]string{name: text}), []string{name}, new(bytes.Buffer))
+	if err == nil {
+		err = json.Unmarshal(got, &document)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return document
+}
+
 func asYAML(t testing.TB, v any) string {
 	t.Helper()
 	text, err := yaml.Marshal(v)
@@ -319,6 +332,52 @@ func TestCorrections(t *testing.T) {
 	}
 	if want := "overlay.yaml: the correction of ThemeItem.type no longer applies: it is right as published\n"; log.String() != want {
 		t.Errorf("reported %q, want %q", log.String(), want)
+	}
+}
+
+// What another operation has under the same names is not corrected.
+func TestCorrectionsOfNothingElse(t *testing.T) {
+	text := `openapi: 3.0.0
+info: {title: T, version: '1.0'}
+servers: [{url: https://public-api.gamma.app}]
+paths:
+  /v1.0/agents/{id}:
+    get:
+      operationId: getAgent
+      parameters: [{name: id, in: path, required: true, schema: {type: string}}]
+      responses: {200: {description: OK, content: {application/json: {schema: {$ref: '#/components/schemas/AgentDto'}}}}}
+components:
+  schemas:
+    AgentDto:
+      type: object
+      properties:
+        run: {$ref: '#/components/schemas/RunDto'}
+        step: {$ref: '#/components/schemas/StepDto'}
+    RunDto:
+      type: object
+      properties:
+        generationId: {type: string}
+        status: {$ref: '#/components/schemas/AgentStatusDto'}
+    StepDto:
+      type: object
+      properties:
+        generationId: {type: string}
+        status: {type: object, properties: {code: {type: string}}}
+        src: {type: string}
+        size: {type: object, properties: {width: {type: number}}}
+    AgentStatusDto: {type: string, enum: [idle, busy]}
+`
+	schemas := at(merged(t, "a.yaml", text), "components", "schemas")
+	if got, want := canonical(at(schemas, "Run", "properties", "status")), `{"$ref":"#/components/schemas/AgentStatus"}`; got != want {
+		t.Errorf("the status is %s, want %s", got, want)
+	}
+	for name, want := range map[string]string{
+		"status": `{"properties":{"code":{"type":"string"}},"type":"object"}`,
+		"size":   `{"properties":{"width":{"type":"number"}},"type":"object"}`,
+	} {
+		if got := canonical(at(schemas, "Step", "properties", name)); got != want {
+			t.Errorf("the %s of a step is %s, want %s", name, got, want)
+		}
 	}
 }
 
