@@ -41,7 +41,8 @@ func TestTemplatesHaveNotChangedUpstream(t *testing.T) {
 
 // Documents that are not the present one must give code that compiles, with the
 // poller on top of it: the vendor's of other dates, and one with every kind of
-// parameter and response that the templates treat in a way of their own.
+// parameter and response that the templates treat in a way of their own. A test
+// beside a document is run on its code.
 func TestOtherDocumentsGenerate(t *testing.T) {
 	documents, err := filepath.Glob("testdata/*.openapi.json")
 	if err != nil || len(documents) == 0 {
@@ -72,7 +73,10 @@ func TestOtherDocumentsGenerate(t *testing.T) {
 			if err := os.MkdirAll(filepath.Join(dir, "api"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			for _, args := range [][]string{{"generate", "."}, {"vet", "./..."}} {
+			if test := strings.TrimSuffix(document, ".openapi.json") + "_test.go"; exists(test) {
+				copyFile(t, test, filepath.Join(dir, "api", "client_test.go"))
+			}
+			for _, args := range [][]string{{"generate", "."}, {"vet", "./..."}, {"test", "./api"}} {
 				cmd := exec.Command("go", args...)
 				cmd.Dir = dir
 				cmd.Env = append(os.Environ(), "GOWORK=off")
@@ -136,6 +140,11 @@ func completed(t *testing.T, file, present string) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 func copyFile(t *testing.T, from, to string) {

@@ -1,0 +1,23 @@
+package api
+
+import (
+	"io"
+	"testing"
+)
+
+func TestUnsetIsNotSent(t *testing.T) {
+	req, err := NewCreateThingRequest("https://api.example", &CreateThingParams{}, Thing{Name: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"name":"x"}`; string(body) != want {
+		t.Errorf("sent %s, want %s", body, want)
+	}
+	if req.URL.RawQuery != "" || len(req.Header) != 1 {
+		t.Errorf("sent the query %q and the headers %v", req.URL.RawQuery, req.Header)
+	}
+}
