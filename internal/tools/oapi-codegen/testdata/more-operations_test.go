@@ -6,7 +6,7 @@ import (
 )
 
 func TestUnsetIsNotSent(t *testing.T) {
-	req, err := NewCreateThingRequest("https://api.example", &CreateThingParams{}, Thing{Name: "x"})
+	req, err := NewCreateThingRequest("https://api.example", &CreateThingParams{}, Thing{Name: "x", Labels: map[string]string{"a": "b"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -14,7 +14,7 @@ func TestUnsetIsNotSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `{"name":"x"}`; string(body) != want {
+	if want := `{"labels":{"a":"b"},"name":"x"}`; string(body) != want {
 		t.Errorf("sent %s, want %s", body, want)
 	}
 	if req.URL.RawQuery != "" || len(req.Header) != 1 {
