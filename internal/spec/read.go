@@ -124,8 +124,30 @@ func parseJSON(text string) (*yaml.Node, error) {
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		return nil, err
 	}
+	return nodeOf(v), nil
+}
+
+// nodeOf returns the node of v, which was decoded from JSON. yaml.Node.Encode makes
+// YAML text and reads it again, which not every string survives.
+func nodeOf(v any) *yaml.Node {
 	node := new(yaml.Node)
-	return node, node.Encode(v)
+	switch v := v.(type) {
+	case string:
+		node.SetString(v)
+	case []any:
+		node.Kind, node.Tag = yaml.SequenceNode, "!!seq"
+		for _, x := range v {
+			node.Content = append(node.Content, nodeOf(x))
+		}
+	case map[string]any:
+		node.Kind, node.Tag = yaml.MappingNode, "!!map"
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			node.Content = append(node.Content, nodeOf(k), nodeOf(v[k]))
+		}
+	default:
+		_ = node.Encode(v) // a number, a boolean or null
+	}
+	return node
 }
 
 func parseYAML(text string) (*yaml.Node, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -449,6 +450,20 @@ paths:
 		if !bytes.Contains(got, []byte(want)) {
 			t.Errorf("no %s in\n%s", want, got)
 		}
+	}
+}
+
+// What is text in JSON but not in YAML comes out as it went in.
+func TestJSON(t *testing.T) {
+	want := map[string]any{
+		"tabs": "a\tb\n\tc", "comment": "\n# a\n", "indent": "\n  a\nb", "<<": map[string]any{"a": "<<"},
+		"date": "2026-11-24", "no": "no", "null": nil, "~": "~", "1": 1.0, "1e3": 1e-9, "large": 1e21, "list": []any{true, "true", "", " ", "\u2028"},
+	}
+	document := copyOf(t, first(t))
+	at(document, "components", "schemas", "ErrorResponse")["example"] = want
+	got := merged(t, "a.json", canonical(document))
+	if got := at(got, "components", "schemas", "ErrorResponse")["example"]; !reflect.DeepEqual(got, any(want)) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
