@@ -68,6 +68,7 @@ func read(root, file string, fixes *corrections) ([]source, error) {
 		}
 		fixes.saw(document)
 		withoutSuffix(document)
+		trim(document)
 		if page && document["openapi"] == nil && document["swagger"] == nil {
 			continue // an example of something else
 		}
@@ -213,6 +214,20 @@ func replace(v any, before, after string) {
 	}
 	for _, x := range array(v) {
 		replace(x, before, after)
+	}
+}
+
+// trim takes the white space from the beginning of prose: oapi-codegen cannot read
+// a document with a text that begins with an empty line and a tab.
+func trim(v any) {
+	for k, x := range object(v) {
+		if text, ok := x.(string); ok && slices.Contains(prose, k) {
+			object(v)[k] = strings.TrimLeft(text, " \t\r\n")
+		}
+		trim(x)
+	}
+	for _, x := range array(v) {
+		trim(x)
 	}
 }
 

@@ -453,7 +453,8 @@ paths:
 	}
 }
 
-// What is text in JSON but not in YAML comes out as it went in.
+// What is text in JSON but not in YAML comes out as it went in, but for white space
+// before prose.
 func TestJSON(t *testing.T) {
 	want := map[string]any{
 		"tabs": "a\tb\n\tc", "comment": "\n# a\n", "indent": "\n  a\nb", "<<": map[string]any{"a": "<<"},
@@ -461,7 +462,12 @@ func TestJSON(t *testing.T) {
 	}
 	document := copyOf(t, first(t))
 	at(document, "components", "schemas", "ErrorResponse")["example"] = want
+	operation := at(document, "paths", "/v1.0/generations/{id}", "get")
+	operation["description"] = "\n\tText\n\tand more\n"
 	got := merged(t, "a.json", canonical(document))
+	if got, want := at(got, "paths", "/v1.0/generations/{id}", "get")["description"], "Text\n\tand more\n"; got != want {
+		t.Errorf("the description is %q, want %q", got, want)
+	}
 	if got := at(got, "components", "schemas", "ErrorResponse")["example"]; !reflect.DeepEqual(got, any(want)) {
 		t.Errorf("%q, want %q", got, want)
 	}
