@@ -109,7 +109,7 @@ func fences(page string) (map[int]string, error) {
 			}
 			mark = ""
 		case mark != "":
-			content = append(content, line)
+			content = append(content, text) // without the > of a block quote
 		}
 	}
 	if mark != "" {

@@ -414,6 +414,7 @@ func TestFences(t *testing.T) {
 		"many lines":    "```JSON\n" + string(indented) + "\n```\n",
 		"CRLF":          "```json\r\n" + strings.ReplaceAll(string(indented), "\n", "\r\n") + "\r\n```\r\n",
 		"BOM":           "\ufeff```json\n" + fragment + "\n```\n",
+		"in a quote":    "> ```json\n> " + strings.ReplaceAll(string(indented), "\n", "\n> ") + "\n> ```\n",
 		"in a list":     "- x\n\n  ```json\n  " + fragment + "\n  ```\n",
 		"beside others": "```sh\ncurl\n```\n```json\n{\"a\": ...}\n```\n```json\n" + fragment + "\n```\n",
 	} {
