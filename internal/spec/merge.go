@@ -115,13 +115,50 @@ func split(s source) (items, error) {
 			if operation["security"] == nil {
 				operation["security"] = append([]any{}, array(s.document["security"])...)
 			}
-			if shared := array(object(value)["parameters"]); shared != nil {
-				operation["parameters"] = append(slices.Clone(shared), array(operation["parameters"])...)
+			if list := parameters(s.document, object(value), operation); len(list) > 0 {
+				operation["parameters"] = list
+			}
+			if body := operation["requestBody"]; body != nil {
+				operation["requestBody"] = inline(s.document, body)
 			}
 			parts[k] = item{operation, s}
 		}
 	}
 	return parts, nil
+}
+
+// parameters returns those of a path, but for what an operation of it has in their
+// place, and those of the operation.
+func parameters(document, path, operation map[string]any) (list []any) {
+	identity := func(p any) string { return canonical([]any{object(p)["in"], object(p)["name"]}) }
+	own := map[string]bool{}
+	for _, p := range array(operation["parameters"]) {
+		own[identity(inline(document, p))] = true
+	}
+	for _, p := range array(path["parameters"]) {
+		if p = inline(document, p); !own[identity(p)] {
+			list = append(list, p)
+		}
+	}
+	for _, p := range array(operation["parameters"]) {
+		list = append(list, inline(document, p))
+	}
+	return list
+}
+
+// inline returns what v refers to, for the client's check of requests reads no
+// parameter and no body by reference.
+func inline(document map[string]any, v any) any {
+	for range 10 { // a circle ends, too
+		ref, _ := object(v)["$ref"].(string)
+		kind, name, _ := strings.Cut(strings.TrimPrefix(ref, "#/components/"), "/")
+		to := object(object(document["components"])[kind])[name]
+		if ref == "" || to == nil {
+			break
+		}
+		v = to
+	}
+	return v
 }
 
 // prefer says whose prose is kept of two items with one meaning: pages are newer

@@ -454,6 +454,48 @@ paths:
 	}
 }
 
+// The client's check of requests finds every parameter and body in the operation.
+func TestReferencesOfOperations(t *testing.T) {
+	text := `openapi: 3.0.0
+info: {title: T, version: '1.0'}
+servers: [{url: https://public-api.gamma.app}]
+paths:
+  /v1.0/days/{day}:
+    parameters:
+      - {$ref: '#/components/parameters/Day'}
+      - {name: limit, in: query, schema: {type: number, maximum: 50}}
+    get:
+      operationId: getDay
+      responses: {200: {description: A day}}
+    put:
+      operationId: putDay
+      parameters: [{$ref: '#/components/parameters/Limit'}]
+      requestBody: {$ref: '#/components/requestBodies/Alias'}
+      responses: {200: {description: A day}}
+components:
+  parameters:
+    Day: {name: day, in: path, required: true, schema: {type: string}}
+    Limit: {name: limit, in: query, schema: {type: number, maximum: 10}}
+  requestBodies:
+    Alias: {$ref: '#/components/requestBodies/Day'}
+    Day: {content: {application/json: {schema: {type: string, maxLength: 9}}}}
+`
+	document := merged(t, "a.yaml", text)
+	for method, want := range map[string]string{"get": "50", "put": "10"} {
+		got := canonical(at(document, "paths", "/v1.0/days/{day}", method)["parameters"])
+		want = `[{"in":"path","name":"day","required":true,"schema":{"type":"string"}},{"in":"query","name":"limit","schema":{"maximum":` + want + `,"type":"number"}}]`
+		if got != want {
+			t.Errorf("the parameters of %s are %s, want %s", method, got, want)
+		}
+	}
+	if got := at(document, "paths", "/v1.0/days/{day}", "put", "requestBody", "content"); got == nil {
+		t.Error("the body is not in the operation")
+	}
+	if components := at(document, "components"); components["parameters"] != nil || components["requestBodies"] != nil {
+		t.Errorf("what is in the operations is among the components, too: %s", canonical(components))
+	}
+}
+
 // What is text in JSON but not in YAML comes out as it went in, but for white space
 // before prose.
 func TestJSON(t *testing.T) {
