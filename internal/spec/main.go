@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,19 @@ func spec(root string, files []string, log io.Writer) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: not valid OpenAPI once merged: %w", strings.Join(files, ", "), oneLine(err))
+	}
+	before, after := "", ""
+	if servers := array(base[0].document["servers"]); len(servers) > 0 {
+		before, _ = object(servers[0])["url"].(string)
+	}
+	if len(t.Servers) > 0 {
+		after = t.Servers[0].URL
+	}
+	if u, err := url.Parse(after); err != nil || u.Scheme != "https" || u.Host == "" || strings.Contains(after, "{") {
+		return nil, fmt.Errorf("%s: the first server is no absolute https URL: %q", strings.Join(files, ", "), after)
+	}
+	if before != after {
+		_, _ = fmt.Fprintf(log, "make spec: the client sends the key elsewhere: to %s, not to %s\n", after, before)
 	}
 	for _, name := range fixes.unused() {
 		_, _ = fmt.Fprintf(log, "overlay.yaml: the correction of %s no longer applies: it is right as published\n", name)

@@ -112,6 +112,9 @@ func split(s source) (items, error) {
 			if id, _ := operation["operationId"].(string); id == "" {
 				return nil, fmt.Errorf("%s: no operationId: %s", s.name, k)
 			}
+			if operation["servers"] != nil {
+				return nil, fmt.Errorf("%s: servers of one operation are not supported: %s", s.name, k)
+			}
 			if operation["security"] == nil {
 				operation["security"] = append([]any{}, array(s.document["security"])...)
 			}

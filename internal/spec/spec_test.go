@@ -216,6 +216,9 @@ func TestRefusals(t *testing.T) {
 		"other servers than the rest": {map[string]string{"b.md": page(changed("listFolders", func(f map[string]any) {
 			f["servers"] = []any{map[string]any{"url": "https://elsewhere.example"}}
 		}))}, "its servers are not those of operation"},
+		"servers of an operation": {map[string]string{"b.md": page(changed("listFolders", func(f map[string]any) {
+			at(f, "paths", "/v1.0/folders", "get")["servers"] = []any{map[string]any{"url": "https://elsewhere.example"}}
+		}))}, "b.md:10: servers of one operation are not supported: operation GET /v1.0/folders"},
 		"one operationId twice": {map[string]string{"a.md": themes, "b.md": page(changed("listFolders", func(f map[string]any) {
 			at(f, "paths", "/v1.0/folders", "get")["operationId"] = "listThemes"
 		}))}, "have one operationId: listThemes"},
@@ -256,6 +259,27 @@ func TestRefusals(t *testing.T) {
 				slices.Reverse(names)
 			}
 		})
+	}
+}
+
+// The client sends the key to the first server.
+func TestFirstServer(t *testing.T) {
+	const moved, refused = "not to https://public-api.gamma.app\n", "a.json: the first server is no absolute https URL"
+	for server, want := range map[string]string{
+		`{"url":"https://public-api.gamma.app"}`: "",
+		`{"url":"https://elsewhere.example/v2"}`: moved,
+		`{"url":"http://public-api.gamma.app"}`:  refused,
+		`{"url":"/v2"}`:                          refused,
+		`{"url":"https://{region}.gamma.app","variables":{"region":{"default":"eu"}}}`: refused,
+		``: refused,
+	} {
+		document := copyOf(t, first(t))
+		document["servers"] = json.RawMessage("[" + server + "]")
+		var log bytes.Buffer
+		_, err := spec(tree(t, first(t), map[string]string{"a.json": canonical(document)}), []string{"a.json"}, &log)
+		if (err != nil) != (want == refused) || strings.Contains(log.String(), "elsewhere") != (want == moved) || !strings.Contains(log.String()+fmt.Sprint(err), want) {
+			t.Errorf("%s: %v, reported %q", server, err, log.String())
+		}
 	}
 }
 
