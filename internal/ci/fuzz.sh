@@ -5,6 +5,7 @@ set -eu
 budget=$1
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
+trap 'exit 130' INT TERM HUP
 
 # Before Go 1.27 a run that ends by the clock fails now and then although no input
 # did; see golang.org/issue/75804. An input that did is always written down.

@@ -5,6 +5,7 @@ set -eu
 echo 'check: generated files'
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
 mkdir "$tmp/tree" "$tmp/made"
 tar -cf "$tmp/tree.tar" --exclude ./.git --exclude node_modules .
 tar -xf "$tmp/tree.tar" -C "$tmp/tree"

@@ -5,6 +5,7 @@ set -eu
 echo 'check: licences'
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
 go build -C internal/tools/licenses -o "$tmp/licenses" .
 cd internal/consumer
 go mod download

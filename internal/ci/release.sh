@@ -6,6 +6,7 @@ version=$(sed -n 's/^const Version = "\(.*\)"$/\1/p' client.go)
 name=gamma-go-$version
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
 for place in one another/place; do
 	dir=$tmp/$place
 	git clone -q . "$dir/clone"

@@ -12,6 +12,7 @@ refuse() {
 }
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
 go build -C internal/spec -o "$tmp/spec" .
 "$tmp/spec" -o "$tmp/openapi.json" "$@"
 

@@ -6,6 +6,7 @@ flags=-race
 if [ -z "${CI:-}" ]; then
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp"' EXIT
+	trap 'exit 130' INT TERM HUP
 	printf 'package main\n\nfunc main() {}\n' >"$tmp/main.go"
 	# The build says more than the name of a compiler: headers may be missing, and
 	# not every platform has a race detector.
