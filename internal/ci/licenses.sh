@@ -6,7 +6,7 @@ echo 'check: licences'
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
-go build -C internal/tools/licenses -o "$tmp/licenses" .
+go build -C internal/tools/licenses -buildvcs=false -o "$tmp/licenses" .
 cd internal/consumer
 go mod download
 go list -m -json all >"$tmp/modules"

@@ -13,7 +13,7 @@ refuse() {
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
-go build -C internal/spec -o "$tmp/spec" .
+go build -C internal/spec -buildvcs=false -o "$tmp/spec" .
 "$tmp/spec" -o "$tmp/openapi.json" "$@"
 
 # All that can fail is tried on a copy.

@@ -164,7 +164,7 @@ func sumLines(t *testing.T) int {
 
 func packages(t *testing.T, dir string) int {
 	t.Helper()
-	return strings.Count(goCommand(t, ".", "list", "-deps", dir), "\n")
+	return strings.Count(goCommand(t, ".", "list", "-buildvcs=false", "-deps", dir), "\n")
 }
 
 func size(t *testing.T, file string) int {
@@ -180,7 +180,7 @@ func size(t *testing.T, file string) int {
 func build(t *testing.T, dir string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "program")
-	goCommand(t, ".", "build", "-trimpath", "-ldflags=-s -w", "-o", file, dir)
+	goCommand(t, ".", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", file, dir)
 	return file
 }
 
