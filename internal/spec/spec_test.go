@@ -607,6 +607,32 @@ func TestScript(t *testing.T) {
 		}
 	}
 
+	// A parameter that needs oapi-codegen's runtime adds it to the modules that use
+	// the SDK. The soak's own modules may not be in the cache.
+	if out, err := run("", "sh", "-c", "rm internal/soak/*.go"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	tagged := copyOf(t, all["listFolders"])
+	operation := at(tagged, "paths", "/v1.0/folders", "get")
+	operation["parameters"] = append(array(operation["parameters"]), map[string]any{
+		"name": "tags", "in": "query", "schema": map[string]any{"type": "array", "items": map[string]any{"type": "string"}},
+	})
+	write("f.md", page(tagged))
+	for _, env := range []string{"CHECK=1", "CHECK="} {
+		out, err = run(env, "sh", "internal/ci/spec.sh", "f.md")
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		for _, module := range []string{"gammatest", "internal/consumer"} {
+			if has := strings.Contains(content(dir, module+"/go.mod"), "oapi-codegen/runtime"); has != (env == "CHECK=") {
+				t.Errorf("with %s: the runtime in go.mod of %s: %t\n%s", env, module, has, out)
+			}
+			if out, err := run("", "go", "build", "-C", module, "-o", os.DevNull, "."); err != nil {
+				t.Errorf("with %s: %s: %v\n%s", env, module, err, out)
+			}
+		}
+	}
+
 	// What breaks users is marked.
 	breaking := copyOf(t, all["listThemes"])
 	for _, parameter := range array(at(breaking, "paths", "/v1.0/themes", "get")["parameters"]) {
