@@ -146,8 +146,8 @@ func NewClientFromEnv(opts ...Option) (*api.ClientWithResponses, error) {
 // callers who must add a proxy or a certificate authority and pass it back in an
 // [http.Client] through [WithHTTPClient]. Against [http.DefaultTransport] it
 // keeps more idle connections to one host, bounds the response header to 256 KiB,
-// finds a dead HTTP/2 connection by pings, within 10 seconds, and does not open one
-// connection after the other for one request. Like the default, it uses the proxy
+// finds a dead HTTP/2 connection by pings, within 10 seconds, and opens at most
+// twelve connections for one request. Like the default, it uses the proxy
 // that the environment names.
 func NewTransport() *http.Transport {
 	return &http.Transport{

@@ -57,9 +57,10 @@
 // # Retries
 //
 // The client sends every request once. net/http repeats by itself one that has no
-// body, when its connection ends before an answer in certain ways; [NewTransport]
-// allows it four connections. Waiting and retrying is what package poller is for.
-// Create repeats what surely did nothing, and never what may have cost credits.
+// body, when its connection ends before an answer in certain ways; with [NewTransport]
+// it pauses after eight connections, and ends after twelve. Waiting and retrying is
+// what package poller is for. Create repeats what surely did nothing, and never what
+// may have cost credits.
 //
 // # Concurrency
 //

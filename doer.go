@@ -143,10 +143,16 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	return rsp, nil
 }
 
-// maxConns is how many connections one request may open. net/http repeats by itself
-// what has no body, for as long as HTTP/2 connections end in certain ways, at once
-// and each time over a new one.
-const maxConns = 4
+// One request may open so many connections at once, and some more after pauses.
+// net/http repeats by itself what has no body, for as long as HTTP/2 connections end in
+// certain ways, at once and each time over a new one. But many requests at once may
+// take each other's room on new ones, too.
+const (
+	maxConns     = 8
+	maxSlowConns = 4
+)
+
+var errTooManyConns = errors.New("the server ended one connection after the other")
 
 // bounded is the context of a request. The dialer of [NewTransport] counts its
 // connections.
@@ -164,12 +170,22 @@ func (b *bounded) Value(key any) any {
 	return b.Context.Value(key)
 }
 
-var errTooManyConns = errors.New("the server ended one connection after the other")
-
-// dial connects for a request, unless it has had its share of connections.
+// dial connects for a request, if it has not had its share of connections.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if b, ok := ctx.Value(boundedKey{}).(*bounded); ok && b.left.Add(-1) < 0 {
-		return nil, errTooManyConns
+	if b, ok := ctx.Value(boundedKey{}).(*bounded); ok {
+		n := -b.left.Add(-1)
+		if n > maxSlowConns {
+			return nil, errTooManyConns
+		}
+		if n > 0 {
+			timer := time.NewTimer(50 * time.Millisecond << n)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
 	}
 	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
 }

@@ -335,8 +335,8 @@ func TestNoStorm(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				o := r.call(t, ctx, e)
-				// A download has a few attempts, which may meet redirects.
-				if n, most := r.requests.Load(), map[kind]int32{operation: 4, fetching: 40}[e.kind]; n > most || o.err == nil {
+				// Eight and those after 100, 200 and 400 ms. A download may meet redirects.
+				if n, most := r.requests.Load(), map[kind]int32{operation: 12, fetching: 40}[e.kind]; n > most || o.err == nil {
 					t.Errorf("%d requests: %v", n, o.err)
 				}
 			})
