@@ -86,7 +86,7 @@ func punctually(t *testing.T, want error, stop func() (ctx context.Context, mome
 	t.Helper()
 	for _, a := range slowAttacks() {
 		for _, e := range brief {
-			if a.of(e.kind) == unchecked {
+			if a.of(e.kind) == unchecked || a.name == noStreams && e.name == "create" { // which may end at once
 				continue
 			}
 			t.Run(a.name+"/"+e.name, func(t *testing.T) {
