@@ -99,11 +99,7 @@ func Create[R Request](ctx context.Context, client Creator, request R) (Created,
 		if deadline, _ := ctx.Deadline(); ctx.Err() != nil || pause > time.Until(deadline) {
 			return Created{}, err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !sleep(ctx, pause) {
 			return Created{}, &explainedError{canceled(ctx), err}
 		}
 	}

@@ -177,17 +177,23 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 		if n > maxSlowConns {
 			return nil, errTooManyConns
 		}
-		if n > 0 {
-			timer := time.NewTimer(50 * time.Millisecond << n)
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
+		if n > 0 && !sleep(ctx, 50*time.Millisecond<<n) {
+			return nil, ctx.Err()
 		}
 	}
 	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
+}
+
+// sleep returns after d, or with false when ctx is done.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // read reads the body of rsp up to its limit and closes it.

@@ -249,12 +249,7 @@ func (d *download) run(ctx context.Context) error {
 			return err
 		}
 		pause += time.Duration(rand.Float64() * float64(min(pause/5, time.Minute)))
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		_ = sleep(ctx, pause) // the next attempt tells
 	}
 }
 
