@@ -122,7 +122,10 @@ func NewClient(apiKey string, opts ...Option) (*api.ClientWithResponses, error) 
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClientWithResponses(base.String(), api.WithHTTPClient(newDoer(key, base, c)))
+	return &api.ClientWithResponses{ClientInterface: &api.Client{
+		Server: base.String() + "/",
+		Client: newDoer(key, base, c),
+	}}, nil
 }
 
 // NewClientFromEnv is [NewClient] with the key from the environment variable
