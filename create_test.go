@@ -272,7 +272,7 @@ func TestPages(t *testing.T) {
 			"a": `{"data":[],"hasMore":true,"nextCursor":"b"}`,
 			"b": `{"data":[` + theme("3") + `],"hasMore":false,"nextCursor":"c"}`,
 		}, &api.ListThemesParams{Limit: 2, Query: "dark", Type: "custom"}, "123", false,
-			[]string{"/v1.0/themes?limit=2&query=dark&type=custom", "/v1.0/themes?after=a&limit=2&query=dark&type=custom", "/v1.0/themes?after=b&limit=2&query=dark&type=custom"}},
+			[]string{"/v1.0/themes?query=dark&limit=2&type=custom", "/v1.0/themes?query=dark&limit=2&after=a&type=custom", "/v1.0/themes?query=dark&limit=2&after=b&type=custom"}},
 		{"from a cursor", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":false,"nextCursor":null}`}, &api.ListThemesParams{After: "a"}, "1", false, []string{"/v1.0/themes?after=a"}},
 		{"a cursor again", map[string]string{
 			"":  `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`,

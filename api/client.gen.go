@@ -11,9 +11,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/oapi-codegen/runtime"
 )
 
 // Defines values for CardOptionsDimensions.
@@ -1252,16 +1254,10 @@ func NewClient(server string, opts ...ClientOption) (*Client, error) {
 	}
 	// create httpClient, if not already present
 	if client.Client == nil {
-		client.Client = defaultClient{}
+		client.Client = &http.Client{}
 	}
 	return &client, nil
 }
-
-// defaultClient is http.DefaultClient. As an *http.Client in an interface it would
-// link 12 KiB of cookies into every program.
-type defaultClient struct{}
-
-func (defaultClient) Do(req *http.Request) (*http.Response, error) { return http.DefaultClient.Do(req) }
 
 // WithHTTPClient allows overriding the default Doer, which is
 // automatically created using http.Client. This is useful for tests.
@@ -1362,10 +1358,11 @@ type ClientInterface interface {
 //
 // Corresponds with GET /v1.0/folders (the `ListFolders` operationId).
 func (c *Client) ListFolders(ctx context.Context, params *ListFoldersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := newListFoldersRequest(ctx, c.Server, params)
+	req, err := NewListFoldersRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
+	req = req.WithContext(ctx)
 	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
 		return nil, err
 	}
@@ -1378,10 +1375,11 @@ func (c *Client) ListFolders(ctx context.Context, params *ListFoldersParams, req
 //
 // Corresponds with DELETE /v1.0/gammas/{gammaId} (the `DeleteGamma` operationId).
 func (c *Client) DeleteGamma(ctx context.Context, gammaID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := newDeleteGammaRequest(ctx, c.Server, gammaID)
+	req, err := NewDeleteGammaRequest(c.Server, gammaID)
 	if err != nil {
 		return nil, err
 	}
+	req = req.WithContext(ctx)
 	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
 		return nil, err
 	}
@@ -1394,10 +1392,11 @@ func (c *Client) DeleteGamma(ctx context.Context, gammaID string, reqEditors ...
 //
 // Corresponds with POST /v1.0/gammas/{gammaId}/archive (the `ArchiveGamma` operationId).
 func (c *Client) ArchiveGamma(ctx context.Context, gammaID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := newArchiveGammaRequest(ctx, c.Server, gammaID)
+	req, err := NewArchiveGammaRequest(c.Server, gammaID)
 	if err != nil {
 		return nil, err
 	}
+	req = req.WithContext(ctx)
 	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
 		return nil, err
 	}
@@ -1412,10 +1411,11 @@ func (c *Client) ArchiveGamma(ctx context.Context, gammaID string, reqEditors ..
 //
 // Corresponds with POST /v1.0/generations (the `CreateGeneration` operationId).
 func (c *Client) CreateGenerationWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := newCreateGenerationRequestWithBody(ctx, c.Server, contentType, body)
+	req, err := NewCreateGenerationRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
+	req = req.WithContext(ctx)
 	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
 		return nil, err
 	}
@@ -1430,10 +1430,11 @@ func (c *Client) CreateGenerationWithBody(ctx context.Context, contentType strin
 //
 // Corresponds with POST /v1.0/generations (the `CreateGeneration` operationId).
 func (c *Client) CreateGeneration(ctx context.Context, body CreateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := newCreateGenerationRequest(ctx, c.Server, body)
+	req, err := NewCreateGenerationRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
+	req = req.WithContext(ctx)
 	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
 		return nil, err
 	}
@@ -1448,10 +1449,11 @@ func (c *Client) CreateGeneration(ctx context.Context, body CreateGenerationJSON
 //
 // Corresponds with POST /v1.0/generations/from-template (the `CreateFromTemplateGeneration` operationId).
 func (c *Client) CreateFromTemplateGenerationWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := newCreateFromTemplateGenerationRequestWithBody(ctx, c.Server, contentType, body)
+	req, err := NewCreateFromTemplateGenerationRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
+	req = req.WithContext(ctx)
 	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
 		return nil, err
 	}
@@ -1466,10 +1468,11 @@ func (c *Client) CreateFromTemplateGenerationWithBody(ctx context.Context, conte
 //
 // Corresponds with POST /v1.0/generations/from-template (the `CreateFromTemplateGeneration` operationId).
 func (c *Client) CreateFromTemplateGeneration(ctx context.Context, body CreateFromTemplateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := newCreateFromTemplateGenerationRequest(ctx, c.Server, body)
+	req, err := NewCreateFromTemplateGenerationRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
+	req = req.WithContext(ctx)
 	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
 		return nil, err
 	}
@@ -1482,10 +1485,11 @@ func (c *Client) CreateFromTemplateGeneration(ctx context.Context, body CreateFr
 //
 // Corresponds with GET /v1.0/generations/{id} (the `GetGenerationStatus` operationId).
 func (c *Client) GetGenerationStatus(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := newGetGenerationStatusRequest(ctx, c.Server, id)
+	req, err := NewGetGenerationStatusRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
+	req = req.WithContext(ctx)
 	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
 		return nil, err
 	}
@@ -1498,10 +1502,11 @@ func (c *Client) GetGenerationStatus(ctx context.Context, id string, reqEditors 
 //
 // Corresponds with GET /v1.0/themes (the `ListThemes` operationId).
 func (c *Client) ListThemes(ctx context.Context, params *ListThemesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := newListThemesRequest(ctx, c.Server, params)
+	req, err := NewListThemesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
+	req = req.WithContext(ctx)
 	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
 		return nil, err
 	}
@@ -1510,12 +1515,19 @@ func (c *Client) ListThemes(ctx context.Context, params *ListThemesParams, reqEd
 
 // NewListFoldersRequest constructs an http.Request for the ListFolders method
 func NewListFoldersRequest(server string, params *ListFoldersParams) (*http.Request, error) {
-	return newListFoldersRequest(context.Background(), server, params)
-}
+	var err error
 
-func newListFoldersRequest(ctx context.Context, server string, params *ListFoldersParams) (*http.Request, error) {
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
 
-	req, err := wire.NewRequest(ctx, http.MethodGet, server, "/v1.0/folders", nil)
+	operationPath := fmt.Sprintf("./v1.0/folders")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
 	}
@@ -1523,99 +1535,168 @@ func newListFoldersRequest(ctx context.Context, server string, params *ListFolde
 	if params != nil {
 		// queryValues collects non-styled parameters (passthrough, JSON)
 		// that are safe to round-trip through url.Values.Encode().
-		queryValues := req.URL.Query()
+		queryValues := queryURL.Query()
 		// rawQueryFragments collects pre-encoded query fragments from
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
-		if !wire.IsZero(params.Query) {
+		if !reflect.ValueOf(params.Query).IsZero() {
 
-			queryValues.Add("query", fmt.Sprint(params.Query))
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "query", params.Query, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
 
 		}
 
-		if !wire.IsZero(params.Limit) {
+		if !reflect.ValueOf(params.Limit).IsZero() {
 
-			queryValues.Add("limit", fmt.Sprint(params.Limit))
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "number", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
 
 		}
 
-		if !wire.IsZero(params.After) {
+		if !reflect.ValueOf(params.After).IsZero() {
 
-			queryValues.Add("after", fmt.Sprint(params.After))
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
 
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
-		req.URL.RawQuery = strings.Join(rawQueryFragments, "&")
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
+
+	req, err := http.NewRequest(http.MethodGet, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = queryURL, queryURL.Host
 
 	return req, nil
 }
 
 // NewDeleteGammaRequest constructs an http.Request for the DeleteGamma method
 func NewDeleteGammaRequest(server string, gammaID string) (*http.Request, error) {
-	return newDeleteGammaRequest(context.Background(), server, gammaID)
-}
+	var err error
 
-func newDeleteGammaRequest(ctx context.Context, server string, gammaID string) (*http.Request, error) {
+	var pathParam0 string
 
-	pathParam0 := gammaID
+	pathParam0 = gammaID
+	if err := wire.CheckPathParam("gammaId", pathParam0); err != nil {
+		return nil, err
+	}
 
-	req, err := wire.NewRequest(ctx, http.MethodDelete, server, "/v1.0/gammas/{gammaId}", nil, pathParam0)
+	serverURL, err := url.Parse(server)
 	if err != nil {
 		return nil, err
 	}
+
+	operationPath := fmt.Sprintf("./v1.0/gammas/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = queryURL, queryURL.Host
 
 	return req, nil
 }
 
 // NewArchiveGammaRequest constructs an http.Request for the ArchiveGamma method
 func NewArchiveGammaRequest(server string, gammaID string) (*http.Request, error) {
-	return newArchiveGammaRequest(context.Background(), server, gammaID)
-}
+	var err error
 
-func newArchiveGammaRequest(ctx context.Context, server string, gammaID string) (*http.Request, error) {
+	var pathParam0 string
 
-	pathParam0 := gammaID
+	pathParam0 = gammaID
+	if err := wire.CheckPathParam("gammaId", pathParam0); err != nil {
+		return nil, err
+	}
 
-	req, err := wire.NewRequest(ctx, http.MethodPost, server, "/v1.0/gammas/{gammaId}/archive", nil, pathParam0)
+	serverURL, err := url.Parse(server)
 	if err != nil {
 		return nil, err
 	}
+
+	operationPath := fmt.Sprintf("./v1.0/gammas/%s/archive", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = queryURL, queryURL.Host
 
 	return req, nil
 }
 
 // NewCreateGenerationRequest calls the generic CreateGeneration builder with application/json body
 func NewCreateGenerationRequest(server string, body CreateGenerationJSONRequestBody) (*http.Request, error) {
-	return newCreateGenerationRequest(context.Background(), server, body)
-}
-
-func newCreateGenerationRequest(ctx context.Context, server string, body CreateGenerationJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return newCreateGenerationRequestWithBody(ctx, server, "application/json", bodyReader)
+	return NewCreateGenerationRequestWithBody(server, "application/json", bodyReader)
 }
 
 // NewCreateGenerationRequestWithBody constructs an http.Request for the CreateGeneration method, with any body, and a specified content type
 func NewCreateGenerationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
-	return newCreateGenerationRequestWithBody(context.Background(), server, contentType, body)
-}
+	var err error
 
-func newCreateGenerationRequestWithBody(ctx context.Context, server string, contentType string, body io.Reader) (*http.Request, error) {
-
-	req, err := wire.NewRequest(ctx, http.MethodPost, server, "/v1.0/generations", body)
+	serverURL, err := url.Parse(server)
 	if err != nil {
 		return nil, err
 	}
+
+	operationPath := fmt.Sprintf("./v1.0/generations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, "", body)
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = queryURL, queryURL.Host
 
 	req.Header.Add("Content-Type", contentType)
 
@@ -1624,30 +1705,39 @@ func newCreateGenerationRequestWithBody(ctx context.Context, server string, cont
 
 // NewCreateFromTemplateGenerationRequest calls the generic CreateFromTemplateGeneration builder with application/json body
 func NewCreateFromTemplateGenerationRequest(server string, body CreateFromTemplateGenerationJSONRequestBody) (*http.Request, error) {
-	return newCreateFromTemplateGenerationRequest(context.Background(), server, body)
-}
-
-func newCreateFromTemplateGenerationRequest(ctx context.Context, server string, body CreateFromTemplateGenerationJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return newCreateFromTemplateGenerationRequestWithBody(ctx, server, "application/json", bodyReader)
+	return NewCreateFromTemplateGenerationRequestWithBody(server, "application/json", bodyReader)
 }
 
 // NewCreateFromTemplateGenerationRequestWithBody constructs an http.Request for the CreateFromTemplateGeneration method, with any body, and a specified content type
 func NewCreateFromTemplateGenerationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
-	return newCreateFromTemplateGenerationRequestWithBody(context.Background(), server, contentType, body)
-}
+	var err error
 
-func newCreateFromTemplateGenerationRequestWithBody(ctx context.Context, server string, contentType string, body io.Reader) (*http.Request, error) {
-
-	req, err := wire.NewRequest(ctx, http.MethodPost, server, "/v1.0/generations/from-template", body)
+	serverURL, err := url.Parse(server)
 	if err != nil {
 		return nil, err
 	}
+
+	operationPath := fmt.Sprintf("./v1.0/generations/from-template")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, "", body)
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = queryURL, queryURL.Host
 
 	req.Header.Add("Content-Type", contentType)
 
@@ -1656,29 +1746,54 @@ func newCreateFromTemplateGenerationRequestWithBody(ctx context.Context, server 
 
 // NewGetGenerationStatusRequest constructs an http.Request for the GetGenerationStatus method
 func NewGetGenerationStatusRequest(server string, id string) (*http.Request, error) {
-	return newGetGenerationStatusRequest(context.Background(), server, id)
-}
+	var err error
 
-func newGetGenerationStatusRequest(ctx context.Context, server string, id string) (*http.Request, error) {
+	var pathParam0 string
 
-	pathParam0 := id
+	pathParam0 = id
+	if err := wire.CheckPathParam("id", pathParam0); err != nil {
+		return nil, err
+	}
 
-	req, err := wire.NewRequest(ctx, http.MethodGet, server, "/v1.0/generations/{id}", nil, pathParam0)
+	serverURL, err := url.Parse(server)
 	if err != nil {
 		return nil, err
 	}
+
+	operationPath := fmt.Sprintf("./v1.0/generations/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = queryURL, queryURL.Host
 
 	return req, nil
 }
 
 // NewListThemesRequest constructs an http.Request for the ListThemes method
 func NewListThemesRequest(server string, params *ListThemesParams) (*http.Request, error) {
-	return newListThemesRequest(context.Background(), server, params)
-}
+	var err error
 
-func newListThemesRequest(ctx context.Context, server string, params *ListThemesParams) (*http.Request, error) {
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
 
-	req, err := wire.NewRequest(ctx, http.MethodGet, server, "/v1.0/themes", nil)
+	operationPath := fmt.Sprintf("./v1.0/themes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
 	}
@@ -1686,41 +1801,71 @@ func newListThemesRequest(ctx context.Context, server string, params *ListThemes
 	if params != nil {
 		// queryValues collects non-styled parameters (passthrough, JSON)
 		// that are safe to round-trip through url.Values.Encode().
-		queryValues := req.URL.Query()
+		queryValues := queryURL.Query()
 		// rawQueryFragments collects pre-encoded query fragments from
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
-		if !wire.IsZero(params.Query) {
+		if !reflect.ValueOf(params.Query).IsZero() {
 
-			queryValues.Add("query", fmt.Sprint(params.Query))
-
-		}
-
-		if !wire.IsZero(params.Limit) {
-
-			queryValues.Add("limit", fmt.Sprint(params.Limit))
-
-		}
-
-		if !wire.IsZero(params.After) {
-
-			queryValues.Add("after", fmt.Sprint(params.After))
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "query", params.Query, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
 
 		}
 
-		if !wire.IsZero(params.Type) {
+		if !reflect.ValueOf(params.Limit).IsZero() {
 
-			queryValues.Add("type", fmt.Sprint(params.Type))
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "number", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if !reflect.ValueOf(params.After).IsZero() {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if !reflect.ValueOf(params.Type).IsZero() {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
 
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
-		req.URL.RawQuery = strings.Join(rawQueryFragments, "&")
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
+
+	req, err := http.NewRequest(http.MethodGet, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = queryURL, queryURL.Host
 
 	return req, nil
 }
@@ -2297,6 +2442,7 @@ func (c *ClientWithResponses) ListThemesWithResponse(ctx context.Context, params
 // ParseListFoldersHTTPResponse parses an HTTP response from a ListFoldersWithResponse call
 func ParseListFoldersHTTPResponse(rsp *http.Response) (*ListFoldersHTTPResponse, error) {
 	bodyBytes, err := wire.ReadBody(rsp)
+	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
@@ -2305,6 +2451,7 @@ func ParseListFoldersHTTPResponse(rsp *http.Response) (*ListFoldersHTTPResponse,
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
+
 	switch {
 	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
 		var dest ListFoldersResponse
@@ -2322,6 +2469,7 @@ func ParseListFoldersHTTPResponse(rsp *http.Response) (*ListFoldersHTTPResponse,
 // ParseDeleteGammaHTTPResponse parses an HTTP response from a DeleteGammaWithResponse call
 func ParseDeleteGammaHTTPResponse(rsp *http.Response) (*DeleteGammaHTTPResponse, error) {
 	bodyBytes, err := wire.ReadBody(rsp)
+	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
@@ -2330,6 +2478,7 @@ func ParseDeleteGammaHTTPResponse(rsp *http.Response) (*DeleteGammaHTTPResponse,
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
+
 	switch {
 	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
 		var dest DeleteGammaResponse
@@ -2347,6 +2496,7 @@ func ParseDeleteGammaHTTPResponse(rsp *http.Response) (*DeleteGammaHTTPResponse,
 // ParseArchiveGammaHTTPResponse parses an HTTP response from a ArchiveGammaWithResponse call
 func ParseArchiveGammaHTTPResponse(rsp *http.Response) (*ArchiveGammaHTTPResponse, error) {
 	bodyBytes, err := wire.ReadBody(rsp)
+	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
@@ -2355,6 +2505,7 @@ func ParseArchiveGammaHTTPResponse(rsp *http.Response) (*ArchiveGammaHTTPRespons
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
+
 	switch {
 	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
 		var dest ArchiveGammaResponse
@@ -2378,6 +2529,7 @@ func ParseArchiveGammaHTTPResponse(rsp *http.Response) (*ArchiveGammaHTTPRespons
 // ParseCreateGenerationHTTPResponse parses an HTTP response from a CreateGenerationWithResponse call
 func ParseCreateGenerationHTTPResponse(rsp *http.Response) (*CreateGenerationHTTPResponse, error) {
 	bodyBytes, err := wire.ReadBody(rsp)
+	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
@@ -2386,6 +2538,7 @@ func ParseCreateGenerationHTTPResponse(rsp *http.Response) (*CreateGenerationHTT
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
+
 	switch {
 	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
 		var dest CreateGenerationResponse
@@ -2409,6 +2562,7 @@ func ParseCreateGenerationHTTPResponse(rsp *http.Response) (*CreateGenerationHTT
 // ParseCreateFromTemplateGenerationHTTPResponse parses an HTTP response from a CreateFromTemplateGenerationWithResponse call
 func ParseCreateFromTemplateGenerationHTTPResponse(rsp *http.Response) (*CreateFromTemplateGenerationHTTPResponse, error) {
 	bodyBytes, err := wire.ReadBody(rsp)
+	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
@@ -2417,6 +2571,7 @@ func ParseCreateFromTemplateGenerationHTTPResponse(rsp *http.Response) (*CreateF
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
+
 	switch {
 	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
 		var dest FromTemplateGenerationResponse
@@ -2440,6 +2595,7 @@ func ParseCreateFromTemplateGenerationHTTPResponse(rsp *http.Response) (*CreateF
 // ParseGetGenerationStatusHTTPResponse parses an HTTP response from a GetGenerationStatusWithResponse call
 func ParseGetGenerationStatusHTTPResponse(rsp *http.Response) (*GetGenerationStatusHTTPResponse, error) {
 	bodyBytes, err := wire.ReadBody(rsp)
+	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
@@ -2448,6 +2604,7 @@ func ParseGetGenerationStatusHTTPResponse(rsp *http.Response) (*GetGenerationSta
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
+
 	switch {
 	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
 		var dest GenerationStatusResponse
@@ -2465,6 +2622,7 @@ func ParseGetGenerationStatusHTTPResponse(rsp *http.Response) (*GetGenerationSta
 // ParseListThemesHTTPResponse parses an HTTP response from a ListThemesWithResponse call
 func ParseListThemesHTTPResponse(rsp *http.Response) (*ListThemesHTTPResponse, error) {
 	bodyBytes, err := wire.ReadBody(rsp)
+	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
@@ -2473,6 +2631,7 @@ func ParseListThemesHTTPResponse(rsp *http.Response) (*ListThemesHTTPResponse, e
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
+
 	switch {
 	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
 		var dest ListThemesResponse

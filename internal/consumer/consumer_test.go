@@ -16,13 +16,13 @@ import (
 
 // What the SDK may cost its user. Raise a number only with the reason in the commit.
 const (
-	maxModules  = 1  // in the binary, the program's own not counted
-	maxSumLines = 6  // of go.sum, in a module that requires the SDK and nothing else
-	maxPackages = 10 // linked beyond those of the bare program
+	maxModules  = 4  // in the binary, the program's own not counted
+	maxSumLines = 25 // of go.sum, in a module that requires the SDK and nothing else
+	maxPackages = 13 // linked beyond those of the bare program
 
 	// Of the binary, beyond the bare program's. 32 KiB of each are the document.
-	maxWaitBytes = 224 << 10 // of a program that only waits, as the bare one does
-	maxBytes     = 320 << 10 // of the one that creates and downloads, too
+	maxWaitBytes = 192 << 10 // of a program that only waits, as the bare one does
+	maxBytes     = 330 << 10 // of the one that creates and downloads, too
 )
 
 func TestProgram(t *testing.T) {

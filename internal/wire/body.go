@@ -55,12 +55,11 @@ func NewBody(data []byte) *Body {
 // Close does nothing and returns nil.
 func (*Body) Close() error { return nil }
 
-// ReadBody returns the body of rsp and closes it. A [Body] is not copied.
+// ReadBody returns the body of rsp, which it does not close. A [Body] is not copied.
 func ReadBody(rsp *http.Response) ([]byte, error) {
 	if b, ok := rsp.Body.(*Body); ok {
 		return b.data, nil
 	}
-	defer func() { _ = rsp.Body.Close() }()
 	return io.ReadAll(rsp.Body)
 }
 

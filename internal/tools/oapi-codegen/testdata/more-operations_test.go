@@ -21,3 +21,15 @@ func TestUnsetIsNotSent(t *testing.T) {
 		t.Errorf("sent the query %q and the headers %v", req.URL.RawQuery, req.Header)
 	}
 }
+
+func TestPathParametersAreChecked(t *testing.T) {
+	req, err := NewPutPartRequest("https://api.example/base/", "a.b", 7, nil, PutPartJSONRequestBody{})
+	if err != nil || req.URL.String() != "https://api.example/base/v1.0/things/a.b/parts/7" {
+		t.Errorf("%+v, %v", req, err)
+	}
+	for _, id := range []string{"", "..", "a/b", "a b", "%2e"} {
+		if req, err := NewDeleteThingRequest("https://api.example/", id); err == nil {
+			t.Errorf("%q gave %s", id, req.URL)
+		}
+	}
+}
