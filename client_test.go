@@ -207,8 +207,8 @@ func FuzzBaseURL(f *testing.F) {
 		if host := sent.URL.Hostname(); sent.URL.Scheme != "https" && (sent.URL.Scheme != "http" || !strings.EqualFold(host, "localhost") && !net.ParseIP(host).IsLoopback()) {
 			t.Fatalf("%q sends the key in the clear to %v", raw, sent.URL)
 		}
-		if !strings.HasSuffix(sent.URL.Path, "/v1.0/generations/gen1") {
-			t.Fatalf("%q asks for %q", raw, sent.URL.Path)
+		if want := strings.TrimRight(base.Path, "/") + "/v1.0/generations/gen1"; sent.URL.Path != want {
+			t.Fatalf("%q asks for %q, want %q", raw, sent.URL.Path, want)
 		}
 	})
 }
