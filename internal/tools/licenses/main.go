@@ -1,5 +1,5 @@
-// Command licenses reads modules, as go list -m -json all prints them, and prints
-// the licence of each. It fails where it finds none, or one that asks more of a
+// Command licenses reads modules, as go mod download -json prints them, and prints
+// the licences of each. It fails where it finds none, or one that asks more of a
 // user than its text and its notice to be kept.
 package main
 
@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/licensecheck"
 )
@@ -26,46 +27,46 @@ func main() {
 func list(modules io.Reader, w io.Writer) error {
 	var bad []error
 	for d := json.NewDecoder(modules); ; {
-		var m struct {
-			Path, Version, Dir string
-			Main               bool
-		}
+		var m struct{ Path, Version, Dir string }
 		if err := d.Decode(&m); errors.Is(err, io.EOF) {
 			return errors.Join(bad...)
 		} else if err != nil {
 			return err
 		}
-		if m.Main {
-			continue
-		}
-		id, err := license(m.Dir)
-		if err == nil && !permissive[id] {
-			err = fmt.Errorf("%s is not on the list of permissive licences", id)
+		ids, err := licenses(m.Dir)
+		for _, id := range ids {
+			if !permissive[id] {
+				err = fmt.Errorf("%s is not on the list of permissive licences", id)
+			}
 		}
 		if err != nil {
 			bad = append(bad, fmt.Errorf("%s: %w", m.Path, err))
 			continue
 		}
-		_, _ = fmt.Fprintln(w, m.Path, m.Version, id)
+		_, _ = fmt.Fprintln(w, m.Path, m.Version, strings.Join(ids, " and "))
 	}
 }
 
-// license returns the SPDX identifier of the licence in dir.
-func license(dir string) (string, error) {
+// licenses returns the SPDX identifiers of the licences in dir.
+func licenses(dir string) (ids []string, err error) {
 	if dir == "" {
-		return "", errors.New("it is not downloaded")
+		return nil, errors.New("it is not downloaded")
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "LICENSE*"))
 	if err != nil || len(files) == 0 {
-		return "", errors.New("there is no LICENSE")
+		return nil, errors.New("there is no LICENSE")
 	}
 	text, err := os.ReadFile(files[0])
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	found := licensecheck.Scan(text)
-	if len(found.Match) != 1 || found.Percent < 90 {
-		return "", fmt.Errorf("%s is not the text of one known licence", filepath.Base(files[0]))
+	// A file with two licences says which files each is for, too.
+	if n := len(found.Match); n == 0 || n == 1 && found.Percent < 90 || found.Percent < 80 {
+		return nil, fmt.Errorf("%s is not the text of known licences", filepath.Base(files[0]))
 	}
-	return found.Match[0].ID, nil
+	for _, m := range found.Match {
+		ids = append(ids, m.ID)
+	}
+	return ids, nil
 }

@@ -19,9 +19,11 @@ func TestList(t *testing.T) {
 		want, err  string
 	}{
 		"permissive": {"LICENSE.txt", string(own), "example.com/m v1.0.0 Apache-2.0\n", ""},
+		"two":        {"LICENSE", mit + "\n" + string(own), "example.com/m v1.0.0 MIT and Apache-2.0\n", ""},
+		"one of two": {"LICENSE", mit + gpl, "", "GPL-3.0-or-later is not on the list"},
 		"copyleft":   {"LICENSE", "SPDX-License-Identifier: AGPL-3.0", "", "example.com/m: "},
 		"no licence": {"README", "", "", "example.com/m: there is no LICENSE"},
-		"prose":      {"LICENSE", "Do as you like.", "", "not the text of one known licence"},
+		"prose":      {"LICENSE", "Do as you like.", "", "not the text of known licences"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -30,7 +32,7 @@ func TestList(t *testing.T) {
 			}
 			module, _ := json.Marshal(map[string]any{"Path": "example.com/m", "Version": "v1.0.0", "Dir": dir})
 			var out bytes.Buffer
-			err := list(strings.NewReader(`{"Path":"main","Main":true}`+string(module)), &out)
+			err := list(bytes.NewReader(module), &out)
 			if out.String() != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("printed %q, %v", out.String(), err)
 			}
@@ -43,3 +45,37 @@ func TestList(t *testing.T) {
 		t.Error("half an answer was read")
 	}
 }
+
+const mit = `Permission is hereby granted, free of charge, to any person obtaining a copy of
+this software and associated documentation files (the "Software"), to deal in
+the Software without restriction, including without limitation the rights to
+use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies
+of the Software, and to permit persons to whom the Software is furnished to do
+so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+`
+
+const gpl = `
+This program is free software: you can redistribute it and/or modify
+it under the terms of the GNU General Public License as published by
+the Free Software Foundation, either version 3 of the License, or
+(at your option) any later version.
+
+This program is distributed in the hope that it will be useful,
+but WITHOUT ANY WARRANTY; without even the implied warranty of
+MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+GNU General Public License for more details.
+
+You should have received a copy of the GNU General Public License
+along with this program.  If not, see <https://www.gnu.org/licenses/>.
+`
