@@ -1,0 +1,175 @@
+package sample
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Request returns v, the body of a request for the operation, with what the document
+// requires and v lacks. It panics where the document has no such operation, or where
+// v has no place for what it requires.
+func Request[T any](d *Document, operationID string, v T) T {
+	o, ok := d.Operation(operationID)
+	if !ok {
+		panic("sample: no operation " + operationID)
+	}
+	body, err := decode[any](v)
+	if err == nil {
+		v, err = decode[T](d.Complete(o.Body, Mode{}, body))
+	}
+	if err != nil {
+		panic("sample: the body of " + operationID + ": " + err.Error())
+	}
+	return v
+}
+
+// arguments returns the parameters of a request in some of the places, by their
+// names, with those of values in place of samples.
+func (d *Document) arguments(o Operation, m Mode, values map[string]any, in ...string) map[string]any {
+	all := map[string]any{}
+	for _, p := range o.Parameters {
+		v, ok := values[p.Name]
+		switch {
+		case !slices.Contains(in, p.In):
+		case ok:
+			all[p.Name] = v
+		case p.Required || m.Full:
+			all[p.Name] = d.Value(p.Schema, m)
+		}
+	}
+	return all
+}
+
+// NewRequest returns a valid request for the operation at a base URL, with values in
+// place of samples for the parameters that it names.
+func (d *Document) NewRequest(ctx context.Context, base string, o Operation, m Mode, values map[string]any) (*http.Request, error) {
+	path := o.Path
+	for name, v := range d.arguments(o, m, values, "path") {
+		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(spell(v)))
+	}
+	query := url.Values{}
+	for name, v := range d.arguments(o, m, values, "query") {
+		for _, v := range each(v) {
+			query.Add(name, spell(v))
+		}
+	}
+	var body io.Reader
+	if o.BodyType != "" {
+		body = d.body(o, m)
+	}
+	r, err := http.NewRequestWithContext(ctx, o.Method, base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	r.URL.RawQuery = query.Encode()
+	if o.BodyType != "" {
+		r.Header.Set("Content-Type", o.BodyType)
+	}
+	for name, v := range d.arguments(o, m, values, "header") {
+		r.Header.Set(name, spell(v))
+	}
+	return r, nil
+}
+
+func (d *Document) body(o Operation, m Mode) io.Reader {
+	v := d.Value(o.Body, m)
+	if !IsJSON(o.BodyType) {
+		return strings.NewReader(spell(v))
+	}
+	data, _ := json.Marshal(v)
+	return bytes.NewReader(data)
+}
+
+// each returns the elements of an array, or what is none.
+func each(v any) []any {
+	if a, ok := v.([]any); ok {
+		return a
+	}
+	return []any{v}
+}
+
+// spell writes a value as a path, a query or a header has it.
+func spell(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	data, _ := json.Marshal(v)
+	return string(data)
+}
+
+// Call sends a valid request for the operation by the method of client that was
+// generated for it, as CreateGenerationWithResponse is for createGeneration. values
+// are parameters, by name, in place of samples. The response is what the method
+// returns, nil where that is a nil pointer.
+func (d *Document) Call(ctx context.Context, client any, o Operation, m Mode, values map[string]any) (response any, err error) {
+	method, raw := find(client, o.ID)
+	if !method.IsValid() {
+		return nil, fmt.Errorf("sample: %T has no method for %s", client, o.ID)
+	}
+	arguments := []any{}
+	for _, p := range o.Parameters {
+		if p.In == "path" {
+			arguments = append(arguments, d.arguments(o, m, values, "path")[p.Name])
+		}
+	}
+	if len(arguments) < len(o.Parameters) {
+		arguments = append(arguments, d.arguments(o, m, values, "query", "header", "cookie"))
+	}
+	in := []reflect.Value{reflect.ValueOf(ctx)}
+	switch {
+	case raw:
+		arguments = append(arguments, o.BodyType, d.body(o, m))
+	case o.BodyType != "":
+		arguments = append(arguments, d.Value(o.Body, m))
+	}
+	t := method.Type()
+	if n := t.NumIn() - 1; !t.IsVariadic() || n != 1+len(arguments) {
+		return nil, fmt.Errorf("sample: the method for %s takes %d arguments, not %d", o.ID, n, 1+len(arguments))
+	}
+	for i, argument := range arguments {
+		v := reflect.New(t.In(1 + i))
+		if reader, ok := argument.(io.Reader); ok {
+			v.Elem().Set(reflect.ValueOf(reader))
+		} else {
+			data, err := json.Marshal(argument)
+			if err == nil {
+				err = json.Unmarshal(data, v.Interface())
+			}
+			if err != nil {
+				return nil, fmt.Errorf("sample: argument %d of %s: %w", 1+i, o.ID, err)
+			}
+		}
+		in = append(in, v.Elem())
+	}
+	out := method.Call(in)
+	err, _ = out[1].Interface().(error)
+	if out[0].IsNil() {
+		return nil, err
+	}
+	return out[0].Interface(), err
+}
+
+// find returns the generated method of an operation. It is a raw one, which takes a
+// content type and a reader, where there is no other.
+func find(client any, operationID string) (method reflect.Value, raw bool) {
+	v := reflect.ValueOf(client)
+	names := map[string]int{}
+	for i := range v.NumMethod() {
+		names[strings.ToLower(v.Type().Method(i).Name)] = i
+	}
+	if i, ok := names[plain(operationID)+"withresponse"]; ok {
+		return v.Method(i), false
+	}
+	if i, ok := names[plain(operationID)+"withbodywithresponse"]; ok {
+		return v.Method(i), true
+	}
+	return reflect.Value{}, false
+}
