@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode/utf8"
 )
 
@@ -48,6 +47,7 @@ type schema struct {
 	Type       string            `json:"type"`
 	Format     string            `json:"format"`
 	Nullable   bool              `json:"nullable"`
+	ReadOnly   bool              `json:"readOnly"`
 	Enum       []any             `json:"enum"`
 	Required   []string          `json:"required"`
 	Properties map[string]schema `json:"properties"`
@@ -60,25 +60,14 @@ type schema struct {
 	Maximum    *float64          `json:"maximum"`
 }
 
-// limits are those of the document's operations, by "METHOD /path/{parameter}".
-var limits = sync.OnceValue(func() map[string]requestLimits {
-	all := map[string]requestLimits{}
-	for path, methods := range parsed().Paths {
-		for method, raw := range methods {
-			var l requestLimits
-			if json.Unmarshal(raw, &l) == nil { // else it is a path's parameters or prose
-				all[strings.ToUpper(method)+" "+path] = l
-			}
-		}
-	}
-	return all
-})
-
+// requestLimits are those of one operation.
 type requestLimits struct {
 	Parameters []struct {
-		Name   string `json:"name"`
-		In     string `json:"in"`
-		Schema schema `json:"schema"`
+		Name    string `json:"name"`
+		In      string `json:"in"`
+		Style   string `json:"style"`
+		Explode *bool  `json:"explode"`
+		Schema  schema `json:"schema"`
 	} `json:"parameters"`
 	RequestBody struct {
 		Content map[string]struct {
@@ -89,12 +78,12 @@ type requestLimits struct {
 
 // checkRequest returns an [*InvalidRequestError] if req breaks a limit of the
 // document. A body that can be read only once is not checked.
-func checkRequest(req *http.Request, prefix string) error {
+func (c *contract) checkRequest(req *http.Request, prefix string) error {
 	if req.URL.RawQuery == "" && req.GetBody == nil {
 		return nil
 	}
-	op := operation(req, prefix)
-	l, ok := limits()[op]
+	op := c.operation(req, prefix)
+	l, ok := c.limits[op]
 	if !ok {
 		return nil
 	}
@@ -104,15 +93,19 @@ func checkRequest(req *http.Request, prefix string) error {
 		if !query.Has(p.Name) || p.In != "query" {
 			continue
 		}
-		var value any = query.Get(p.Name)
-		if p.Schema.Type == "number" || p.Schema.Type == "integer" {
-			n, err := strconv.ParseFloat(query.Get(p.Name), 64)
-			if err != nil {
-				return fault(p.Name, "is not a number")
+		// Other lists have other separators, which their elements may have too.
+		texts := query[p.Name]
+		if p.Explode != nil && !*p.Explode {
+			if p.Style != "" && p.Style != "form" {
+				continue
 			}
-			value = n
+			texts = strings.Split(texts[0], ",")
 		}
-		if field, reason := p.Schema.check(p.Name, value); reason != "" {
+		value, ok := c.parse(p.Schema, texts)
+		if !ok {
+			return fault(p.Name, "is not a number")
+		}
+		if field, reason := c.check(p.Schema, p.Name, value); reason != "" {
 			return fault(field, reason)
 		}
 	}
@@ -130,75 +123,155 @@ func checkRequest(req *http.Request, prefix string) error {
 	if err != nil || json.Unmarshal(data, &value) != nil {
 		return fault("the body", "cannot be read as JSON")
 	}
-	if field, reason := content.Schema.check("", value); reason != "" {
+	if field, reason := c.check(content.Schema, "", value); reason != "" {
 		return fault(field, reason)
 	}
 	return nil
 }
 
-// check returns the first field in value that breaks s, and how. name is that of
-// value itself, empty for a body.
-func (s schema) check(name string, value any) (field, reason string) {
-	if s.Ref != "" {
-		s = parsed().Components.Schemas[strings.TrimPrefix(s.Ref, "#/components/schemas/")]
-	}
-	for _, part := range s.AllOf {
-		if field, reason = part.check(name, value); reason != "" {
-			return field, reason
+// parse returns the value that the texts of a query parameter stand for. It is not ok
+// where one of them is no number and should be.
+func (c *contract) parse(s schema, texts []string) (value any, ok bool) {
+	for _, part := range c.parts(s) {
+		switch part.Type {
+		case "number", "integer":
+			n, err := strconv.ParseFloat(texts[0], 64)
+			return n, err == nil
+		case "boolean":
+			if b, err := strconv.ParseBool(texts[0]); err == nil {
+				return b, true
+			}
+		case "array":
+			elements := make([]any, len(texts))
+			for i := range texts {
+				elements[i] = texts[i]
+				if part.Items != nil {
+					if elements[i], ok = c.parse(*part.Items, texts[i:]); !ok {
+						return nil, false
+					}
+				}
+			}
+			return elements, true
 		}
 	}
+	return texts[0], true
+}
+
+// parts returns all schemas that a value for s must fit: s itself, what it refers to,
+// and those of allOf. seen are the names on the way to s, where a circle ends.
+func (c *contract) parts(s schema, seen ...string) []schema {
+	all := []schema{s}
+	if name := strings.TrimPrefix(s.Ref, "#/components/schemas/"); name != "" && !slices.Contains(seen, name) {
+		all = append(all, c.parts(c.Components.Schemas[name], append(seen, name)...)...)
+	}
+	for _, part := range s.AllOf {
+		all = append(all, c.parts(part, seen...)...)
+	}
+	return all
+}
+
+// property returns the parts of a property of an object with parts.
+func (c *contract) property(parts []schema, name string) (all []schema) {
+	for _, part := range parts {
+		if s, ok := part.Properties[name]; ok {
+			all = append(all, c.parts(s)...)
+		}
+	}
+	return all
+}
+
+// takesNull reports whether null fits. The vendor's allOf with nullable beside it
+// means that it does.
+func takesNull(parts []schema) bool {
+	typed := false
+	for _, part := range parts {
+		if part.Nullable || slices.Contains(part.Enum, nil) {
+			return true
+		}
+		typed = typed || part.Type != ""
+	}
+	return !typed
+}
+
+// check returns the first field in value that breaks s, and how. name is that of
+// value itself, empty for a body.
+func (c *contract) check(s schema, name string, value any) (field, reason string) {
+	parts := c.parts(s)
 	field = name
 	if field == "" {
 		field = "the body"
 	}
 	if value == nil {
-		if s.Type == "" || s.Nullable {
+		if takesNull(parts) {
 			return "", ""
 		}
 		return field, "is missing"
 	}
-	switch v := value.(type) {
-	case string:
-		open := slices.Contains(openEnums, name[strings.LastIndexByte(name, '.')+1:])
-		return field, s.checkString(v, open)
-	case float64:
-		return field, s.checkNumber(v)
-	case bool:
-		if s.Type != "" && s.Type != "boolean" {
-			return field, "is not of type " + s.Type
+	if object, ok := value.(map[string]any); ok {
+		if field, reason := c.checkRequired(parts, name, object); reason != "" {
+			return field, reason
 		}
-	case []any:
-		return s.checkArray(field, v)
-	case map[string]any:
-		return s.checkObject(name, field, v)
+	}
+	for _, part := range parts {
+		switch v := value.(type) {
+		case string:
+			open := slices.Contains(openEnums, name[strings.LastIndexByte(name, '.')+1:])
+			reason = part.checkString(v, open)
+		case float64:
+			reason = part.checkNumber(v)
+		case bool:
+			if part.Type != "" && part.Type != "boolean" {
+				reason = "is not of type " + part.Type
+			}
+		case []any:
+			field, reason = c.checkArray(part, field, v)
+		case map[string]any:
+			field, reason = c.checkObject(part, name, field, v)
+		}
+		if reason != "" {
+			return field, reason
+		}
 	}
 	return "", ""
 }
 
-func (s schema) checkObject(name, field string, object map[string]any) (string, string) {
-	if s.Type != "" && s.Type != "object" {
-		return field, "is not of type " + s.Type
-	}
+func (c *contract) checkRequired(parts []schema, name string, object map[string]any) (field, reason string) {
 	if name != "" {
 		name += "."
 	}
-	for _, required := range s.Required {
-		// Go sends a string that was not set as an empty one.
-		if v := object[required]; v == nil && !s.Properties[required].Nullable || v == "" {
-			return name + required, "is missing"
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(object)) {
-		if property, ok := s.Properties[key]; ok {
-			if field, reason := property.check(name+key, object[key]); reason != "" {
-				return field, reason
+	for _, part := range parts {
+		for _, required := range part.Required {
+			property := c.property(parts, required)
+			v, sent := object[required]
+			switch {
+			case slices.ContainsFunc(property, func(s schema) bool { return s.ReadOnly }): // for responses only
+			// Go sends a string that was not set as an empty one.
+			case !sent, v == "", v == nil && !takesNull(property):
+				return name + required, "is missing"
 			}
 		}
 	}
 	return "", ""
 }
 
-func (s schema) checkArray(field string, array []any) (string, string) {
+func (c *contract) checkObject(s schema, name, field string, object map[string]any) (string, string) {
+	if s.Type != "" && s.Type != "object" {
+		return field, "is not of type " + s.Type
+	}
+	if name != "" {
+		name += "."
+	}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		if property, ok := s.Properties[key]; ok {
+			if field, reason := c.check(property, name+key, object[key]); reason != "" {
+				return field, reason
+			}
+		}
+	}
+	return field, ""
+}
+
+func (c *contract) checkArray(s schema, field string, array []any) (string, string) {
 	switch n := len(array); {
 	case s.Type != "" && s.Type != "array":
 		return field, "is not of type " + s.Type
@@ -207,14 +280,14 @@ func (s schema) checkArray(field string, array []any) (string, string) {
 	case s.MaxItems != nil && n > *s.MaxItems:
 		return field, fmt.Sprintf("has %d elements, more than %d", n, *s.MaxItems)
 	case s.Items == nil:
-		return "", ""
+		return field, ""
 	}
 	for i, v := range array {
-		if field, reason := s.Items.check(fmt.Sprintf("%s[%d]", field, i), v); reason != "" {
+		if field, reason := c.check(*s.Items, fmt.Sprintf("%s[%d]", field, i), v); reason != "" {
 			return field, reason
 		}
 	}
-	return "", ""
+	return field, ""
 }
 
 func (s schema) checkString(v string, open bool) (reason string) {
@@ -227,10 +300,11 @@ func (s schema) checkString(v string, open bool) (reason string) {
 	case s.MaxLength != nil && n > *s.MaxLength:
 		return fmt.Sprintf("has %d characters, more than %d", n, *s.MaxLength)
 	case len(s.Enum) > 0 && !open && !slices.Contains(s.Enum, any(v)):
-		if len(s.Enum) > 12 {
-			return fmt.Sprintf("is none of the %d values that the API takes", len(s.Enum))
+		values := slices.DeleteFunc(slices.Clone(s.Enum), func(v any) bool { return v == nil })
+		if len(values) > 12 {
+			return fmt.Sprintf("is none of the %d values that the API takes", len(values))
 		}
-		return "is none of " + strings.Trim(fmt.Sprint(s.Enum), "[]")
+		return "is none of " + strings.Trim(fmt.Sprint(values), "[]")
 	case s.Format == "email":
 		if local, domain, ok := strings.Cut(v, "@"); !ok || local == "" || domain == "" || strings.ContainsAny(v, " <>\r\n\t") {
 			return "is not an e-mail address" // package net/mail would add 32 KiB

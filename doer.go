@@ -82,7 +82,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		req.Host != "" && req.Host != d.base.Host {
 		return nil, refuse(req, errOtherHost)
 	}
-	if err := checkRequest(req, d.base.EscapedPath()); err != nil {
+	if err := parsed().checkRequest(req, d.base.EscapedPath()); err != nil {
 		return nil, refuse(req, err)
 	}
 	if err := req.Context().Err(); err != nil {
@@ -127,7 +127,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	d.redactHeader(rsp) // now that the trailer has come
 	if rsp.StatusCode/100 != 2 {
 		// The status is the verdict, however much of the body arrived.
-		return nil, newAPIError(operation(req, d.base.EscapedPath()), rsp, body)
+		return nil, newAPIError(parsed().operation(req, d.base.EscapedPath()), rsp, body)
 	}
 	if err == nil && ctx.Err() != nil && !json.Valid(body) {
 		err = ctx.Err() // closing the connection may look like the end of the body
@@ -325,7 +325,7 @@ func (d *doer) fail(ctx context.Context, req *http.Request, err error, unsent bo
 		}
 		e.err = unquoted(e.err, e.text)
 	}
-	e.text = "gamma: " + operation(req, d.base.EscapedPath()) + ": " + e.text
+	e.text = "gamma: " + parsed().operation(req, d.base.EscapedPath()) + ": " + e.text
 	return e
 }
 

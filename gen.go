@@ -27,13 +27,25 @@ type contract struct {
 	Components struct {
 		Schemas map[string]schema `json:"schemas"`
 	} `json:"components"`
+
+	limits map[string]requestLimits // by "METHOD /path/{parameter}"
 }
 
-var parsed = sync.OnceValue(func() (c contract) {
-	// A test holds the document to its schema, so that this cannot fail.
-	_ = json.Unmarshal([]byte(document), &c)
+// parse reads what it can: a test holds the embedded document to its schema.
+func parse(document string) *contract {
+	c := &contract{limits: map[string]requestLimits{}}
+	_ = json.Unmarshal([]byte(document), c)
+	for path, methods := range c.Paths {
+		for method, raw := range methods {
+			var l requestLimits
+			_ = json.Unmarshal(raw, &l)
+			c.limits[strings.ToUpper(method)+" "+path] = l
+		}
+	}
 	return c
-})
+}
+
+var parsed = sync.OnceValue(func() *contract { return parse(document) })
 
 // defaultBaseURL is the document's first server.
 func defaultBaseURL() string {
@@ -45,10 +57,10 @@ func defaultBaseURL() string {
 
 // operation names the request as "METHOD /path/{parameter}", which is safe to
 // print where the URL is not. prefix is the path of the base URL.
-func operation(req *http.Request, prefix string) string {
+func (c *contract) operation(req *http.Request, prefix string) string {
 	segments := strings.Split(strings.TrimPrefix(req.URL.EscapedPath(), prefix), "/")
 	best, fewest := "(undocumented path)", len(segments)+1
-	for path, methods := range parsed().Paths {
+	for path, methods := range c.Paths {
 		if _, ok := methods[strings.ToLower(req.Method)]; !ok {
 			continue
 		}
