@@ -21,6 +21,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 )
 
 var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
@@ -61,6 +62,7 @@ func TestCreate(t *testing.T) {
 		{name: "202", answers: []roundTripper{created(202, ok)}},
 		{name: "a warning", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":"a\u001b[31m\nb"}`)}, warnings: `a\x1b[31m\nb`},
 		{name: "a list of warnings", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":[{"code":"a"}]}`)}, warnings: `[{"code":"a"}]`},
+		{name: "no warnings", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":null}`)}},
 		{name: "an id beside oddities", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":{},"x":1}`)}, warnings: `{}`},
 		{name: "an answer that breaks after all of it", answers: []roundTripper{breaks(ok)}},
 		{name: "an answer that breaks after the id", answers: []roundTripper{breaks(ok[:22])}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
@@ -108,7 +110,7 @@ func TestCreate(t *testing.T) {
 					sent++
 					return tt.answers[min(sent, len(tt.answers))-1](req)
 				})
-				got, err := gamma.Create(t.Context(), client, api.Generation{InputText: "x"})
+				got, err := gamma.Create(t.Context(), client, generation(api.Generation{InputText: "x"}))
 				if took := time.Since(start); took < tt.atLeast || took > tt.atMost {
 					t.Errorf("took %v", took)
 				}
@@ -142,7 +144,7 @@ var errAny = errors.New("any error")
 // An id that cannot be a path parameter was paid for all the same: support can use it.
 func TestCreateKeepsAnOddID(t *testing.T) {
 	client := answering(t, with(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen 1/\u001b[31m"}`) }))
-	_, err := gamma.Create(t.Context(), client, api.Generation{InputText: "x"})
+	_, err := gamma.Create(t.Context(), client, generation(api.Generation{InputText: "x"}))
 	if !errors.Is(err, gamma.ErrMaybeCreated) || !strings.Contains(err.Error(), `gen 1/\x1b[31m`) {
 		t.Errorf("%v", err)
 	}
@@ -160,7 +162,7 @@ func TestCreateForAnotherHost(t *testing.T) {
 		req.Host = "other.example"
 		return nil
 	})
-	if _, err := gamma.Create(t.Context(), client, api.Generation{InputText: "tea"}); err == nil || errors.Is(err, gamma.ErrMaybeCreated) {
+	if _, err := gamma.Create(t.Context(), client, generation(api.Generation{InputText: "tea"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) {
 		t.Error(err)
 	}
 }
@@ -172,7 +174,7 @@ func TestCreateCanceled(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(cause) })
 		start := time.Now()
-		_, err := gamma.Create(ctx, client, api.FromTemplateGeneration{Prompt: "x", GammaID: "g_1"})
+		_, err := gamma.Create(ctx, client, sample.Request(published, "createFromTemplateGeneration", api.FromTemplateGeneration{Prompt: "x", GammaID: "g_1"}))
 		if time.Since(start) != time.Second || !errors.Is(err, context.Canceled) || !errors.Is(err, cause) || !errors.Is(err, gamma.ErrRateLimited) || errors.Is(err, gamma.ErrMaybeCreated) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
@@ -183,7 +185,7 @@ func TestCreateCanceled(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := gamma.Create(ctx, newClient(t, server.URL), api.Generation{InputText: "x"}); !errors.Is(err, context.Canceled) || errors.Is(err, gamma.ErrMaybeCreated) {
+	if _, err := gamma.Create(ctx, newClient(t, server.URL), generation(api.Generation{InputText: "x"})); !errors.Is(err, context.Canceled) || errors.Is(err, gamma.ErrMaybeCreated) {
 		t.Error(err)
 	}
 }
@@ -200,27 +202,27 @@ func TestCreateOverSockets(t *testing.T) {
 		}
 	})
 	server := httptest.NewServer(hangUp)
-	if _, err := gamma.Create(t.Context(), newClient(t, server.URL), api.Generation{InputText: "x"}); !errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
+	if _, err := gamma.Create(t.Context(), newClient(t, server.URL), generation(api.Generation{InputText: "x"})); !errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
 		t.Errorf("%v, arrived %d times", err, arrived.Load())
 	}
 	server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // less than the first pause
 	defer cancel()
-	if _, err := gamma.Create(ctx, newClient(t, server.URL), api.Generation{InputText: "x"}); !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, gamma.ErrMaybeCreated) {
+	if _, err := gamma.Create(ctx, newClient(t, server.URL), generation(api.Generation{InputText: "x"})); !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, gamma.ErrMaybeCreated) {
 		t.Error(err)
 	}
 	tls := httptest.NewUnstartedServer(hangUp)
 	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
 	tls.StartTLS()
 	defer tls.Close()
-	if _, err := gamma.Create(t.Context(), newClient(t, tls.URL), api.Generation{InputText: "x"}); err == nil || errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
+	if _, err := gamma.Create(t.Context(), newClient(t, tls.URL), generation(api.Generation{InputText: "x"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
 		t.Errorf("%v, arrived %d times", err, arrived.Load())
 	}
 }
 
 func TestNilClients(t *testing.T) {
 	var client *api.ClientWithResponses
-	if _, err := gamma.Create(t.Context(), client, api.Generation{InputText: "x"}); err == nil {
+	if _, err := gamma.Create(t.Context(), client, generation(api.Generation{InputText: "x"})); err == nil {
 		t.Error("Create took a nil client")
 	}
 	for _, err := range gamma.Themes(t.Context(), client, nil) {
@@ -234,7 +236,7 @@ func TestNilClients(t *testing.T) {
 // library serves themes by pages, as a list of cursors and what each leads to.
 func library(pages map[string]string, queries *[]string) roundTripper {
 	return func(req *http.Request) (*http.Response, error) {
-		*queries = append(*queries, req.URL.Path+"?"+req.URL.RawQuery)
+		*queries = append(*queries, req.URL.Path+"?"+req.URL.Query().Encode()) // the order is the document's
 		return reply(200, "application/json", pages[req.URL.Query().Get("after")]), nil
 	}
 }
@@ -271,8 +273,8 @@ func TestPages(t *testing.T) {
 			"":  `{"data":[` + theme("1") + `,` + theme("2") + `],"hasMore":true,"nextCursor":"a"}`,
 			"a": `{"data":[],"hasMore":true,"nextCursor":"b"}`,
 			"b": `{"data":[` + theme("3") + `],"hasMore":false,"nextCursor":"c"}`,
-		}, &api.ListThemesParams{Limit: 2, Query: "dark", Type: "custom"}, "123", false,
-			[]string{"/v1.0/themes?query=dark&limit=2&type=custom", "/v1.0/themes?query=dark&limit=2&after=a&type=custom", "/v1.0/themes?query=dark&limit=2&after=b&type=custom"}},
+		}, &api.ListThemesParams{Limit: 2, Query: "dark"}, "123", false,
+			[]string{"/v1.0/themes?limit=2&query=dark", "/v1.0/themes?after=a&limit=2&query=dark", "/v1.0/themes?after=b&limit=2&query=dark"}},
 		{"from a cursor", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":false,"nextCursor":null}`}, &api.ListThemesParams{After: "a"}, "1", false, []string{"/v1.0/themes?after=a"}},
 		{"a cursor again", map[string]string{
 			"":  `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`,

@@ -106,20 +106,18 @@ func ExampleNewTransport() {
 	// Output: true <nil>
 }
 
+// exampleCreator creates the generation gen1 of whatever it is asked for.
+type exampleCreator struct{ gamma.Creator }
+
+func (exampleCreator) CreateGenerationWithResponse(context.Context, api.CreateGenerationJSONRequestBody, ...api.RequestEditorFn) (*api.CreateGenerationHTTPResponse, error) {
+	return &api.CreateGenerationHTTPResponse{Body: []byte(`{"generationId":"gen1","warnings":"numCards was lowered to 60"}`)}, nil
+}
+
 func ExampleCreate() {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"generationId":"gen1","warnings":"numCards was lowered to 60"}`)
-	}))
-	defer server.Close()
-	client, err := gamma.NewClient("sk-gamma-example", gamma.WithBaseURL(server.URL))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	var client gamma.Creator = exampleCreator{} // for the real API, that of NewClient
 	created, err := gamma.Create(context.Background(), client, api.Generation{
 		InputText: "A short history of tea",
-		Format:    api.GenerationFormatPresentation,
+		Format:    "presentation",
 		NumCards:  75,
 	})
 	var invalid *gamma.InvalidRequestError

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
@@ -44,7 +45,7 @@ func FuzzOperations(f *testing.F) {
 				t.Fatalf("%q", err)
 			}
 		}
-		created, err := gamma.Create(ctx, client, api.Generation{InputText: "x"})
+		created, err := gamma.Create(ctx, client, generation(api.Generation{InputText: "x"}))
 		check(created, err)
 		if err == nil && wire.CheckPathParam("the id", created.GenerationID) != nil {
 			t.Fatalf("created %+v", created)
@@ -58,10 +59,10 @@ func FuzzOperations(f *testing.F) {
 		for folder, err := range gamma.Folders(ctx, client, &api.ListFoldersParams{Limit: 50}) {
 			check(folder, err)
 		}
-		archived, err := client.ArchiveGammaWithResponse(ctx, "g_1")
-		check(archived, err)
-		deleted, err := client.DeleteGammaWithResponse(ctx, "g_1")
-		check(deleted, err)
+		for _, o := range published.Operations {
+			rsp, err := published.Call(ctx, client, o, sample.Mode{}, nil)
+			check(rsp, err)
+		}
 	})
 }
 
@@ -77,14 +78,17 @@ func FuzzRequest(f *testing.F) {
 			body, _ = io.ReadAll(req.Body)
 			return reply(200, "application/json", `{"generationId":"gen1"}`), nil
 		})
-		request := api.Generation{
-			InputText:      text,
-			Format:         api.GenerationFormat(format),
-			NumCards:       cards,
-			TextOptions:    &api.TextOptions{Tone: tone},
-			SharingOptions: &api.SharingOptions{EmailOptions: &api.EmailOptions{Recipients: []string{recipient}}},
-			CardOptions:    &api.CardOptions{HeaderFooter: &api.HeaderFooter{TopLeft: &api.HeaderFooterElement{Type: "image", Src: src}}},
-		}
+		request := generation(api.Generation{
+			SharingOptions: &api.SharingOptions{EmailOptions: &api.EmailOptions{}},
+			CardOptions:    &api.CardOptions{HeaderFooter: &api.HeaderFooter{TopLeft: &api.HeaderFooterElement{Type: "image"}}},
+			TextOptions:    &api.TextOptions{},
+		})
+		request.InputText = text
+		setText(&request.Format, format)
+		setNumber(&request.NumCards, cards)
+		request.TextOptions.Tone = tone
+		request.SharingOptions.EmailOptions.Recipients = []string{recipient}
+		request.CardOptions.HeaderFooter.TopLeft.Src = src
 		_, err := gamma.Create(t.Context(), client, request)
 		var invalid *gamma.InvalidRequestError
 		if err != nil {
@@ -100,6 +104,11 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// setText and setNumber leave the type to the document.
+func setText[T ~string](to *T, v string) { *to = T(v) }
+
+func setNumber[T int | int32 | int64 | float32 | float64](to *T, v int) { *to = T(v) }
 
 func FuzzRateLimitOf(f *testing.F) {
 	f.Add("10000", "9994")

@@ -28,7 +28,7 @@ type FolderLister interface {
 
 // Themes yields the workspace's themes, page by page as the loop asks for them. A
 // nil params means all of them; its Limit is the size of a page, its After the
-// cursor to begin at, and its Query and Type go with every page. params is not
+// cursor to begin at, and the rest of it goes with every page. params is not
 // changed. An error ends the sequence: that of the request that failed, or one
 // that is [ErrUnexpectedResponse] when the pages do not end, as when a cursor comes
 // a second time. Each range over the sequence asks anew.
