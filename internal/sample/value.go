@@ -26,7 +26,7 @@ const enough = 5
 func (d *Document) Value(s Schema, m Mode) any { return d.value(s, m, 0) }
 
 func (d *Document) value(s Schema, m Mode, depth int) any {
-	s = d.flat(s, 0)
+	s = d.Flat(s)
 	if depth > 4*enough {
 		return nil
 	}
@@ -38,7 +38,7 @@ func (d *Document) value(s Schema, m Mode, depth int) any {
 			return v
 		}
 	}
-	switch kind(s) {
+	switch Kind(s) {
 	case "object":
 		return d.object(s, m, depth)
 	case "array":
@@ -51,8 +51,9 @@ func (d *Document) value(s Schema, m Mode, depth int) any {
 	return str(s)
 }
 
-// kind returns the type of a flat schema, a string where nothing says so.
-func kind(s Schema) string {
+// Kind returns the type of a schema that is flat, see [Document.Flat]. It is string where
+// nothing says so.
+func Kind(s Schema) string {
 	types := array(s["type"])
 	if types == nil {
 		types = []any{s["type"]}
@@ -71,8 +72,10 @@ func kind(s Schema) string {
 	return "string"
 }
 
-// flat returns the schema in one piece: what it refers to, all of allOf, and the first
-// alternative of oneOf and anyOf.
+// Flat returns the schema in one piece: with what it refers to, all of allOf, and the
+// first alternative of oneOf and anyOf. Its properties are as they were.
+func (d *Document) Flat(s Schema) Schema { return d.flat(s, 0) }
+
 func (d *Document) flat(s Schema, depth int) Schema {
 	whole := Schema{}
 	if depth > 4*enough {
@@ -129,7 +132,7 @@ func (d *Document) object(s Schema, m Mode, depth int) map[string]any {
 	required := array(s["required"])
 	properties := object(s["properties"])
 	for name, p := range properties {
-		p := d.flat(object(p), 0)
+		p := d.Flat(object(p))
 		if !m.leaves(p) && (slices.Contains(required, any(name)) || m.Full && depth < enough) {
 			v[name] = d.value(p, m, depth+1)
 		}
@@ -162,7 +165,7 @@ func (d *Document) array(s Schema, m Mode, depth int) []any {
 		n = min(n, int(most))
 	}
 	v := make([]any, n)
-	values := array(d.flat(object(s["items"]), 0)["enum"])
+	values := array(d.Flat(object(s["items"]))["enum"])
 	for i := range v {
 		v[i] = d.value(object(s["items"]), m, depth+1)
 		if i == 0 || s["uniqueItems"] != true {
@@ -190,7 +193,7 @@ func number(s Schema) float64 {
 	if v, ok := s["exclusiveMaximum"].(float64); ok {
 		highest, below = v, true
 	}
-	if kind(s) == "number" && above && below && highest-lowest <= 2 {
+	if Kind(s) == "number" && above && below && highest-lowest <= 2 {
 		return (lowest + highest) / 2
 	}
 	n := 1.0
@@ -294,12 +297,12 @@ func shortest(re *syntax.Regexp) string {
 // string that is empty and a number that is too small are lacking too, since Go sends
 // them for what is not set.
 func (d *Document) Complete(s Schema, m Mode, v any) any {
-	s = d.flat(s, 0)
+	s = d.Flat(s)
 	switch v := v.(type) {
 	case map[string]any:
 		whole := maps.Clone(v)
 		for name, p := range d.object(s, m, 0) {
-			if old, ok := whole[name]; ok && !lacking(d.flat(object(object(s["properties"])[name]), 0), old) {
+			if old, ok := whole[name]; ok && !lacking(d.Flat(object(object(s["properties"])[name])), old) {
 				continue
 			}
 			if m.Full || slices.Contains(array(s["required"]), any(name)) {
