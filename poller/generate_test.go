@@ -12,7 +12,15 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+// Requests of each kind, with what the document requires.
+var (
+	published = sample.New(gamma.OpenAPI())
+	text      = sample.Request(published, "createGeneration", api.Generation{InputText: "x"})
+	template  = sample.Request(published, "createFromTemplateGeneration", api.FromTemplateGeneration{Prompt: "x", GammaID: "g_1"})
 )
 
 // maker creates the generation gen1, which takes 30 seconds.
@@ -51,7 +59,7 @@ func TestGenerate(t *testing.T) {
 		report := func(c gamma.Created) {
 			m.created = c == gamma.Created{GenerationID: "gen1", Warnings: "no such theme"}
 		}
-		gen, err := poller.Generate(t.Context(), client, api.Generation{InputText: "x"}, report, nil)
+		gen, err := poller.Generate(t.Context(), client, text, report, nil)
 		if err != nil || gen.Status != api.GenerationStatusCompleted || m.polled[0] != 20*time.Second || len(m.polled) > 4 {
 			t.Errorf("%+v, %v, polled at %v", gen, err, m.polled)
 		}
@@ -59,22 +67,22 @@ func TestGenerate(t *testing.T) {
 		m.start, m.paths = time.Now(), nil
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
 		defer cancel()
-		_, err = poller.Generate(ctx, client, api.FromTemplateGeneration{Prompt: "x", GammaID: "g_1"})
+		_, err = poller.Generate(ctx, client, template)
 		var stopped *poller.WaitError
 		if !errors.As(err, &stopped) || stopped.ID != "gen1" || m.paths[0] != "POST /v1.0/generations/from-template" {
 			t.Errorf("%v, sent %q", err, m.paths)
 		}
 
 		m.paths, m.answer = nil, `{}`
-		if _, err := poller.Generate(t.Context(), client, api.Generation{InputText: "x"}); !errors.Is(err, gamma.ErrMaybeCreated) || len(m.paths) != 1 {
+		if _, err := poller.Generate(t.Context(), client, text); !errors.Is(err, gamma.ErrMaybeCreated) || len(m.paths) != 1 {
 			t.Errorf("%v, sent %q", err, m.paths)
 		}
 		m.paths, m.answer, m.created = nil, `{"generationId":"gen1"} and more`, false
-		if _, err := poller.Generate(t.Context(), client, api.Generation{InputText: "x"}, func(c gamma.Created) { m.created = c.GenerationID == "gen1" }); !errors.Is(err, gamma.ErrMaybeCreated) || len(m.paths) != 1 || !m.created {
+		if _, err := poller.Generate(t.Context(), client, text, func(c gamma.Created) { m.created = c.GenerationID == "gen1" }); !errors.Is(err, gamma.ErrMaybeCreated) || len(m.paths) != 1 || !m.created {
 			t.Errorf("%v, sent %q, reported: %v", err, m.paths, m.created)
 		}
 		var none *api.ClientWithResponses
-		if _, err := poller.Generate(t.Context(), none, api.Generation{InputText: "x"}); err == nil {
+		if _, err := poller.Generate(t.Context(), none, text); err == nil {
 			t.Error("took a nil client")
 		}
 	})

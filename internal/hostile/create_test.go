@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
@@ -104,7 +103,8 @@ func TestCreateWithoutStreams(t *testing.T) {
 // A large request to a server that does not read it ends in time, and the server
 // may have it.
 func TestCreateUnread(t *testing.T) {
-	large := api.Generation{InputText: strings.Repeat("tea ", 99_999)}
+	large := text
+	large.InputText = strings.Repeat("tea ", 99_999)
 	e := entry{"Create", creating, func(ctx context.Context, r *rig) outcome {
 		created, err := gamma.Create(ctx, r.client, large)
 		return outcome{value: created, err: err}

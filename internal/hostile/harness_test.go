@@ -300,7 +300,7 @@ var (
 )
 
 func (e ends) of(k kind) end {
-	return map[kind]end{operation: e.operation, waiting: e.wait, checking: e.wait, creating: e.create, fetching: e.file}[k]
+	return map[kind]end{operation: e.operation, foreign: e.operation, waiting: e.wait, checking: e.wait, creating: e.create, fetching: e.file}[k]
 }
 
 // rig is one case: a client, a server, and what one call did.

@@ -336,7 +336,7 @@ func TestNoStorm(t *testing.T) {
 				defer cancel()
 				o := r.call(t, ctx, e)
 				// Eight and those after 100, 200 and 400 ms. A download may meet redirects.
-				if n, most := r.requests.Load(), map[kind]int32{operation: 12, fetching: 40}[e.kind]; n > most || o.err == nil {
+				if n, most := r.requests.Load(), map[kind]int32{operation: 12, foreign: 12, fetching: 40}[e.kind]; n > most || o.err == nil {
 					t.Errorf("%d requests: %v", n, o.err)
 				}
 			})
