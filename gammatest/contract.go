@@ -3,10 +3,13 @@ package gammatest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -17,13 +20,14 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 )
 
 // contract holds requests and answers to an OpenAPI document.
 type contract struct {
-	router     routers.Router
-	options    *openapi3filter.Options
-	operations map[string]bool // by operationId in camelCase
+	router  routers.Router
+	options *openapi3filter.Options
+	sample  *sample.Document
 }
 
 // published is the document of the SDK.
@@ -36,28 +40,19 @@ var published = sync.OnceValue(func() *contract {
 })
 
 func parse(document []byte) (*contract, error) {
-	doc, err := openapi3.NewLoader().LoadFromData(document)
+	data, err := loosen(document)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(data)
 	if err != nil {
 		return nil, err
 	}
 	doc.Servers = nil // it stands in for all of them
-	if doc.Components != nil {
-		if models := doc.Components.Schemas["ImageModel"]; models != nil {
-			models.Value.Enum = nil // new models come faster than new documents
-		}
-	}
 	// Nothing is held to an example, so a wrong one does no harm.
 	router, err := legacy.NewRouter(doc, openapi3.DisableExamplesValidation())
 	if err != nil {
 		return nil, err
-	}
-	operations := make(map[string]bool)
-	for _, item := range doc.Paths.Map() {
-		for _, operation := range item.Operations() {
-			if operation.OperationID != "" {
-				operations[camelCase(operation.OperationID)] = true
-			}
-		}
 	}
 	options := &openapi3filter.Options{
 		IncludeResponseStatus: true,
@@ -76,25 +71,119 @@ func parse(document []byte) (*contract, error) {
 		}
 		return text
 	})
-	return &contract{router, options, operations}, nil
+	return &contract{router, options, sample.New(data)}, nil
+}
+
+// loosen returns the document without what requests and answers are not held to.
+func loosen(document []byte) ([]byte, error) {
+	var root any
+	if err := json.Unmarshal(document, &root); err != nil {
+		return nil, err
+	}
+	loosenSchemas(root, root)
+	return json.Marshal(root)
+}
+
+// loosenSchemas looks for schemas in all of at, which is somewhere in root.
+func loosenSchemas(root, at any) {
+	switch at := at.(type) {
+	case map[string]any:
+		properties, _ := at["properties"].(map[string]any)
+		// New models come faster than new documents.
+		openEnum(root, properties["model"], 0)
+		// Public logs show "warnings": null, where the document has a string.
+		required, _ := at["required"].([]any)
+		if warnings := properties["warnings"]; warnings != nil && !slices.Contains(required, "warnings") {
+			properties["warnings"] = map[string]any{"nullable": true, "allOf": []any{warnings}}
+		}
+		// null among the values means that it is one.
+		if values, _ := at["enum"].([]any); slices.Contains(values, nil) {
+			at["nullable"] = true
+		}
+		// The syntax of a pattern is not Go's.
+		if pattern, ok := at["pattern"].(string); ok {
+			if _, err := regexp.Compile(pattern); err != nil {
+				delete(at, "pattern")
+			}
+		}
+		for _, v := range at {
+			loosenSchemas(root, v)
+		}
+	case []any:
+		for _, v := range at {
+			loosenSchemas(root, v)
+		}
+	}
+}
+
+// openEnum drops the enumeration of a schema, wherever it has it.
+func openEnum(root, schema any, depth int) {
+	s, _ := schema.(map[string]any)
+	if s == nil || depth > 20 { // deeper is a circle
+		return
+	}
+	delete(s, "enum")
+	for _, key := range []string{"allOf", "oneOf", "anyOf"} {
+		parts, _ := s[key].([]any)
+		for _, part := range parts {
+			openEnum(root, part, depth+1)
+		}
+	}
+	if ref, ok := s["$ref"].(string); ok {
+		at := root
+		for name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
+			o, _ := at.(map[string]any)
+			at = o[name]
+		}
+		openEnum(root, at, depth+1)
+	}
 }
 
 // call is a request that the contract knows.
 type call struct {
 	route     *routers.Route
-	operation string // in camelCase
+	document  sample.Operation
+	operation string // its operationId in camelCase
 	id        string // the path parameter, whatever its name is
 	input     *openapi3filter.RequestValidationInput
 }
 
-// success returns the first status of success that the document has for c.
-func (c call) success() int {
-	for status := http.StatusOK; status < 300; status++ {
-		if c.route.Operation.Responses.Status(status) != nil {
-			return status
+// whole returns the body of a success with what the document requires beside it, and
+// without null where the document has none.
+func (c *contract) whole(to call, body []byte) []byte {
+	schema := c.sample.Flat(to.document.Response)
+	var v any
+	if json.Unmarshal(body, &v) != nil {
+		return body
+	}
+	v = c.sample.Complete(schema, sample.Mode{Response: true}, v)
+	if object, ok := v.(map[string]any); ok {
+		properties, _ := schema["properties"].(map[string]any)
+		for name, value := range object {
+			property, _ := properties[name].(map[string]any)
+			if property != nil && value == nil && c.sample.Flat(property)["nullable"] != true {
+				delete(object, name)
+			}
 		}
 	}
-	return http.StatusOK
+	whole, _ := json.Marshal(v)
+	return whole
+}
+
+// derived is a success as the document has it.
+func (c *contract) derived(to call) answer {
+	o := to.document
+	a := answer{status: o.Status, contentType: o.ResponseType}
+	v := c.sample.Value(o.Response, sample.Mode{Response: true})
+	switch {
+	case o.ResponseType == "":
+	case sample.IsJSON(o.ResponseType):
+		a.body, _ = json.Marshal(v)
+	default:
+		a.body = fmt.Append(nil, v)
+		a.fault = true // few content types can be held to a schema
+	}
+	return a
 }
 
 // camelCase returns an operationId as the document spells them today. The SDK
@@ -124,7 +213,7 @@ func (c *contract) request(r *http.Request) (call, error) {
 			return call{}, fmt.Errorf("parameter %q in path is empty", name)
 		}
 		path = strings.Replace(path, "{"+name+"}", value, 1)
-		id = value // no operation that the stand-in knows has two
+		id = value // no operation that is known here has two
 	}
 	if path != r.URL.Path {
 		return call{}, fmt.Errorf("the path is not exactly that of %s", route.Path)
@@ -141,7 +230,8 @@ func (c *contract) request(r *http.Request) (call, error) {
 	if err := openapi3filter.ValidateRequest(r.Context(), input); err != nil {
 		return call{}, oneLine(err)
 	}
-	return call{route, camelCase(route.Operation.OperationID), id, input}, nil
+	document, _ := c.sample.At(route.Method, route.Path)
+	return call{route, document, camelCase(route.Operation.OperationID), id, input}, nil
 }
 
 // response reports how the answer a breaks the contract.

@@ -14,9 +14,9 @@ func TestDocumentIsValidOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The vendor's examples are known to contradict the schemas beside them.
-	// Nothing is generated from an example.
-	if err := document.Validate(t.Context(), openapi3.DisableExamplesValidation()); err != nil {
+	// The vendor's examples are known to contradict the schemas beside them, and
+	// nothing is generated from an example. The syntax of a pattern is not Go's.
+	if err := document.Validate(t.Context(), openapi3.DisableExamplesValidation(), openapi3.DisableSchemaPatternValidation()); err != nil {
 		t.Error(err)
 	}
 }

@@ -126,7 +126,7 @@ func TestScripts(t *testing.T) {
 		"only empty":         {[]Step{Pending(0)}, []string{pendingBody}},
 		"times":              {[]Step{Times(2, Pending(2)), Completed("")}, []string{pendingBody, pendingBody, pendingBody, pendingBody, completedBody}},
 		"json":               {[]Step{JSON(api.GenerationStatusResponse{GenerationID: "x", Status: "completed"})}, []string{`{"generationId":"x","status":"completed"}`}},
-		"more than promised": {[]Step{JSON(map[string]any{"generationId": "x", "status": "pending", "title": "T"})}, []string{`{"generationId":"x","status":"pending","title":"T"}`}},
+		"more than promised": {[]Step{JSON(map[string]any{"generationId": "x", "status": "pending", "unpromised": "T"})}, []string{`{"generationId":"x","status":"pending","unpromised":"T"}`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, g *API, get func(string) got) {
@@ -497,17 +497,16 @@ func TestViolations(t *testing.T) {
 		want         string
 	}{
 		"path":         {"GET", "/v1.0/nothing", "", Step{}, 400, "the request GET /v1.0/nothing breaks the contract: no such operation"},
-		"method":       {"DELETE", ok, "", Step{}, 400, "the request DELETE " + ok + " breaks the contract: no such operation"},
+		"method":       {"TRACE", ok, "", Step{}, 400, "the request TRACE " + ok + " breaks the contract: no such operation"},
 		"slash":        {"GET", ok + "/", "", Step{}, 400, "the path is not exactly that of /v1.0/generations/{"},
 		"empty id":     {"GET", "/v1.0/generations/", "", Step{}, 400, `in path is empty`},
-		"collection":   {"GET", "/v1.0/generations", "", Step{}, 400, `in path is empty`},
 		"other slash":  {"GET", "/v1.0/generations/a%2Fb", "", Step{}, 400, "no such operation"},
 		"query":        {"GET", ok + "?wait=1", "", Step{}, 400, `parameter "wait" in query is not documented`},
-		"limit":        {"GET", "/v1.0/themes?limit=51", "", Step{}, 400, `parameter "limit" in query has an error: number must be at most 50`},
+		"limit":        {"GET", "/v1.0/themes?limit=many", "", Step{}, 400, `parameter "limit" in query has an error`},
 		"body":         {"GET", ok, "{}", Step{}, 400, "a request body is not documented"},
-		"status":       {"GET", ok, "", JSON(map[string]string{"generationId": "gen1", "status": "running"}), 500, `the answer to GET ` + ok + ` breaks the contract: 200 {"generationId":"gen1","status":"running"}: response body doesn't match schema #/components/schemas/GenerationStatusResponse: /status: value is not one of the allowed values ["pending","completed","failed"]`},
-		"required":     {"GET", ok, "", JSON(map[string]any{"status": "failed", "error": map[string]string{"message": "x"}}), 500, `/generationId: property "generationId" is missing`},
-		"nested":       {"GET", ok, "", JSON(map[string]any{"generationId": "gen1", "status": "failed", "error": map[string]string{"message": "x"}}), 500, `property "statusCode" is missing`},
+		"status":       {"GET", ok, "", JSON(map[string]string{"generationId": "gen1", "status": "none of them"}), 500, `the answer to GET ` + ok + ` breaks the contract: 200 {"generationId":"gen1","status":"none of them"}: response body doesn't match schema`},
+		"required":     {"GET", ok, "", JSON(map[string]any{"status": "failed"}), 500, `property "generationId" is missing`},
+		"nested":       {"GET", ok, "", JSON(map[string]any{"generationId": "gen1", "status": "failed", "credits": map[string]any{"deducted": "x", "remaining": 1}}), 500, "response body doesn't match schema"},
 		"not JSON":     {"GET", ok, "", JSON(func() {}), 200, "unsupported type: func()"},
 		"informal":     {"GET", ok, "", Status(100), 200, "generation gen1: 100 is not the status of an answer"},
 		"out of range": {"GET", ok, "", Raw(1000, "", ""), 200, "generation gen1: 1000 is not the status of an answer"},
@@ -529,8 +528,11 @@ func TestViolations(t *testing.T) {
 				t.Errorf("reported %q, want %q", r.errors, tt.want)
 			}
 			if tt.status != 200 {
-				var envelope api.ErrorResponse
-				if err := json.Unmarshal([]byte(a.body), &envelope); err != nil || a.status != tt.status || envelope.StatusCode != float64(tt.status) || envelope.Message == "" {
+				var envelope struct {
+					Message    string
+					StatusCode int
+				}
+				if err := json.Unmarshal([]byte(a.body), &envelope); err != nil || a.status != tt.status || envelope.StatusCode != tt.status || envelope.Message == "" {
 					t.Errorf("answer %d %s", a.status, a.body)
 				}
 			}
@@ -618,7 +620,8 @@ func TestAnotherDocument(t *testing.T) {
 		status   int
 		want     string // no report where it is empty
 	}{
-		"another operation":   {head + `"/images":{"get":{"operationId":"listImages",` + anything + `}}}}`, "/images", Step{}, 501, "does not know the operation listImages"},
+		"empty id":            {status(`"200":{"description":"OK"}`), "/g/?q=1", Pending(1), 400, "in path is empty"},
+		"collection":          {status(`"200":{"description":"OK"}`), "/g?q=1", Pending(1), 400, "in path is empty"},
 		"query":               {status(`"200":{"description":"OK"}`), "/g/gen1?q=1", Pending(1), 200, ""},
 		"query missing":       {status(`"200":{"description":"OK"}`), "/g/gen1", Pending(1), 400, `parameter "q" in query has an error: value is required but missing`},
 		"two at once":         {status(`"200":{"description":"OK"}`), "/g/generation1?q=x", Pending(1), 400, `maximum string length is 4`},
@@ -715,7 +718,7 @@ func TestSuccessIsThatOfTheDocument(t *testing.T) {
 		`"201":{"description":"OK"}`: 201,
 		`"400":{"description":"No"},"204":{"description":"OK"},"202":{"description":"OK"}`: 202,
 		`"200":{"description":"OK"},"201":{"description":"OK"}`:                            200,
-		`"2XX":{"description":"OK"},"201":{"description":"OK"}`:                            200,
+		`"2XX":{"description":"OK"},"201":{"description":"OK"}`:                            201,
 		`"default":{"description":"OK"}`:                                                   200,
 	} {
 		r := &recorder{}
@@ -729,7 +732,7 @@ func TestSuccessIsThatOfTheDocument(t *testing.T) {
 		request := newRequest(t, t.Context(), "POST", "https://x/g")
 		request.Header.Set("Content-Type", "application/json")
 		request.Body = io.NopCloser(strings.NewReader("{}"))
-		if a := send(g, request); a.status != want || a.body != `{"generationId":"gen000001"}` || len(r.errors) > 0 {
+		if a := send(g, request); a.status != want || a.body != `{"generationId":"gen000001","warnings":null}` || len(r.errors) > 0 {
 			t.Errorf("%s: %d %s, reported %q", responses, a.status, a.body, r.errors)
 		}
 	}

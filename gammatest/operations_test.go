@@ -5,16 +5,29 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
+
+// document is that of the SDK.
+var document = sample.New(gamma.OpenAPI())
+
+// text is a request with what the document requires beside what is set.
+func text(request api.Generation) api.Generation {
+	return sample.Request(document, "createGeneration", request)
+}
 
 // Every operation of the document, over real sockets, with both directions held to
 // the document.
@@ -25,28 +38,8 @@ func TestEveryOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	yes, no := true, false
 
-	created, err := gamma.Create(ctx, client, api.Generation{
-		InputText:              "A short history of tea",
-		TextMode:               api.GenerationTextModeGenerate,
-		Title:                  "Tea",
-		Format:                 api.GenerationFormatPresentation,
-		NumCards:               75,
-		CardSplit:              api.GenerationCardSplitAuto,
-		AdditionalInstructions: "Be brief.",
-		ExportAs:               api.GenerationExportAsPdf,
-		ThemeID:                "theme-oak",
-		FolderIDs:              []string{"folder-tea"},
-		TextOptions:            &api.TextOptions{Amount: "brief", Language: "en", Tone: "calm", Audience: "all"},
-		ImageOptions:           &api.ImageOptions{Model: "a-model-of-tomorrow", Source: "aiGenerated", Style: "ink"},
-		CardOptions: &api.CardOptions{Dimensions: "16x9", HeaderFooter: &api.HeaderFooter{
-			TopLeft:           &api.HeaderFooterElement{Type: "image", Source: "custom", Src: "https://example.com/logo.png", Size: "sm"},
-			HideFromFirstCard: &yes,
-			HideFromLastCard:  &no,
-		}},
-		SharingOptions: &api.SharingOptions{WorkspaceAccess: "view", ExternalAccess: "noAccess", EmailOptions: &api.EmailOptions{Recipients: []string{"a@example.com"}, Access: "comment"}},
-	})
+	created, err := gamma.Create(ctx, client, fullGeneration(t))
 	if err != nil || created.Warnings != "numCards was lowered to 60." {
 		t.Fatalf("%+v %v", created, err)
 	}
@@ -77,9 +70,10 @@ func TestEveryOperation(t *testing.T) {
 	}
 
 	g.Created(Failed(422, "Failed to generate text."))
-	copied, err := gamma.Create(ctx, client, api.FromTemplateGeneration{GammaID: gen.GammaID, Prompt: "For coffee", ExportAs: "pptx", ImageOptions: &api.FromTemplateImageOptions{Style: "ink"}})
-	if err != nil {
-		t.Fatal(err)
+	template := api.FromTemplateGeneration{GammaID: gen.GammaID, Prompt: "For coffee", ExportAs: "pptx"}
+	copied, err := gamma.Create(ctx, client, sample.Request(document, "createFromTemplateGeneration", template))
+	if err != nil || copied.Warnings != "" {
+		t.Fatalf("%+v %v", copied, err)
 	}
 	var failed *poller.FailedError
 	if _, err := p.Wait(ctx, copied.GenerationID); !errors.As(err, &failed) || failed.StatusCode != 422 {
@@ -87,7 +81,7 @@ func TestEveryOperation(t *testing.T) {
 	}
 
 	var names []string
-	for theme, err := range gamma.Themes(ctx, client, &api.ListThemesParams{Limit: 1, Type: "standard", Query: "A"}) {
+	for theme, err := range gamma.Themes(ctx, client, &api.ListThemesParams{Limit: 1, Query: "A"}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,51 +107,177 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("a cursor of no list: %v", err)
 	}
 
-	if rsp, err := client.ArchiveGammaWithResponse(ctx, gen.GammaID); err != nil || !rsp.JSON200.Archived {
-		t.Errorf("archive: %v", err)
-	}
-	if rsp, err := client.DeleteGammaWithResponse(ctx, gen.GammaID); err != nil || rsp.JSON200.Status != "deleted" {
-		t.Errorf("delete: %v", err)
-	}
-	if _, err := client.ArchiveGammaWithResponse(ctx, gen.GammaID); !errors.Is(err, gamma.ErrForbidden) {
-		t.Errorf("archive what was deleted: %v", err)
-	}
-	if _, err := client.DeleteGammaWithResponse(ctx, "my-slug"); !errors.Is(err, gamma.ErrForbidden) {
-		t.Errorf("delete a slug: %v", err)
+	// The document may lack these two.
+	archive, archives := document.Operation("archiveGamma")
+	remove, removes := document.Operation("deleteGamma")
+	for _, step := range []struct {
+		possible bool
+		o        sample.Operation
+		id, want string
+	}{
+		{archives, archive, gen.GammaID, `"archived":true`},
+		{removes, remove, gen.GammaID, `"status":"deleted"`},
+		{archives && removes, archive, gen.GammaID, "403"},
+		{removes, remove, "my-slug", "403"},
+	} {
+		if !step.possible {
+			continue
+		}
+		rsp, err := document.Call(ctx, client, step.o, sample.Mode{}, map[string]any{step.o.Parameters[0].Name: step.id})
+		body, _ := rsp.(interface{ GetBody() []byte })
+		switch {
+		case step.want == "403" && errors.Is(err, gamma.ErrForbidden):
+		case err != nil || body == nil || !bytes.Contains(body.GetBody(), []byte(step.want)):
+			t.Errorf("%s of %s: %v %v, want %s", step.o.ID, step.id, rsp, err, step.want)
+		}
 	}
 
-	if r := g.Requests()[0]; !bytes.HasPrefix(r.Body, []byte(`{"additionalInstructions":"Be brief."`)) {
+	if r := g.Requests()[0]; !bytes.Contains(r.Body, []byte(`"inputText":"A short history of tea"`)) {
 		t.Errorf("the body of the create was %q", r.Body)
 	}
 	seen, queries := map[string]bool{}, map[string]bool{}
 	for _, r := range g.Requests() {
-		queries[r.Query] = true
+		query, _ := url.ParseQuery(r.Query) // the order is that of the document
+		queries[query.Encode()] = true
 		request, _ := http.NewRequest(r.Method, "https://x"+r.Path, nil)
 		if route, _, err := g.contract.router.FindRoute(request); err == nil {
 			seen[route.Operation.OperationID] = true
 		}
 	}
-	if !queries["query=A&limit=1&type=standard"] {
+	if !queries["limit=1&query=A"] {
 		t.Errorf("the queries were %v", queries)
 	}
-	var document struct {
-		Paths map[string]map[string]struct{ OperationID string }
-	}
-	if err := json.Unmarshal(gamma.OpenAPI(), &document); err != nil {
-		t.Fatal(err)
-	}
-	for _, operations := range document.Paths {
-		for _, operation := range operations {
-			if !seen[operation.OperationID] {
-				t.Errorf("%s was not exercised", operation.OperationID)
+	for _, o := range document.Operations {
+		if seen[o.ID] {
+			continue
+		}
+		for _, m := range []sample.Mode{{}, {Full: true}} {
+			if rsp, err := document.Call(ctx, client, o, m, nil); err != nil || rsp == nil {
+				t.Errorf("%s, %+v: %v %v", o.ID, m, rsp, err)
 			}
 		}
 	}
 }
 
+// fullGeneration has every property that the document has.
+func fullGeneration(t *testing.T) (request api.Generation) {
+	t.Helper()
+	o, _ := document.Operation("createGeneration")
+	body, _ := document.Value(o.Body, sample.Mode{Full: true}).(map[string]any)
+	for name, v := range map[string]any{
+		"inputText": "A short history of tea",
+		"numCards":  75,
+		"exportAs":  "pdf",
+		"themeId":   "theme-oak",
+		"folderIds": []string{"folder-tea"},
+	} {
+		body[name] = v
+	}
+	if images, ok := body["imageOptions"].(map[string]any); ok {
+		images["model"] = "a-model-of-tomorrow"
+	}
+	data, err := json.Marshal(body)
+	if err == nil {
+		err = json.Unmarshal(data, &request)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request
+}
+
 func isStatus(err error, status int) bool {
 	var answer *gamma.APIError
 	return errors.As(err, &answer) && answer.StatusCode == status
+}
+
+// An operation that has no script here gets a response from the document, and its
+// requests are held to the document like any other.
+func TestOperationsWithoutAScript(t *testing.T) {
+	unknown := []byte(`{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{
+		"/images":{
+			"post":{"operationId":"createImage","requestBody":{"required":true,"content":{"application/json":{"schema":{"type":"object","required":["prompt","size","id"],"properties":{
+				"prompt":{"type":"string","minLength":3},"size":{"$ref":"#/components/schemas/Size"},"model":{"type":"string","enum":["one"]},"id":{"type":"string","readOnly":true}}}}}},
+				"responses":{"202":{"description":"Later","content":{"application/json":{"schema":{"$ref":"#/components/schemas/Image"}}}}}},
+			"get":{"operationId":"listImages","parameters":[{"name":"ids","in":"query","required":true,"schema":{"type":"array","minItems":2,"items":{"type":"string"}}}],
+				"responses":{"200":{"description":"OK","content":{"application/json":{"schema":{"type":"array","items":{"$ref":"#/components/schemas/Image"}}}}}}}},
+		"/images/{id}":{
+			"parameters":[{"name":"id","in":"path","required":true,"schema":{"type":"string","pattern":"^(?!x)[a-z]+$","example":"cat"}}],
+			"get":{"operationId":"getImage","parameters":[{"name":"X-Size","in":"header","required":true,"schema":{"$ref":"#/components/schemas/Size"}}],
+				"responses":{"200":{"description":"OK","content":{"image/png":{"schema":{"type":"string","format":"binary"}}}}}},
+			"delete":{"operationId":"deleteImage","responses":{"204":{"description":"Gone"}}},
+			"put":{"operationId":"keepImage","responses":{"201":{"description":"Kept"}}}}
+	},"components":{"schemas":{
+		"Size":{"type":"string","enum":["small",null],"nullable":true},
+		"Image":{"type":"object","required":["id","size","at","tags","by"],"properties":{
+			"id":{"type":"string","readOnly":true,"pattern":"^img_[0-9]{3}$"},
+			"size":{"allOf":[{"$ref":"#/components/schemas/Size"}]},
+			"at":{"type":"string","format":"date-time"},
+			"tags":{"type":"array","minItems":2,"uniqueItems":true,"items":{"type":"string","maxLength":7}},
+			"by":{"oneOf":[{"type":"object","required":["name"],"properties":{"name":{"type":"string"}}},{"type":"integer"}]},
+			"parent":{"$ref":"#/components/schemas/Image"}}}
+	}}}`)
+	const image = `{"at":"2026-01-02T03:04:05Z","by":{"name":"string"},"id":"img_000","size":"small","tags":["string","string1"]}`
+	c, err := parse(unknown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	responses := map[string]string{
+		"createImage": "202 application/json " + image,
+		"listImages":  "200 application/json [" + image + "]",
+		"getImage":    "200 image/png string",
+		"deleteImage": "204  ",
+		"keepImage":   "201  ",
+	}
+	for _, o := range c.sample.Operations {
+		t.Run(o.ID, func(t *testing.T) {
+			r := &recorder{}
+			g := NewTransport(r)
+			defer r.clean()
+			g.contract = c
+			for _, m := range []sample.Mode{{}, {Full: true}} {
+				request, err := c.sample.NewRequest(t.Context(), "https://x", o, m, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header.Set("X-Api-Key", Key)
+				a := send(g, request)
+				if got := fmt.Sprint(a.status, " ", a.header.Get("Content-Type"), " ", a.body); got != responses[o.ID] || len(r.errors) > 0 {
+					t.Errorf("%+v: %s, reported %q", m, got, r.errors)
+				}
+			}
+			g.Next(o.ID, Status(503))
+			request, _ := c.sample.NewRequest(t.Context(), "https://x", o, sample.Mode{}, nil)
+			request.Header.Set("X-Api-Key", Key)
+			if a := send(g, request); a.status != 503 {
+				t.Errorf("status %d, want that of Next", a.status)
+			}
+		})
+	}
+	for name, tt := range map[string]struct{ method, target, body, want string }{
+		"no prompt":     {"POST", "/images", `{"size":"small"}`, `"prompt" is missing`},
+		"unknown size":  {"POST", "/images", `{"prompt":"tea","size":"huge"}`, "not one of the allowed values"},
+		"a sent id":     {"POST", "/images", `{"prompt":"tea","size":null,"id":"x"}`, `readOnly property "id" in request`},
+		"too few ids":   {"GET", "/images?ids=a", "", "minimum number of items is 2"},
+		"no ids":        {"GET", "/images", "", "value is required but missing"},
+		"no header":     {"GET", "/images/cat", "", `parameter "X-Size" in header`},
+		"another query": {"DELETE", "/images/cat?all=1", "", `parameter "all" in query is not documented`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &recorder{}
+			g := NewTransport(r)
+			defer r.clean()
+			g.contract = c
+			request := newRequest(t, t.Context(), tt.method, "https://x"+tt.target)
+			if tt.body != "" {
+				request.Header.Set("Content-Type", "application/json")
+				request.Body = io.NopCloser(strings.NewReader(tt.body))
+			}
+			if a := send(g, request); a.status != 400 || len(r.errors) != 1 || !strings.Contains(r.errors[0], tt.want) {
+				t.Errorf("%d, reported %q, want %s", a.status, r.errors, tt.want)
+			}
+		})
+	}
 }
 
 // In memory, an hour of creating, waiting and downloading takes no time.
@@ -173,7 +293,7 @@ func TestEveryOperationInMemory(t *testing.T) {
 		g.SetFolders()
 		g.Created(PendingFor(3*time.Minute), Completed(""))
 		g.Next("createGeneration", RateLimited(time.Minute), Status(402))
-		request := api.Generation{InputText: "tea", ExportAs: "png"}
+		request := text(api.Generation{InputText: "tea", ExportAs: "png"})
 		if _, err := poller.Generate(t.Context(), client, request); !errors.Is(err, gamma.ErrInsufficientCredits) {
 			t.Errorf("%v", err)
 		}
@@ -223,7 +343,7 @@ func TestNextReportsMistakes(t *testing.T) {
 		"status":    {"listThemes", Status(99), "listThemes: 99 is not the status of an answer"},
 		"times":     {"listThemes", Times(-2, Status(503)), "listThemes: a step -2 times"},
 		"time":      {"getGenerationStatus", Times(2, PendingFor(time.Second)), "getGenerationStatus: PendingFor means nothing here"},
-		"operation": {"listTheme", Status(503), `the document has no operation "listTheme"`},
+		"operation": {"noSuchOperation", Status(503), `the document has no operation "noSuchOperation"`},
 		"no name":   {"", Status(503), `the document has no operation ""`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
@@ -29,9 +30,10 @@ func TestSlowDeck(t *testing.T) {
 	})
 }
 
-// makeDeck is what a user may have written.
+// makeDeck is what a user may have written. The sample is for what later documents
+// require.
 func makeDeck(ctx context.Context, client *api.ClientWithResponses) error {
-	gen, err := poller.Generate(ctx, client, api.Generation{InputText: "tea", ExportAs: api.GenerationExportAsPdf})
+	gen, err := poller.Generate(ctx, client, sample.Request(sample.New(gamma.OpenAPI()), "createGeneration", api.Generation{InputText: "tea", ExportAs: "pdf"}))
 	if err == nil && gen.ExportURL == "" {
 		err = errors.New("no export")
 	}

@@ -1,13 +1,11 @@
 package gammatest
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
-
-	"github.com/gamma-sdk/gamma-go/api"
 )
 
 // What the stand-in charges.
@@ -39,12 +37,13 @@ type answer struct {
 	contentType string
 	body        []byte
 	fault       bool
+	partial     bool        // lacks what only the document knows
 	header      http.Header // a nil value: none, and no default either
 }
 
 // Pending answers n polls with the status "pending".
 func Pending(n int) Step {
-	return Times(n, generation(api.GenerationStatusResponse{Status: api.GenerationStatusPending}))
+	return Times(n, generation(map[string]any{"status": "pending"}))
 }
 
 // PendingFor answers with the status "pending" for a time, however often it is
@@ -63,34 +62,39 @@ func PendingFor(d time.Duration) Step {
 // deducted of 3,000. exportURL is empty for a generation without an export, and for
 // one that was created with an export: the stand-in then gives a link of its own.
 func Completed(exportURL string) Step {
-	return generation(api.GenerationStatusResponse{
-		Status:    api.GenerationStatusCompleted,
-		ExportURL: exportURL,
-		Credits:   &api.CreditsResponse{Deducted: deducted, Remaining: remaining},
-	})
+	state := map[string]any{"status": "completed", "credits": credits(deducted)}
+	if exportURL != "" {
+		state["exportUrl"] = exportURL
+	}
+	return generation(state)
 }
 
 // Failed answers one poll with the status "failed", the given error and no
 // credits deducted of 3,000. The HTTP status is 200; statusCode is the job's own.
 func Failed(statusCode int, message string) Step {
-	return generation(api.GenerationStatusResponse{
-		Status:  api.GenerationStatusFailed,
-		Error:   &api.ErrorResponse{Message: message, StatusCode: float64(statusCode)},
-		Credits: &api.CreditsResponse{Deducted: 0, Remaining: deducted + remaining},
-	})
+	failure := map[string]any{"message": message, "statusCode": statusCode}
+	return generation(map[string]any{"status": "failed", "error": failure, "credits": credits(0)})
+}
+
+func credits(charged int) map[string]any {
+	return map[string]any{"deducted": charged, "remaining": deducted + remaining - charged}
 }
 
 // generation answers one poll with state and the ids that belong to it.
-func generation(state api.GenerationStatusResponse) Step {
+func generation(state map[string]any) Step {
 	return Step{polls: 1, answer: func(id, link string) answer {
-		state := state
-		state.GenerationID = id
-		if state.Status == api.GenerationStatusCompleted {
-			state.ExportURL = cmp.Or(state.ExportURL, link)
-			state.GammaID = "g_" + id
-			state.GammaURL = "https://gamma.app/docs/g_" + id
+		state := maps.Clone(state)
+		state["generationId"] = id
+		if state["status"] == "completed" {
+			if state["exportUrl"] == nil && link != "" {
+				state["exportUrl"] = link
+			}
+			state["gammaId"] = "g_" + id
+			state["gammaUrl"] = "https://gamma.app/docs/g_" + id
 		}
-		return encode(http.StatusOK, state)
+		a := encode(http.StatusOK, state)
+		a.partial = true
+		return a
 	}}
 }
 
@@ -204,10 +208,10 @@ func status(code int, id string) answer {
 
 // problem is an answer in the API's envelope for errors.
 func problem(code int, message string) answer {
-	return encode(code, api.ErrorResponse{Message: message, StatusCode: float64(code)})
+	return encode(code, map[string]any{"message": message, "statusCode": code})
 }
 
-// encode is an answer with one of the generated types, which all can be encoded.
+// encode is an answer with v, which can be encoded.
 func encode(status int, v any) answer {
 	body, _ := json.Marshal(v)
 	return answer{status: status, contentType: "application/json", body: body}

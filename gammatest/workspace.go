@@ -61,8 +61,8 @@ func (s *API) Created(life ...Step) {
 func (s *API) Next(operationID string, steps ...Step) {
 	s.t.Helper()
 	s.check(operationID, steps)
-	operation := camelCase(operationID)
-	if !s.contract.operations[operation] {
+	known, ok := s.contract.sample.Operation(operationID)
+	if !ok {
 		s.report("gammatest: the document has no operation %q", operationID)
 		return
 	}
@@ -78,6 +78,7 @@ func (s *API) Next(operationID string, steps ...Step) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	operation := camelCase(known.ID)
 	s.next[operation] = append(s.next[operation], next...)
 }
 
@@ -95,7 +96,8 @@ func (s *API) SetFolders(folders ...api.FolderItem) {
 	s.folders = folders
 }
 
-// operate answers every operation but getGenerationStatus. s.mu is held.
+// operate answers the operations that change or list what is here. The zero answer is
+// for all others. s.mu is held.
 func (s *API) operate(c call, r *http.Request) answer {
 	switch c.operation {
 	case "createGeneration", "createFromTemplateGeneration":
@@ -136,7 +138,7 @@ func (s *API) create(exportAs string, numCards float64) answer {
 	s.created++
 	id := fmt.Sprintf("gen%06d", s.created)
 	s.generations[id] = newScript(life, exportAs)
-	result := map[string]any{"generationId": id}
+	result := map[string]any{"generationId": id, "warnings": nil} // as the API has been seen to say
 	if numCards > maxCards {
 		result["warnings"] = fmt.Sprintf("numCards was lowered to %d.", maxCards)
 	}

@@ -87,7 +87,7 @@ var methods = []string{
 // Operation returns the operation with an operationId, the zero Operation where there
 // is none. Neither case nor punctuation counts, as they do not in the names of Go.
 func (d *Document) Operation(id string) (o Operation, ok bool) {
-	i := slices.IndexFunc(d.Operations, func(o Operation) bool { return plain(o.ID) == plain(id) })
+	i := slices.IndexFunc(d.Operations, func(o Operation) bool { return o.ID != "" && plain(o.ID) == plain(id) })
 	if i < 0 {
 		return o, false
 	}
