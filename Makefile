@@ -22,7 +22,7 @@ ci = sh internal/ci/
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-demo: ## create, wait for, download and archive at a stand-in; ID=... waits for one at Gamma
+demo: ## list, create, wait and download at a fake server; ID=... waits for one at Gamma
 	@cd gammatest && go run -buildvcs=false ./internal/demo $${ID:+"$$ID"}
 
 test: ## run every test, with the race detector

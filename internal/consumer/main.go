@@ -19,7 +19,7 @@ func main() {
 	created, err := gamma.Create(ctx, client, api.Generation{
 		InputText: "A short history of tea",
 		NumCards:  5,
-		ExportAs:  api.GenerationExportAsPdf,
+		ExportAs:  "pdf",
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -1,6 +1,6 @@
-// Command demo shows the SDK at work. Without arguments it creates three generations
-// at an embedded stand-in for the API, waits for them, downloads an export and
-// archives what it made:
+// Command demo shows the SDK at work. Without arguments it lists the themes of an
+// embedded fake server, creates three generations there, waits for them and downloads
+// an export:
 //
 //	go run ./internal/demo
 //
@@ -29,6 +29,7 @@ import (
 	gamma "github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
@@ -91,7 +92,7 @@ type job struct {
 
 // tellStory shows what the SDK is for, at the stand-in: it lists the themes, creates
 // three generations, waits for them at once, checks that each ends as it is scripted
-// to, downloads an export and archives what it made.
+// to, and downloads an export.
 func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err error) {
 	host := &host{}
 	defer func() { err = errors.Join(err, host.close()) }()
@@ -112,23 +113,25 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 	}
 	screen.printf("\nThemes: %s\n", strings.Join(names, ", "))
 
+	// The demo must run with any document, whatever that requires beside the fields here.
+	document := sample.New(gamma.OpenAPI())
 	jobs := []*job{{
 		what:  "a text, to be exported as a PDF",
 		steps: []gammatest.Step{gammatest.Pending(3), gammatest.Completed("")},
 		request: func() (gamma.Created, error) {
-			return gamma.Create(ctx, client, api.Generation{
+			return gamma.Create(ctx, client, sample.Request(document, "createGeneration", api.Generation{
 				InputText: "A short history of tea",
 				NumCards:  75,
 				ThemeID:   theme,
-				ExportAs:  api.GenerationExportAsPdf,
-			})
+				ExportAs:  "pdf",
+			}))
 		},
 		check: func(gen *api.GenerationStatusResponse, err error) bool { return err == nil && gen.ExportURL != "" },
 	}, {
 		what:  "a text, which will fail",
 		steps: []gammatest.Step{gammatest.Pending(2), gammatest.Failed(422, "Failed to generate text. Check your inputs and try again.")},
 		request: func() (gamma.Created, error) {
-			return gamma.Create(ctx, client, api.Generation{InputText: "?"})
+			return gamma.Create(ctx, client, sample.Request(document, "createGeneration", api.Generation{InputText: "?"}))
 		},
 		check: func(_ *api.GenerationStatusResponse, err error) bool {
 			var failed *poller.FailedError
@@ -138,7 +141,10 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		what:  "a template, with a 429 and a dropped connection on the way",
 		steps: []gammatest.Step{gammatest.Pending(1), gammatest.RateLimited(time.Second), gammatest.Drop(), gammatest.Pending(1), gammatest.Completed("")},
 		request: func() (gamma.Created, error) {
-			return gamma.Create(ctx, client, api.FromTemplateGeneration{GammaID: "g_template", Prompt: "A short history of coffee"})
+			return gamma.Create(ctx, client, sample.Request(document, "createFromTemplateGeneration", api.FromTemplateGeneration{
+				GammaID: "g_template",
+				Prompt:  "A short history of coffee",
+			}))
 		},
 		check: func(_ *api.GenerationStatusResponse, err error) bool {
 			return err == nil && screen.limited == 1 && screen.dropped == 1
@@ -175,15 +181,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		return err
 	}
 	g.BreakDownloads(1, 40_000)
-	if err := download(ctx, screen, jobs[0].gen.ExportURL); err != nil {
-		return err
-	}
-	archived, err := client.ArchiveGammaWithResponse(ctx, jobs[0].gen.GammaID)
-	if err != nil {
-		return err
-	}
-	screen.printf("Archived %s\n", printable(archived.JSON200.GammaID))
-	return nil
+	return download(ctx, screen, jobs[0].gen.ExportURL)
 }
 
 // download fetches the export to a file, and removes it again: it is not a real one.

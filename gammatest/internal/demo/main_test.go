@@ -60,7 +60,7 @@ func TestStandIn(t *testing.T) {
 				`gen000003 completed\n  URL      https://gamma\.app/docs/g_gen000003\n  export   none\n  credits  40 deducted, 2960 remaining`,
 				` +\d+\.\d\ds   40000 of 102400 bytes`,
 				` +\d+\.\d\ds  102400 of 102400 bytes`,
-				`Saved as .*tea\.pdf\nArchived g_gen000001`,
+				`Saved as .*tea\.pdf`,
 			)
 			if n := strings.Count(out.String(), "s  gen0"); n != 12 {
 				t.Errorf("%d polls, want 12", n)
@@ -88,7 +88,6 @@ func TestUnexpectedOutcome(t *testing.T) {
 		"Themes":            "/v1.0/generations: ",
 		"Created gen000003": "demo: the generation gen000002 did not go as scripted",
 		"Downloading":       "download",
-		"Saved":             "/archive",
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel() // as above
