@@ -21,6 +21,7 @@ import (
 	gamma "github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
@@ -130,16 +131,20 @@ func (c creator) CreateGenerationWithResponse(ctx context.Context, body api.Crea
 	return rsp, err
 }
 
+var document = sample.New(gamma.OpenAPI())
+
+// text asks for the export of a text, and has what the document requires beside it.
+func text(input string) api.Generation {
+	return sample.Request(document, "createGeneration", api.Generation{InputText: input, ExportAs: "pdf"})
+}
+
 // create creates generation n, unless its answer gets lost. What surely did nothing
 // is tried again.
 func (k *soak) create(ctx context.Context, n int) (id string) {
 	c := &k.creations[n]
 	client := creator{k.client, strconv.Itoa(n), &c.refused}
 	for ctx.Err() == nil {
-		created, err := gamma.Create(ctx, client, api.Generation{
-			InputText: "A short history of tea, chapter " + client.number,
-			ExportAs:  api.GenerationExportAsPdf,
-		})
+		created, err := gamma.Create(ctx, client, text("A short history of tea, chapter "+client.number))
 		var answer *gamma.APIError
 		var invalid *gamma.InvalidRequestError
 		switch {

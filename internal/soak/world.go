@@ -20,7 +20,6 @@ import (
 	"github.com/rs/zerolog"
 
 	gamma "github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
@@ -196,7 +195,7 @@ func exportsHost(server *gammatest.Server) (string, error) {
 		return "", err
 	}
 	server.Created(gammatest.Completed(""))
-	created, err := gamma.Create(context.Background(), client, api.Generation{InputText: "tea", ExportAs: api.GenerationExportAsPdf})
+	created, err := gamma.Create(context.Background(), client, text("tea"))
 	if err != nil {
 		return "", err
 	}
@@ -228,15 +227,15 @@ func outcomes(server *gammatest.Server) (map[string]string, error) {
 		if err != nil {
 			continue // a fault of its script
 		}
-		var gen api.GenerationStatusResponse
+		var gen struct{ Status string }
 		err = json.NewDecoder(rsp.Body).Decode(&gen)
 		_ = rsp.Body.Close()
 		switch {
 		case rsp.StatusCode == http.StatusNotFound:
 			delete(all, id)
 			return all, nil
-		case err == nil && rsp.StatusCode == http.StatusOK && gen.Status != api.GenerationStatusPending:
-			all[id] = string(gen.Status)
+		case err == nil && rsp.StatusCode == http.StatusOK && gen.Status != "pending":
+			all[id] = gen.Status
 		}
 	}
 }
