@@ -47,8 +47,6 @@ func (s *sink) client(t testing.TB) *api.ClientWithResponses {
 // which not every operation has in the document.
 func failed(err error) bool { return err != nil && !errors.Is(err, gamma.ErrUnexpectedResponse) }
 
-func ptr[T any](v T) *T { return &v }
-
 // published is the document that this SDK was generated from.
 var published = sample.New(gamma.OpenAPI())
 
@@ -57,12 +55,21 @@ func generation(request api.Generation) api.Generation {
 	return sample.Request(published, "createGeneration", request)
 }
 
+// request is the same for a body in JSON, which leaves the types to the document.
+func request(t testing.TB, body string) (request api.Generation) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(body), &request); err != nil {
+		t.Fatal(err)
+	}
+	return generation(request)
+}
+
 // The rules of every document: the texts that a generation is made from are required.
 func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
 	var s sink
-	request := generation(api.Generation{})
-	request.InputText = ""
-	_, err := s.client(t).CreateGenerationWithResponse(t.Context(), request)
+	text := generation(api.Generation{})
+	text.InputText = ""
+	_, err := s.client(t).CreateGenerationWithResponse(t.Context(), text)
 	checkRefusal(t, &s, err, "POST /v1.0/generations", "inputText")
 	template := sample.Request(published, "createFromTemplateGeneration", api.FromTemplateGeneration{})
 	template.GammaID = ""
@@ -269,36 +276,24 @@ func TestBodiesOfTheCallersOwnAreSent(t *testing.T) {
 
 // What the caller did not set is not sent, and what was set is.
 func TestBytesOfRequests(t *testing.T) {
-	for _, tt := range []struct {
-		request api.Generation
-		want    string
-	}{
-		{api.Generation{InputText: "x"}, `{"inputText":"x"}`},
-		{
-			api.Generation{InputText: "x", NumCards: 12, FolderIDs: []string{"f1"}, TextOptions: &api.TextOptions{Amount: "brief"}},
-			`{"folderIds":["f1"],"inputText":"x","numCards":12,"textOptions":{"amount":"brief"}}`,
-		},
-		{
-			api.Generation{InputText: "x", CardOptions: &api.CardOptions{HeaderFooter: &api.HeaderFooter{HideFromFirstCard: ptr(false), HideFromLastCard: ptr(true)}}},
-			`{"cardOptions":{"headerFooter":{"hideFromFirstCard":false,"hideFromLastCard":true}},"inputText":"x"}`,
-		},
-		{
-			api.Generation{InputText: "x", SharingOptions: &api.SharingOptions{EmailOptions: &api.EmailOptions{Recipients: []string{"a@example.com"}}}},
-			`{"inputText":"x","sharingOptions":{"emailOptions":{"recipients":["a@example.com"]}}}`,
-		},
+	o, _ := published.Operation("createGeneration")
+	for _, body := range []string{
+		`{"inputText":"x"}`,
+		`{"folderIds":["f1"],"inputText":"x","numCards":12,"textOptions":{"amount":"brief"}}`,
+		`{"cardOptions":{"headerFooter":{"hideFromFirstCard":false,"hideFromLastCard":true}},"inputText":"x"}`,
+		`{"inputText":"x","sharingOptions":{"emailOptions":{"recipients":["a@example.com"]}}}`,
 	} {
-		o, _ := published.Operation("createGeneration")
-		var want any
-		if err := json.Unmarshal([]byte(tt.want), &want); err != nil {
+		var set any
+		if err := json.Unmarshal([]byte(body), &set); err != nil {
 			t.Fatal(err)
 		}
-		bytes, err := json.Marshal(published.Complete(o.Body, sample.Mode{}, want))
+		want, err := json.Marshal(published.Complete(o.Body, sample.Mode{}, set))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var s sink
-		if _, err := s.client(t).CreateGenerationWithResponse(t.Context(), generation(tt.request)); failed(err) || s.body != string(bytes) {
-			t.Errorf("%v, sent\n%s\nwant\n%s", err, s.body, bytes)
+		if _, err := s.client(t).CreateGenerationWithResponse(t.Context(), request(t, body)); failed(err) || s.body != string(want) {
+			t.Errorf("%v, sent\n%s\nwant\n%s", err, s.body, want)
 		}
 	}
 }

@@ -78,11 +78,7 @@ func FuzzRequest(f *testing.F) {
 			body, _ = io.ReadAll(req.Body)
 			return reply(200, "application/json", `{"generationId":"gen1"}`), nil
 		})
-		request := generation(api.Generation{
-			SharingOptions: &api.SharingOptions{EmailOptions: &api.EmailOptions{}},
-			CardOptions:    &api.CardOptions{HeaderFooter: &api.HeaderFooter{TopLeft: &api.HeaderFooterElement{Type: "image"}}},
-			TextOptions:    &api.TextOptions{},
-		})
+		request := request(t, `{"textOptions":{},"sharingOptions":{"emailOptions":{}},"cardOptions":{"headerFooter":{"topLeft":{"type":"image"}}}}`)
 		request.InputText = text
 		setText(&request.Format, format)
 		setNumber(&request.NumCards, cards)
