@@ -45,7 +45,7 @@ func ExamplePoller_Wait() {
 	}
 	fmt.Println(gen.GammaURL)
 	if gen.Credits != nil {
-		fmt.Printf("%.0f credits used, %.0f left\n", gen.Credits.Deducted, gen.Credits.Remaining)
+		fmt.Printf("%v credits used, %v left\n", gen.Credits.Deducted, gen.Credits.Remaining)
 	}
 	// Output:
 	// https://gamma.app/docs/x
