@@ -11,9 +11,12 @@ SEED = 1
 # The generation that demo waits for.
 ID =
 
-# What spec reads, and whether it only reports.
+# What spec reads; whether it only reports; whether it keeps the present servers or
+# takes the new ones, where they differ; the operations that it removes.
 FROM =
 CHECK =
+SERVERS =
+DROP =
 
 ci = sh internal/ci/
 
@@ -28,8 +31,8 @@ demo: ## list, create, wait and download at a fake server; ID=... waits for one 
 test: ## run every test, with the race detector
 	@$(ci)test.sh
 
-spec: ## merge the pages and documents of FROM="..." into openapi.json; CHECK=1 reports
-	@CHECK="$(CHECK)" $(ci)spec.sh $(FROM)
+spec: ## merge the documents of FROM="..." into openapi.json, make api/; CHECK=1 only reports
+	@go run -C internal/spec -buildvcs=false . $(if $(CHECK),-check) -servers '$(SERVERS)' -drop '$(DROP)' $(FROM)
 
 generate: ## make api/ from openapi.json
 	go generate ./...

@@ -51,12 +51,12 @@ func failed(err error) bool { return err != nil && !errors.Is(err, gamma.ErrUnex
 var published = sample.New(gamma.OpenAPI())
 
 // generation is a request with what the document requires beside what is set.
-func generation(request api.Generation) api.Generation {
+func generation(request api.GenerationRequest) api.GenerationRequest {
 	return sample.Request(published, "createGeneration", request)
 }
 
 // request is the same for a body in JSON, which leaves the types to the document.
-func request(t testing.TB, body string) (request api.Generation) {
+func request(t testing.TB, body string) (request api.GenerationRequest) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(body), &request); err != nil {
 		t.Fatal(err)
@@ -67,11 +67,11 @@ func request(t testing.TB, body string) (request api.Generation) {
 // The rules of every document: the texts that a generation is made from are required.
 func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
 	var s sink
-	text := generation(api.Generation{})
+	text := generation(api.GenerationRequest{})
 	text.InputText = ""
 	_, err := s.client(t).CreateGenerationWithResponse(t.Context(), text)
 	checkRefusal(t, &s, err, "POST /v1.0/generations", "inputText")
-	template := sample.Request(published, "createFromTemplateGeneration", api.FromTemplateGeneration{})
+	template := sample.Request(published, "createFromTemplateGeneration", api.TemplateGenerationRequest{})
 	template.GammaID = ""
 	_, err = s.client(t).CreateFromTemplateGenerationWithResponse(t.Context(), template)
 	checkRefusal(t, &s, err, "POST /v1.0/generations/from-template", "gammaId")

@@ -34,7 +34,7 @@ type Creator interface {
 
 // Request is what a generation is created from: a text or a template.
 type Request interface {
-	api.Generation | api.FromTemplateGeneration
+	api.GenerationRequest | api.TemplateGenerationRequest
 }
 
 // Created is a generation that Gamma has begun.
@@ -110,12 +110,12 @@ func create[R Request](ctx context.Context, client Creator, request R) (Created,
 	var body []byte
 	var err error
 	switch request := any(request).(type) {
-	case api.Generation:
+	case api.GenerationRequest:
 		var rsp *api.CreateGenerationHTTPResponse
 		if rsp, err = client.CreateGenerationWithResponse(ctx, request); rsp != nil {
 			body = rsp.Body
 		}
-	case api.FromTemplateGeneration:
+	case api.TemplateGenerationRequest:
 		var rsp *api.CreateFromTemplateGenerationHTTPResponse
 		if rsp, err = client.CreateFromTemplateGenerationWithResponse(ctx, request); rsp != nil {
 			body = rsp.Body

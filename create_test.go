@@ -110,7 +110,7 @@ func TestCreate(t *testing.T) {
 					sent++
 					return tt.answers[min(sent, len(tt.answers))-1](req)
 				})
-				got, err := gamma.Create(t.Context(), client, generation(api.Generation{InputText: "x"}))
+				got, err := gamma.Create(t.Context(), client, generation(api.GenerationRequest{InputText: "x"}))
 				if took := time.Since(start); took < tt.atLeast || took > tt.atMost {
 					t.Errorf("took %v", took)
 				}
@@ -144,7 +144,7 @@ var errAny = errors.New("any error")
 // An id that cannot be a path parameter was paid for all the same: support can use it.
 func TestCreateKeepsAnOddID(t *testing.T) {
 	client := answering(t, with(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen 1/\u001b[31m"}`) }))
-	_, err := gamma.Create(t.Context(), client, generation(api.Generation{InputText: "x"}))
+	_, err := gamma.Create(t.Context(), client, generation(api.GenerationRequest{InputText: "x"}))
 	if !errors.Is(err, gamma.ErrMaybeCreated) || !strings.Contains(err.Error(), `gen 1/\x1b[31m`) {
 		t.Errorf("%v", err)
 	}
@@ -162,7 +162,7 @@ func TestCreateForAnotherHost(t *testing.T) {
 		req.Host = "other.example"
 		return nil
 	})
-	if _, err := gamma.Create(t.Context(), client, generation(api.Generation{InputText: "tea"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) {
+	if _, err := gamma.Create(t.Context(), client, generation(api.GenerationRequest{InputText: "tea"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) {
 		t.Error(err)
 	}
 }
@@ -174,7 +174,7 @@ func TestCreateCanceled(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(cause) })
 		start := time.Now()
-		_, err := gamma.Create(ctx, client, sample.Request(published, "createFromTemplateGeneration", api.FromTemplateGeneration{Prompt: "x", GammaID: "g_1"}))
+		_, err := gamma.Create(ctx, client, sample.Request(published, "createFromTemplateGeneration", api.TemplateGenerationRequest{Prompt: "x", GammaID: "g_1"}))
 		if time.Since(start) != time.Second || !errors.Is(err, context.Canceled) || !errors.Is(err, cause) || !errors.Is(err, gamma.ErrRateLimited) || errors.Is(err, gamma.ErrMaybeCreated) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
@@ -185,7 +185,7 @@ func TestCreateCanceled(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := gamma.Create(ctx, newClient(t, server.URL), generation(api.Generation{InputText: "x"})); !errors.Is(err, context.Canceled) || errors.Is(err, gamma.ErrMaybeCreated) {
+	if _, err := gamma.Create(ctx, newClient(t, server.URL), generation(api.GenerationRequest{InputText: "x"})); !errors.Is(err, context.Canceled) || errors.Is(err, gamma.ErrMaybeCreated) {
 		t.Error(err)
 	}
 }
@@ -202,27 +202,27 @@ func TestCreateOverSockets(t *testing.T) {
 		}
 	})
 	server := httptest.NewServer(hangUp)
-	if _, err := gamma.Create(t.Context(), newClient(t, server.URL), generation(api.Generation{InputText: "x"})); !errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
+	if _, err := gamma.Create(t.Context(), newClient(t, server.URL), generation(api.GenerationRequest{InputText: "x"})); !errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
 		t.Errorf("%v, arrived %d times", err, arrived.Load())
 	}
 	server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // less than the first pause
 	defer cancel()
-	if _, err := gamma.Create(ctx, newClient(t, server.URL), generation(api.Generation{InputText: "x"})); !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, gamma.ErrMaybeCreated) {
+	if _, err := gamma.Create(ctx, newClient(t, server.URL), generation(api.GenerationRequest{InputText: "x"})); !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, gamma.ErrMaybeCreated) {
 		t.Error(err)
 	}
 	tls := httptest.NewUnstartedServer(hangUp)
 	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
 	tls.StartTLS()
 	defer tls.Close()
-	if _, err := gamma.Create(t.Context(), newClient(t, tls.URL), generation(api.Generation{InputText: "x"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
+	if _, err := gamma.Create(t.Context(), newClient(t, tls.URL), generation(api.GenerationRequest{InputText: "x"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
 		t.Errorf("%v, arrived %d times", err, arrived.Load())
 	}
 }
 
 func TestNilClients(t *testing.T) {
 	var client *api.ClientWithResponses
-	if _, err := gamma.Create(t.Context(), client, generation(api.Generation{InputText: "x"})); err == nil {
+	if _, err := gamma.Create(t.Context(), client, generation(api.GenerationRequest{InputText: "x"})); err == nil {
 		t.Error("Create took a nil client")
 	}
 	for _, err := range gamma.Themes(t.Context(), client, nil) {

@@ -4,7 +4,7 @@
 //
 //	client, err := gamma.NewClientFromEnv()
 //	...
-//	created, err := gamma.Create(ctx, client, api.Generation{InputText: text})
+//	created, err := gamma.Create(ctx, client, api.GenerationRequest{InputText: text})
 //	...
 //	gen, err := poller.New(client).Wait(ctx, created.GenerationID)
 //

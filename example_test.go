@@ -115,7 +115,7 @@ func (exampleCreator) CreateGenerationWithResponse(context.Context, api.CreateGe
 
 func ExampleCreate() {
 	var client gamma.Creator = exampleCreator{} // for the real API, that of NewClient
-	created, err := gamma.Create(context.Background(), client, api.Generation{
+	created, err := gamma.Create(context.Background(), client, api.GenerationRequest{
 		InputText: "A short history of tea",
 		Format:    "presentation",
 		NumCards:  75,

@@ -45,7 +45,7 @@ func FuzzOperations(f *testing.F) {
 				t.Fatalf("%q", err)
 			}
 		}
-		created, err := gamma.Create(ctx, client, generation(api.Generation{InputText: "x"}))
+		created, err := gamma.Create(ctx, client, generation(api.GenerationRequest{InputText: "x"}))
 		check(created, err)
 		if err == nil && wire.CheckPathParam("the id", created.GenerationID) != nil {
 			t.Fatalf("created %+v", created)

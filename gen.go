@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-//go:generate env GOWORK=off go tool -modfile=internal/tools/oapi-codegen/go.mod oapi-codegen -config oapi-codegen.yaml openapi.json
+//go:generate env GOWORK=off go run -C internal/spec -buildvcs=false . -generate
 
 //go:embed openapi.json
 var document string

@@ -1,9 +1,9 @@
-// Package api is the generated client and the models, for every operation of the
+// Package api has the models and the client that are generated from Gamma's OpenAPI
 // document.
 //
-// Programs make a client with [github.com/gamma-sdk/gamma-go.NewClient], which adds
-// the API key, the checks and the limits. [NewClient] and [NewClientWithResponses]
-// of this package make the bare client without them.
+// To make a client, use [github.com/gamma-sdk/gamma-go.NewClient]: it adds the API
+// key, checks requests and limits responses. [NewClient] and
+// [NewClientWithResponses] of this package return the client without any of that.
 package api
 
 // This file sorts before the generated one, so that go doc prints its comment first.

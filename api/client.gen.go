@@ -18,183 +18,165 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
-// Defines values for CardOptionsDimensions.
+// Defines values for CardDimensions.
 const (
-	CardOptionsDimensionsA4       CardOptionsDimensions = "a4"
-	CardOptionsDimensionsFluid    CardOptionsDimensions = "fluid"
-	CardOptionsDimensionsLetter   CardOptionsDimensions = "letter"
-	CardOptionsDimensionsN16X9    CardOptionsDimensions = "16x9"
-	CardOptionsDimensionsN1X1     CardOptionsDimensions = "1x1"
-	CardOptionsDimensionsN4X3     CardOptionsDimensions = "4x3"
-	CardOptionsDimensionsN4X5     CardOptionsDimensions = "4x5"
-	CardOptionsDimensionsN9X16    CardOptionsDimensions = "9x16"
-	CardOptionsDimensionsPageless CardOptionsDimensions = "pageless"
+	CardDimensionsA4       CardDimensions = "a4"
+	CardDimensionsFluid    CardDimensions = "fluid"
+	CardDimensionsLetter   CardDimensions = "letter"
+	CardDimensionsN16X9    CardDimensions = "16x9"
+	CardDimensionsN1X1     CardDimensions = "1x1"
+	CardDimensionsN4X3     CardDimensions = "4x3"
+	CardDimensionsN4X5     CardDimensions = "4x5"
+	CardDimensionsN9X16    CardDimensions = "9x16"
+	CardDimensionsPageless CardDimensions = "pageless"
 )
 
-// Valid indicates whether the value is a known member of the CardOptionsDimensions enum.
-func (e CardOptionsDimensions) Valid() bool {
+// Valid indicates whether the value is a known member of the CardDimensions enum.
+func (e CardDimensions) Valid() bool {
 	switch e {
-	case CardOptionsDimensionsA4:
+	case CardDimensionsA4:
 		return true
-	case CardOptionsDimensionsFluid:
+	case CardDimensionsFluid:
 		return true
-	case CardOptionsDimensionsLetter:
+	case CardDimensionsLetter:
 		return true
-	case CardOptionsDimensionsN16X9:
+	case CardDimensionsN16X9:
 		return true
-	case CardOptionsDimensionsN1X1:
+	case CardDimensionsN1X1:
 		return true
-	case CardOptionsDimensionsN4X3:
+	case CardDimensionsN4X3:
 		return true
-	case CardOptionsDimensionsN4X5:
+	case CardDimensionsN4X5:
 		return true
-	case CardOptionsDimensionsN9X16:
+	case CardDimensionsN9X16:
 		return true
-	case CardOptionsDimensionsPageless:
+	case CardDimensionsPageless:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for DeleteGammaResponseStatus.
+// Defines values for CardSplit.
 const (
-	DeleteGammaResponseStatusDeleted DeleteGammaResponseStatus = "deleted"
+	CardSplitAuto            CardSplit = "auto"
+	CardSplitInputTextBreaks CardSplit = "inputTextBreaks"
 )
 
-// Valid indicates whether the value is a known member of the DeleteGammaResponseStatus enum.
-func (e DeleteGammaResponseStatus) Valid() bool {
+// Valid indicates whether the value is a known member of the CardSplit enum.
+func (e CardSplit) Valid() bool {
 	switch e {
-	case DeleteGammaResponseStatusDeleted:
+	case CardSplitAuto:
+		return true
+	case CardSplitInputTextBreaks:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for EmailOptionsAccess.
+// Defines values for DeleteGammaStatus.
 const (
-	EmailOptionsAccessComment    EmailOptionsAccess = "comment"
-	EmailOptionsAccessEdit       EmailOptionsAccess = "edit"
-	EmailOptionsAccessFullAccess EmailOptionsAccess = "fullAccess"
-	EmailOptionsAccessView       EmailOptionsAccess = "view"
+	DeleteGammaStatusDeleted DeleteGammaStatus = "deleted"
 )
 
-// Valid indicates whether the value is a known member of the EmailOptionsAccess enum.
-func (e EmailOptionsAccess) Valid() bool {
+// Valid indicates whether the value is a known member of the DeleteGammaStatus enum.
+func (e DeleteGammaStatus) Valid() bool {
 	switch e {
-	case EmailOptionsAccessComment:
-		return true
-	case EmailOptionsAccessEdit:
-		return true
-	case EmailOptionsAccessFullAccess:
-		return true
-	case EmailOptionsAccessView:
+	case DeleteGammaStatusDeleted:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for FromTemplateGenerationExportAs.
+// Defines values for EmailAccess.
 const (
-	FromTemplateGenerationExportAsPdf  FromTemplateGenerationExportAs = "pdf"
-	FromTemplateGenerationExportAsPng  FromTemplateGenerationExportAs = "png"
-	FromTemplateGenerationExportAsPptx FromTemplateGenerationExportAs = "pptx"
+	EmailAccessComment    EmailAccess = "comment"
+	EmailAccessEdit       EmailAccess = "edit"
+	EmailAccessFullAccess EmailAccess = "fullAccess"
+	EmailAccessView       EmailAccess = "view"
 )
 
-// Valid indicates whether the value is a known member of the FromTemplateGenerationExportAs enum.
-func (e FromTemplateGenerationExportAs) Valid() bool {
+// Valid indicates whether the value is a known member of the EmailAccess enum.
+func (e EmailAccess) Valid() bool {
 	switch e {
-	case FromTemplateGenerationExportAsPdf:
+	case EmailAccessComment:
 		return true
-	case FromTemplateGenerationExportAsPng:
+	case EmailAccessEdit:
 		return true
-	case FromTemplateGenerationExportAsPptx:
+	case EmailAccessFullAccess:
+		return true
+	case EmailAccessView:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for GenerationCardSplit.
+// Defines values for ExportAs.
 const (
-	GenerationCardSplitAuto            GenerationCardSplit = "auto"
-	GenerationCardSplitInputTextBreaks GenerationCardSplit = "inputTextBreaks"
+	ExportAsPDF  ExportAs = "pdf"
+	ExportAsPNG  ExportAs = "png"
+	ExportAsPPTX ExportAs = "pptx"
 )
 
-// Valid indicates whether the value is a known member of the GenerationCardSplit enum.
-func (e GenerationCardSplit) Valid() bool {
+// Valid indicates whether the value is a known member of the ExportAs enum.
+func (e ExportAs) Valid() bool {
 	switch e {
-	case GenerationCardSplitAuto:
+	case ExportAsPDF:
 		return true
-	case GenerationCardSplitInputTextBreaks:
+	case ExportAsPNG:
+		return true
+	case ExportAsPPTX:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for GenerationExportAs.
+// Defines values for ExternalAccess.
 const (
-	GenerationExportAsPdf  GenerationExportAs = "pdf"
-	GenerationExportAsPng  GenerationExportAs = "png"
-	GenerationExportAsPptx GenerationExportAs = "pptx"
+	ExternalAccessComment  ExternalAccess = "comment"
+	ExternalAccessEdit     ExternalAccess = "edit"
+	ExternalAccessNoAccess ExternalAccess = "noAccess"
+	ExternalAccessView     ExternalAccess = "view"
 )
 
-// Valid indicates whether the value is a known member of the GenerationExportAs enum.
-func (e GenerationExportAs) Valid() bool {
+// Valid indicates whether the value is a known member of the ExternalAccess enum.
+func (e ExternalAccess) Valid() bool {
 	switch e {
-	case GenerationExportAsPdf:
+	case ExternalAccessComment:
 		return true
-	case GenerationExportAsPng:
+	case ExternalAccessEdit:
 		return true
-	case GenerationExportAsPptx:
+	case ExternalAccessNoAccess:
+		return true
+	case ExternalAccessView:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for GenerationFormat.
+// Defines values for Format.
 const (
-	GenerationFormatDocument     GenerationFormat = "document"
-	GenerationFormatPresentation GenerationFormat = "presentation"
-	GenerationFormatSocial       GenerationFormat = "social"
-	GenerationFormatWebpage      GenerationFormat = "webpage"
+	FormatDocument     Format = "document"
+	FormatPresentation Format = "presentation"
+	FormatSocial       Format = "social"
+	FormatWebpage      Format = "webpage"
 )
 
-// Valid indicates whether the value is a known member of the GenerationFormat enum.
-func (e GenerationFormat) Valid() bool {
+// Valid indicates whether the value is a known member of the Format enum.
+func (e Format) Valid() bool {
 	switch e {
-	case GenerationFormatDocument:
+	case FormatDocument:
 		return true
-	case GenerationFormatPresentation:
+	case FormatPresentation:
 		return true
-	case GenerationFormatSocial:
+	case FormatSocial:
 		return true
-	case GenerationFormatWebpage:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for GenerationTextMode.
-const (
-	GenerationTextModeCondense GenerationTextMode = "condense"
-	GenerationTextModeGenerate GenerationTextMode = "generate"
-	GenerationTextModePreserve GenerationTextMode = "preserve"
-)
-
-// Valid indicates whether the value is a known member of the GenerationTextMode enum.
-func (e GenerationTextMode) Valid() bool {
-	switch e {
-	case GenerationTextModeCondense:
-		return true
-	case GenerationTextModeGenerate:
-		return true
-	case GenerationTextModePreserve:
+	case FormatWebpage:
 		return true
 	default:
 		return false
@@ -222,63 +204,63 @@ func (e GenerationStatus) Valid() bool {
 	}
 }
 
-// Defines values for HeaderFooterElementSize.
+// Defines values for HeaderFooterSize.
 const (
-	HeaderFooterElementSizeLg HeaderFooterElementSize = "lg"
-	HeaderFooterElementSizeMd HeaderFooterElementSize = "md"
-	HeaderFooterElementSizeSm HeaderFooterElementSize = "sm"
-	HeaderFooterElementSizeXl HeaderFooterElementSize = "xl"
+	HeaderFooterSizeLg HeaderFooterSize = "lg"
+	HeaderFooterSizeMd HeaderFooterSize = "md"
+	HeaderFooterSizeSm HeaderFooterSize = "sm"
+	HeaderFooterSizeXl HeaderFooterSize = "xl"
 )
 
-// Valid indicates whether the value is a known member of the HeaderFooterElementSize enum.
-func (e HeaderFooterElementSize) Valid() bool {
+// Valid indicates whether the value is a known member of the HeaderFooterSize enum.
+func (e HeaderFooterSize) Valid() bool {
 	switch e {
-	case HeaderFooterElementSizeLg:
+	case HeaderFooterSizeLg:
 		return true
-	case HeaderFooterElementSizeMd:
+	case HeaderFooterSizeMd:
 		return true
-	case HeaderFooterElementSizeSm:
+	case HeaderFooterSizeSm:
 		return true
-	case HeaderFooterElementSizeXl:
+	case HeaderFooterSizeXl:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for HeaderFooterElementSource.
+// Defines values for HeaderFooterSource.
 const (
-	HeaderFooterElementSourceCustom    HeaderFooterElementSource = "custom"
-	HeaderFooterElementSourceThemeLogo HeaderFooterElementSource = "themeLogo"
+	HeaderFooterSourceCustom    HeaderFooterSource = "custom"
+	HeaderFooterSourceThemeLogo HeaderFooterSource = "themeLogo"
 )
 
-// Valid indicates whether the value is a known member of the HeaderFooterElementSource enum.
-func (e HeaderFooterElementSource) Valid() bool {
+// Valid indicates whether the value is a known member of the HeaderFooterSource enum.
+func (e HeaderFooterSource) Valid() bool {
 	switch e {
-	case HeaderFooterElementSourceCustom:
+	case HeaderFooterSourceCustom:
 		return true
-	case HeaderFooterElementSourceThemeLogo:
+	case HeaderFooterSourceThemeLogo:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for HeaderFooterElementType.
+// Defines values for HeaderFooterType.
 const (
-	HeaderFooterElementTypeCardNumber HeaderFooterElementType = "cardNumber"
-	HeaderFooterElementTypeImage      HeaderFooterElementType = "image"
-	HeaderFooterElementTypeText       HeaderFooterElementType = "text"
+	HeaderFooterTypeCardNumber HeaderFooterType = "cardNumber"
+	HeaderFooterTypeImage      HeaderFooterType = "image"
+	HeaderFooterTypeText       HeaderFooterType = "text"
 )
 
-// Valid indicates whether the value is a known member of the HeaderFooterElementType enum.
-func (e HeaderFooterElementType) Valid() bool {
+// Valid indicates whether the value is a known member of the HeaderFooterType enum.
+func (e HeaderFooterType) Valid() bool {
 	switch e {
-	case HeaderFooterElementTypeCardNumber:
+	case HeaderFooterTypeCardNumber:
 		return true
-	case HeaderFooterElementTypeImage:
+	case HeaderFooterTypeImage:
 		return true
-	case HeaderFooterElementTypeText:
+	case HeaderFooterTypeText:
 		return true
 	default:
 		return false
@@ -435,366 +417,345 @@ func (e ImageModel) Valid() bool {
 	}
 }
 
-// Defines values for ImageOptionsSource.
+// Defines values for ImageSource.
 const (
-	ImageOptionsSourceAiGenerated              ImageOptionsSource = "aiGenerated"
-	ImageOptionsSourceGiphy                    ImageOptionsSource = "giphy"
-	ImageOptionsSourceNoImages                 ImageOptionsSource = "noImages"
-	ImageOptionsSourcePexels                   ImageOptionsSource = "pexels"
-	ImageOptionsSourcePictographic             ImageOptionsSource = "pictographic"
-	ImageOptionsSourcePlaceholder              ImageOptionsSource = "placeholder"
-	ImageOptionsSourceThemeAccent              ImageOptionsSource = "themeAccent"
-	ImageOptionsSourceWebAllImages             ImageOptionsSource = "webAllImages"
-	ImageOptionsSourceWebFreeToUse             ImageOptionsSource = "webFreeToUse"
-	ImageOptionsSourceWebFreeToUseCommercially ImageOptionsSource = "webFreeToUseCommercially"
+	ImageSourceAiGenerated              ImageSource = "aiGenerated"
+	ImageSourceGiphy                    ImageSource = "giphy"
+	ImageSourceNoImages                 ImageSource = "noImages"
+	ImageSourcePexels                   ImageSource = "pexels"
+	ImageSourcePictographic             ImageSource = "pictographic"
+	ImageSourcePlaceholder              ImageSource = "placeholder"
+	ImageSourceThemeAccent              ImageSource = "themeAccent"
+	ImageSourceWebAllImages             ImageSource = "webAllImages"
+	ImageSourceWebFreeToUse             ImageSource = "webFreeToUse"
+	ImageSourceWebFreeToUseCommercially ImageSource = "webFreeToUseCommercially"
 )
 
-// Valid indicates whether the value is a known member of the ImageOptionsSource enum.
-func (e ImageOptionsSource) Valid() bool {
+// Valid indicates whether the value is a known member of the ImageSource enum.
+func (e ImageSource) Valid() bool {
 	switch e {
-	case ImageOptionsSourceAiGenerated:
+	case ImageSourceAiGenerated:
 		return true
-	case ImageOptionsSourceGiphy:
+	case ImageSourceGiphy:
 		return true
-	case ImageOptionsSourceNoImages:
+	case ImageSourceNoImages:
 		return true
-	case ImageOptionsSourcePexels:
+	case ImageSourcePexels:
 		return true
-	case ImageOptionsSourcePictographic:
+	case ImageSourcePictographic:
 		return true
-	case ImageOptionsSourcePlaceholder:
+	case ImageSourcePlaceholder:
 		return true
-	case ImageOptionsSourceThemeAccent:
+	case ImageSourceThemeAccent:
 		return true
-	case ImageOptionsSourceWebAllImages:
+	case ImageSourceWebAllImages:
 		return true
-	case ImageOptionsSourceWebFreeToUse:
+	case ImageSourceWebFreeToUse:
 		return true
-	case ImageOptionsSourceWebFreeToUseCommercially:
+	case ImageSourceWebFreeToUseCommercially:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for SharingOptionsExternalAccess.
+// Defines values for Language.
 const (
-	SharingOptionsExternalAccessComment  SharingOptionsExternalAccess = "comment"
-	SharingOptionsExternalAccessEdit     SharingOptionsExternalAccess = "edit"
-	SharingOptionsExternalAccessNoAccess SharingOptionsExternalAccess = "noAccess"
-	SharingOptionsExternalAccessView     SharingOptionsExternalAccess = "view"
+	LanguageAf    Language = "af"
+	LanguageAr    Language = "ar"
+	LanguageArSa  Language = "ar-sa"
+	LanguageBg    Language = "bg"
+	LanguageBn    Language = "bn"
+	LanguageBs    Language = "bs"
+	LanguageCa    Language = "ca"
+	LanguageCs    Language = "cs"
+	LanguageCy    Language = "cy"
+	LanguageDa    Language = "da"
+	LanguageDe    Language = "de"
+	LanguageEl    Language = "el"
+	LanguageEn    Language = "en"
+	LanguageEnGb  Language = "en-gb"
+	LanguageEnIn  Language = "en-in"
+	LanguageEs    Language = "es"
+	LanguageEs419 Language = "es-419"
+	LanguageEsEs  Language = "es-es"
+	LanguageEsMx  Language = "es-mx"
+	LanguageEt    Language = "et"
+	LanguageFa    Language = "fa"
+	LanguageFi    Language = "fi"
+	LanguageFr    Language = "fr"
+	LanguageGu    Language = "gu"
+	LanguageHa    Language = "ha"
+	LanguageHe    Language = "he"
+	LanguageHi    Language = "hi"
+	LanguageHr    Language = "hr"
+	LanguageHu    Language = "hu"
+	LanguageID    Language = "id"
+	LanguageIs    Language = "is"
+	LanguageIt    Language = "it"
+	LanguageJa    Language = "ja"
+	LanguageJaDa  Language = "ja-da"
+	LanguageKk    Language = "kk"
+	LanguageKn    Language = "kn"
+	LanguageKo    Language = "ko"
+	LanguageLt    Language = "lt"
+	LanguageLv    Language = "lv"
+	LanguageMk    Language = "mk"
+	LanguageMl    Language = "ml"
+	LanguageMr    Language = "mr"
+	LanguageMs    Language = "ms"
+	LanguageNb    Language = "nb"
+	LanguageNl    Language = "nl"
+	LanguagePl    Language = "pl"
+	LanguagePtBr  Language = "pt-br"
+	LanguagePtPt  Language = "pt-pt"
+	LanguageRo    Language = "ro"
+	LanguageRu    Language = "ru"
+	LanguageSl    Language = "sl"
+	LanguageSq    Language = "sq"
+	LanguageSr    Language = "sr"
+	LanguageSv    Language = "sv"
+	LanguageSw    Language = "sw"
+	LanguageTa    Language = "ta"
+	LanguageTe    Language = "te"
+	LanguageTh    Language = "th"
+	LanguageTl    Language = "tl"
+	LanguageTr    Language = "tr"
+	LanguageUk    Language = "uk"
+	LanguageUr    Language = "ur"
+	LanguageUz    Language = "uz"
+	LanguageVi    Language = "vi"
+	LanguageYo    Language = "yo"
+	LanguageZhCn  Language = "zh-cn"
+	LanguageZhTw  Language = "zh-tw"
 )
 
-// Valid indicates whether the value is a known member of the SharingOptionsExternalAccess enum.
-func (e SharingOptionsExternalAccess) Valid() bool {
+// Valid indicates whether the value is a known member of the Language enum.
+func (e Language) Valid() bool {
 	switch e {
-	case SharingOptionsExternalAccessComment:
+	case LanguageAf:
 		return true
-	case SharingOptionsExternalAccessEdit:
+	case LanguageAr:
 		return true
-	case SharingOptionsExternalAccessNoAccess:
+	case LanguageArSa:
 		return true
-	case SharingOptionsExternalAccessView:
+	case LanguageBg:
+		return true
+	case LanguageBn:
+		return true
+	case LanguageBs:
+		return true
+	case LanguageCa:
+		return true
+	case LanguageCs:
+		return true
+	case LanguageCy:
+		return true
+	case LanguageDa:
+		return true
+	case LanguageDe:
+		return true
+	case LanguageEl:
+		return true
+	case LanguageEn:
+		return true
+	case LanguageEnGb:
+		return true
+	case LanguageEnIn:
+		return true
+	case LanguageEs:
+		return true
+	case LanguageEs419:
+		return true
+	case LanguageEsEs:
+		return true
+	case LanguageEsMx:
+		return true
+	case LanguageEt:
+		return true
+	case LanguageFa:
+		return true
+	case LanguageFi:
+		return true
+	case LanguageFr:
+		return true
+	case LanguageGu:
+		return true
+	case LanguageHa:
+		return true
+	case LanguageHe:
+		return true
+	case LanguageHi:
+		return true
+	case LanguageHr:
+		return true
+	case LanguageHu:
+		return true
+	case LanguageID:
+		return true
+	case LanguageIs:
+		return true
+	case LanguageIt:
+		return true
+	case LanguageJa:
+		return true
+	case LanguageJaDa:
+		return true
+	case LanguageKk:
+		return true
+	case LanguageKn:
+		return true
+	case LanguageKo:
+		return true
+	case LanguageLt:
+		return true
+	case LanguageLv:
+		return true
+	case LanguageMk:
+		return true
+	case LanguageMl:
+		return true
+	case LanguageMr:
+		return true
+	case LanguageMs:
+		return true
+	case LanguageNb:
+		return true
+	case LanguageNl:
+		return true
+	case LanguagePl:
+		return true
+	case LanguagePtBr:
+		return true
+	case LanguagePtPt:
+		return true
+	case LanguageRo:
+		return true
+	case LanguageRu:
+		return true
+	case LanguageSl:
+		return true
+	case LanguageSq:
+		return true
+	case LanguageSr:
+		return true
+	case LanguageSv:
+		return true
+	case LanguageSw:
+		return true
+	case LanguageTa:
+		return true
+	case LanguageTe:
+		return true
+	case LanguageTh:
+		return true
+	case LanguageTl:
+		return true
+	case LanguageTr:
+		return true
+	case LanguageUk:
+		return true
+	case LanguageUr:
+		return true
+	case LanguageUz:
+		return true
+	case LanguageVi:
+		return true
+	case LanguageYo:
+		return true
+	case LanguageZhCn:
+		return true
+	case LanguageZhTw:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for SharingOptionsWorkspaceAccess.
+// Defines values for TextAmount.
 const (
-	SharingOptionsWorkspaceAccessComment    SharingOptionsWorkspaceAccess = "comment"
-	SharingOptionsWorkspaceAccessEdit       SharingOptionsWorkspaceAccess = "edit"
-	SharingOptionsWorkspaceAccessFullAccess SharingOptionsWorkspaceAccess = "fullAccess"
-	SharingOptionsWorkspaceAccessNoAccess   SharingOptionsWorkspaceAccess = "noAccess"
-	SharingOptionsWorkspaceAccessView       SharingOptionsWorkspaceAccess = "view"
+	TextAmountBrief     TextAmount = "brief"
+	TextAmountDetailed  TextAmount = "detailed"
+	TextAmountExtensive TextAmount = "extensive"
+	TextAmountMedium    TextAmount = "medium"
 )
 
-// Valid indicates whether the value is a known member of the SharingOptionsWorkspaceAccess enum.
-func (e SharingOptionsWorkspaceAccess) Valid() bool {
+// Valid indicates whether the value is a known member of the TextAmount enum.
+func (e TextAmount) Valid() bool {
 	switch e {
-	case SharingOptionsWorkspaceAccessComment:
+	case TextAmountBrief:
 		return true
-	case SharingOptionsWorkspaceAccessEdit:
+	case TextAmountDetailed:
 		return true
-	case SharingOptionsWorkspaceAccessFullAccess:
+	case TextAmountExtensive:
 		return true
-	case SharingOptionsWorkspaceAccessNoAccess:
-		return true
-	case SharingOptionsWorkspaceAccessView:
+	case TextAmountMedium:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for TextOptionsAmount.
+// Defines values for TextMode.
 const (
-	TextOptionsAmountBrief     TextOptionsAmount = "brief"
-	TextOptionsAmountDetailed  TextOptionsAmount = "detailed"
-	TextOptionsAmountExtensive TextOptionsAmount = "extensive"
-	TextOptionsAmountMedium    TextOptionsAmount = "medium"
+	TextModeCondense TextMode = "condense"
+	TextModeGenerate TextMode = "generate"
+	TextModePreserve TextMode = "preserve"
 )
 
-// Valid indicates whether the value is a known member of the TextOptionsAmount enum.
-func (e TextOptionsAmount) Valid() bool {
+// Valid indicates whether the value is a known member of the TextMode enum.
+func (e TextMode) Valid() bool {
 	switch e {
-	case TextOptionsAmountBrief:
+	case TextModeCondense:
 		return true
-	case TextOptionsAmountDetailed:
+	case TextModeGenerate:
 		return true
-	case TextOptionsAmountExtensive:
-		return true
-	case TextOptionsAmountMedium:
+	case TextModePreserve:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for TextOptionsLanguage.
+// Defines values for ThemeType.
 const (
-	TextOptionsLanguageAf    TextOptionsLanguage = "af"
-	TextOptionsLanguageAr    TextOptionsLanguage = "ar"
-	TextOptionsLanguageArSa  TextOptionsLanguage = "ar-sa"
-	TextOptionsLanguageBg    TextOptionsLanguage = "bg"
-	TextOptionsLanguageBn    TextOptionsLanguage = "bn"
-	TextOptionsLanguageBs    TextOptionsLanguage = "bs"
-	TextOptionsLanguageCa    TextOptionsLanguage = "ca"
-	TextOptionsLanguageCs    TextOptionsLanguage = "cs"
-	TextOptionsLanguageCy    TextOptionsLanguage = "cy"
-	TextOptionsLanguageDa    TextOptionsLanguage = "da"
-	TextOptionsLanguageDe    TextOptionsLanguage = "de"
-	TextOptionsLanguageEl    TextOptionsLanguage = "el"
-	TextOptionsLanguageEn    TextOptionsLanguage = "en"
-	TextOptionsLanguageEnGb  TextOptionsLanguage = "en-gb"
-	TextOptionsLanguageEnIn  TextOptionsLanguage = "en-in"
-	TextOptionsLanguageEs    TextOptionsLanguage = "es"
-	TextOptionsLanguageEs419 TextOptionsLanguage = "es-419"
-	TextOptionsLanguageEsEs  TextOptionsLanguage = "es-es"
-	TextOptionsLanguageEsMx  TextOptionsLanguage = "es-mx"
-	TextOptionsLanguageEt    TextOptionsLanguage = "et"
-	TextOptionsLanguageFa    TextOptionsLanguage = "fa"
-	TextOptionsLanguageFi    TextOptionsLanguage = "fi"
-	TextOptionsLanguageFr    TextOptionsLanguage = "fr"
-	TextOptionsLanguageGu    TextOptionsLanguage = "gu"
-	TextOptionsLanguageHa    TextOptionsLanguage = "ha"
-	TextOptionsLanguageHe    TextOptionsLanguage = "he"
-	TextOptionsLanguageHi    TextOptionsLanguage = "hi"
-	TextOptionsLanguageHr    TextOptionsLanguage = "hr"
-	TextOptionsLanguageHu    TextOptionsLanguage = "hu"
-	TextOptionsLanguageID    TextOptionsLanguage = "id"
-	TextOptionsLanguageIs    TextOptionsLanguage = "is"
-	TextOptionsLanguageIt    TextOptionsLanguage = "it"
-	TextOptionsLanguageJa    TextOptionsLanguage = "ja"
-	TextOptionsLanguageJaDa  TextOptionsLanguage = "ja-da"
-	TextOptionsLanguageKk    TextOptionsLanguage = "kk"
-	TextOptionsLanguageKn    TextOptionsLanguage = "kn"
-	TextOptionsLanguageKo    TextOptionsLanguage = "ko"
-	TextOptionsLanguageLt    TextOptionsLanguage = "lt"
-	TextOptionsLanguageLv    TextOptionsLanguage = "lv"
-	TextOptionsLanguageMk    TextOptionsLanguage = "mk"
-	TextOptionsLanguageMl    TextOptionsLanguage = "ml"
-	TextOptionsLanguageMr    TextOptionsLanguage = "mr"
-	TextOptionsLanguageMs    TextOptionsLanguage = "ms"
-	TextOptionsLanguageNb    TextOptionsLanguage = "nb"
-	TextOptionsLanguageNl    TextOptionsLanguage = "nl"
-	TextOptionsLanguagePl    TextOptionsLanguage = "pl"
-	TextOptionsLanguagePtBr  TextOptionsLanguage = "pt-br"
-	TextOptionsLanguagePtPt  TextOptionsLanguage = "pt-pt"
-	TextOptionsLanguageRo    TextOptionsLanguage = "ro"
-	TextOptionsLanguageRu    TextOptionsLanguage = "ru"
-	TextOptionsLanguageSl    TextOptionsLanguage = "sl"
-	TextOptionsLanguageSq    TextOptionsLanguage = "sq"
-	TextOptionsLanguageSr    TextOptionsLanguage = "sr"
-	TextOptionsLanguageSv    TextOptionsLanguage = "sv"
-	TextOptionsLanguageSw    TextOptionsLanguage = "sw"
-	TextOptionsLanguageTa    TextOptionsLanguage = "ta"
-	TextOptionsLanguageTe    TextOptionsLanguage = "te"
-	TextOptionsLanguageTh    TextOptionsLanguage = "th"
-	TextOptionsLanguageTl    TextOptionsLanguage = "tl"
-	TextOptionsLanguageTr    TextOptionsLanguage = "tr"
-	TextOptionsLanguageUk    TextOptionsLanguage = "uk"
-	TextOptionsLanguageUr    TextOptionsLanguage = "ur"
-	TextOptionsLanguageUz    TextOptionsLanguage = "uz"
-	TextOptionsLanguageVi    TextOptionsLanguage = "vi"
-	TextOptionsLanguageYo    TextOptionsLanguage = "yo"
-	TextOptionsLanguageZhCn  TextOptionsLanguage = "zh-cn"
-	TextOptionsLanguageZhTw  TextOptionsLanguage = "zh-tw"
+	ThemeTypeCustom   ThemeType = "custom"
+	ThemeTypeStandard ThemeType = "standard"
 )
 
-// Valid indicates whether the value is a known member of the TextOptionsLanguage enum.
-func (e TextOptionsLanguage) Valid() bool {
+// Valid indicates whether the value is a known member of the ThemeType enum.
+func (e ThemeType) Valid() bool {
 	switch e {
-	case TextOptionsLanguageAf:
+	case ThemeTypeCustom:
 		return true
-	case TextOptionsLanguageAr:
-		return true
-	case TextOptionsLanguageArSa:
-		return true
-	case TextOptionsLanguageBg:
-		return true
-	case TextOptionsLanguageBn:
-		return true
-	case TextOptionsLanguageBs:
-		return true
-	case TextOptionsLanguageCa:
-		return true
-	case TextOptionsLanguageCs:
-		return true
-	case TextOptionsLanguageCy:
-		return true
-	case TextOptionsLanguageDa:
-		return true
-	case TextOptionsLanguageDe:
-		return true
-	case TextOptionsLanguageEl:
-		return true
-	case TextOptionsLanguageEn:
-		return true
-	case TextOptionsLanguageEnGb:
-		return true
-	case TextOptionsLanguageEnIn:
-		return true
-	case TextOptionsLanguageEs:
-		return true
-	case TextOptionsLanguageEs419:
-		return true
-	case TextOptionsLanguageEsEs:
-		return true
-	case TextOptionsLanguageEsMx:
-		return true
-	case TextOptionsLanguageEt:
-		return true
-	case TextOptionsLanguageFa:
-		return true
-	case TextOptionsLanguageFi:
-		return true
-	case TextOptionsLanguageFr:
-		return true
-	case TextOptionsLanguageGu:
-		return true
-	case TextOptionsLanguageHa:
-		return true
-	case TextOptionsLanguageHe:
-		return true
-	case TextOptionsLanguageHi:
-		return true
-	case TextOptionsLanguageHr:
-		return true
-	case TextOptionsLanguageHu:
-		return true
-	case TextOptionsLanguageID:
-		return true
-	case TextOptionsLanguageIs:
-		return true
-	case TextOptionsLanguageIt:
-		return true
-	case TextOptionsLanguageJa:
-		return true
-	case TextOptionsLanguageJaDa:
-		return true
-	case TextOptionsLanguageKk:
-		return true
-	case TextOptionsLanguageKn:
-		return true
-	case TextOptionsLanguageKo:
-		return true
-	case TextOptionsLanguageLt:
-		return true
-	case TextOptionsLanguageLv:
-		return true
-	case TextOptionsLanguageMk:
-		return true
-	case TextOptionsLanguageMl:
-		return true
-	case TextOptionsLanguageMr:
-		return true
-	case TextOptionsLanguageMs:
-		return true
-	case TextOptionsLanguageNb:
-		return true
-	case TextOptionsLanguageNl:
-		return true
-	case TextOptionsLanguagePl:
-		return true
-	case TextOptionsLanguagePtBr:
-		return true
-	case TextOptionsLanguagePtPt:
-		return true
-	case TextOptionsLanguageRo:
-		return true
-	case TextOptionsLanguageRu:
-		return true
-	case TextOptionsLanguageSl:
-		return true
-	case TextOptionsLanguageSq:
-		return true
-	case TextOptionsLanguageSr:
-		return true
-	case TextOptionsLanguageSv:
-		return true
-	case TextOptionsLanguageSw:
-		return true
-	case TextOptionsLanguageTa:
-		return true
-	case TextOptionsLanguageTe:
-		return true
-	case TextOptionsLanguageTh:
-		return true
-	case TextOptionsLanguageTl:
-		return true
-	case TextOptionsLanguageTr:
-		return true
-	case TextOptionsLanguageUk:
-		return true
-	case TextOptionsLanguageUr:
-		return true
-	case TextOptionsLanguageUz:
-		return true
-	case TextOptionsLanguageVi:
-		return true
-	case TextOptionsLanguageYo:
-		return true
-	case TextOptionsLanguageZhCn:
-		return true
-	case TextOptionsLanguageZhTw:
+	case ThemeTypeStandard:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for ThemeItemType.
+// Defines values for WorkspaceAccess.
 const (
-	ThemeItemTypeCustom   ThemeItemType = "custom"
-	ThemeItemTypeStandard ThemeItemType = "standard"
+	WorkspaceAccessComment    WorkspaceAccess = "comment"
+	WorkspaceAccessEdit       WorkspaceAccess = "edit"
+	WorkspaceAccessFullAccess WorkspaceAccess = "fullAccess"
+	WorkspaceAccessNoAccess   WorkspaceAccess = "noAccess"
+	WorkspaceAccessView       WorkspaceAccess = "view"
 )
 
-// Valid indicates whether the value is a known member of the ThemeItemType enum.
-func (e ThemeItemType) Valid() bool {
+// Valid indicates whether the value is a known member of the WorkspaceAccess enum.
+func (e WorkspaceAccess) Valid() bool {
 	switch e {
-	case ThemeItemTypeCustom:
+	case WorkspaceAccessComment:
 		return true
-	case ThemeItemTypeStandard:
+	case WorkspaceAccessEdit:
 		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for ListThemesParamsType.
-const (
-	ListThemesParamsTypeCustom   ListThemesParamsType = "custom"
-	ListThemesParamsTypeStandard ListThemesParamsType = "standard"
-)
-
-// Valid indicates whether the value is a known member of the ListThemesParamsType enum.
-func (e ListThemesParamsType) Valid() bool {
-	switch e {
-	case ListThemesParamsTypeCustom:
+	case WorkspaceAccessFullAccess:
 		return true
-	case ListThemesParamsTypeStandard:
+	case WorkspaceAccessNoAccess:
+		return true
+	case WorkspaceAccessView:
 		return true
 	default:
 		return false
@@ -810,17 +771,20 @@ type ArchiveGammaResponse struct {
 	GammaID string `json:"gammaId"`
 }
 
+// CardDimensions Card shape; must suit the format.
+type CardDimensions string
+
 // CardOptions defines model for CardOptions.
 type CardOptions struct {
 	// Dimensions Card shape; must suit the format.
-	Dimensions CardOptionsDimensions `json:"dimensions,omitempty"`
+	Dimensions CardDimensions `json:"dimensions,omitempty"`
 
 	// HeaderFooter Header and footer slots.
 	HeaderFooter *HeaderFooter `json:"headerFooter,omitempty"`
 }
 
-// CardOptionsDimensions Card shape; must suit the format.
-type CardOptionsDimensions string
+// CardSplit How text is cut into cards.
+type CardSplit string
 
 // CreateGenerationResponse defines model for CreateGenerationResponse.
 type CreateGenerationResponse struct {
@@ -833,10 +797,10 @@ type CreateGenerationResponse struct {
 
 // CreditsResponse defines model for CreditsResponse.
 type CreditsResponse struct {
-	// Deducted Credits deducted for this generation
+	// Deducted Credits deducted for this generation.
 	Deducted float64 `json:"deducted"`
 
-	// Remaining Credits remaining in workspace after deduction
+	// Remaining Credits remaining in workspace after deduction.
 	Remaining float64 `json:"remaining"`
 }
 
@@ -849,32 +813,38 @@ type DeleteGammaResponse struct {
 	Message string `json:"message"`
 
 	// Status Constant.
-	Status DeleteGammaResponseStatus `json:"status"`
+	Status DeleteGammaStatus `json:"status"`
 }
 
-// DeleteGammaResponseStatus Constant.
-type DeleteGammaResponseStatus string
+// DeleteGammaStatus Constant.
+type DeleteGammaStatus string
+
+// EmailAccess Right given to the recipients.
+type EmailAccess string
 
 // EmailOptions defines model for EmailOptions.
 type EmailOptions struct {
 	// Access Right given to the recipients.
-	Access EmailOptionsAccess `json:"access,omitempty"`
+	Access EmailAccess `json:"access,omitempty"`
 
-	// Recipients Addresses to share with.
+	// Recipients Addresses to share with. Required, at least 1 element.
 	Recipients []string `json:"recipients"`
 }
 
-// EmailOptionsAccess Right given to the recipients.
-type EmailOptionsAccess string
-
 // ErrorResponse defines model for ErrorResponse.
 type ErrorResponse struct {
-	// Message Human-readable error description
+	// Message Human-readable error description.
 	Message string `json:"message"`
 
-	// StatusCode HTTP status code
-	StatusCode float64 `json:"statusCode"`
+	// StatusCode HTTP status code.
+	StatusCode int `json:"statusCode"`
 }
+
+// ExportAs File to export once finished; one per request.
+type ExportAs string
+
+// ExternalAccess Right of people holding the link.
+type ExternalAccess string
 
 // FolderItem defines model for FolderItem.
 type FolderItem struct {
@@ -885,32 +855,8 @@ type FolderItem struct {
 	Name string `json:"name"`
 }
 
-// FromTemplateGeneration defines model for FromTemplateGeneration.
-type FromTemplateGeneration struct {
-	// ExportAs File to export once finished; one per request.
-	ExportAs FromTemplateGenerationExportAs `json:"exportAs,omitempty"`
-
-	// FolderIDs Folders to file the result in, from listFolders.
-	FolderIDs []string `json:"folderIds,omitempty"`
-
-	// GammaID Template file ID; that file must hold exactly one page.
-	GammaID string `json:"gammaId"`
-
-	// ImageOptions Picture settings.
-	ImageOptions *FromTemplateImageOptions `json:"imageOptions,omitempty"`
-
-	// Prompt What to put in the template.
-	Prompt string `json:"prompt"`
-
-	// SharingOptions Sharing settings.
-	SharingOptions *SharingOptions `json:"sharingOptions,omitempty"`
-
-	// ThemeID Theme to use, from listThemes.
-	ThemeID string `json:"themeId,omitempty"`
-}
-
-// FromTemplateGenerationExportAs File to export once finished; one per request.
-type FromTemplateGenerationExportAs string
+// Format Kind of result.
+type Format string
 
 // FromTemplateGenerationResponse defines model for FromTemplateGenerationResponse.
 type FromTemplateGenerationResponse struct {
@@ -921,49 +867,40 @@ type FromTemplateGenerationResponse struct {
 	Warnings string `json:"warnings,omitempty"`
 }
 
-// FromTemplateImageOptions defines model for FromTemplateImageOptions.
-type FromTemplateImageOptions struct {
-	// Model Image model.
-	Model ImageModel `json:"model,omitempty"`
-
-	// Style Visual style, free text.
-	Style string `json:"style,omitempty"`
-}
-
-// Generation defines model for Generation.
-type Generation struct {
-	// AdditionalInstructions Extra guidance, free text.
+// GenerationRequest defines model for GenerationRequest.
+type GenerationRequest struct {
+	// AdditionalInstructions Extra guidance, free text. At most 5000 characters.
 	AdditionalInstructions string `json:"additionalInstructions,omitempty"`
 
 	// CardOptions Card settings.
 	CardOptions *CardOptions `json:"cardOptions,omitempty"`
 
 	// CardSplit How text is cut into cards.
-	CardSplit GenerationCardSplit `json:"cardSplit,omitempty"`
+	CardSplit CardSplit `json:"cardSplit,omitempty"`
 
 	// ExportAs File to export once finished; one per request.
-	ExportAs GenerationExportAs `json:"exportAs,omitempty"`
+	ExportAs ExportAs `json:"exportAs,omitempty"`
 
-	// FolderIDs Folders to file the result in, from listFolders.
+	// FolderIDs Folders to file the result in, from listFolders. At most 10 elements. Gamma's newer documents allow one folder, and prefer a field folderId.
 	FolderIDs []string `json:"folderIds,omitempty"`
 
 	// Format Kind of result.
-	Format GenerationFormat `json:"format,omitempty"`
+	Format Format `json:"format,omitempty"`
 
 	// ImageOptions Picture settings.
 	ImageOptions *ImageOptions `json:"imageOptions,omitempty"`
 
-	// InputText Source text.
+	// InputText Source text. Required, 1 to 400000 characters.
 	InputText string `json:"inputText"`
 
-	// NumCards Wanted number of cards; the upper bound depends on the plan.
+	// NumCards Wanted number of cards; the upper bound depends on the plan. At least 1.
 	NumCards int `json:"numCards,omitempty"`
 
 	// SharingOptions Sharing settings.
 	SharingOptions *SharingOptions `json:"sharingOptions,omitempty"`
 
 	// TextMode What to do with the input text.
-	TextMode GenerationTextMode `json:"textMode,omitempty"`
+	TextMode TextMode `json:"textMode,omitempty"`
 
 	// TextOptions Text settings.
 	TextOptions *TextOptions `json:"textOptions,omitempty"`
@@ -971,46 +908,34 @@ type Generation struct {
 	// ThemeID Theme to use, from listThemes.
 	ThemeID string `json:"themeId,omitempty"`
 
-	// Title Title to give the result instead of an inferred one.
+	// Title Title to give the result instead of an inferred one. 1 to 500 characters.
 	Title string `json:"title,omitempty"`
 }
-
-// GenerationCardSplit How text is cut into cards.
-type GenerationCardSplit string
-
-// GenerationExportAs File to export once finished; one per request.
-type GenerationExportAs string
-
-// GenerationFormat Kind of result.
-type GenerationFormat string
-
-// GenerationTextMode What to do with the input text.
-type GenerationTextMode string
 
 // GenerationStatus Current status of the generation job
 type GenerationStatus string
 
 // GenerationStatusResponse defines model for GenerationStatusResponse.
 type GenerationStatusResponse struct {
-	// Credits Credit deduction details
+	// Credits Credit deduction details.
 	Credits *CreditsResponse `json:"credits,omitempty"`
 
-	// Error Error details when status is "failed"
+	// Error Error details when status is "failed".
 	Error *ErrorResponse `json:"error,omitempty"`
 
-	// ExportURL Download URL for exported file (PDF/PPTX)
+	// ExportURL Download URL for exported file (PDF/PPTX).
 	ExportURL string `json:"exportUrl,omitempty"`
 
-	// GammaID File identifier for the generated Gamma
+	// GammaID File identifier for the generated Gamma.
 	GammaID string `json:"gammaId,omitempty"`
 
-	// GammaURL URL to view the generated Gamma
+	// GammaURL URL to view the generated Gamma.
 	GammaURL string `json:"gammaUrl,omitempty"`
 
-	// GenerationID Generation job identifier
+	// GenerationID Generation job identifier.
 	GenerationID string `json:"generationId"`
 
-	// Status Current status of the generation job
+	// Status Current status of the generation job.
 	Status GenerationStatus `json:"status"`
 }
 
@@ -1044,31 +969,31 @@ type HeaderFooter struct {
 // HeaderFooterElement defines model for HeaderFooterElement.
 type HeaderFooterElement struct {
 	// Size Picture size.
-	Size HeaderFooterElementSize `json:"size,omitempty"`
+	Size HeaderFooterSize `json:"size,omitempty"`
 
 	// Source Picture origin; needed for an image.
-	Source HeaderFooterElementSource `json:"source,omitempty"`
+	Source HeaderFooterSource `json:"source,omitempty"`
 
-	// Src Picture address; needed for a custom image.
+	// Src Picture address; needed for a custom image. 1 to 2048 characters.
 	Src string `json:"src,omitempty"`
 
-	// Type Kind of element.
-	Type HeaderFooterElementType `json:"type"`
+	// Type Kind of element. Required.
+	Type HeaderFooterType `json:"type"`
 
-	// Value Text to print; needed for a text element.
+	// Value Text to print; needed for a text element. 1 to 500 characters.
 	Value string `json:"value,omitempty"`
 }
 
-// HeaderFooterElementSize Picture size.
-type HeaderFooterElementSize string
+// HeaderFooterSize Picture size.
+type HeaderFooterSize string
 
-// HeaderFooterElementSource Picture origin; needed for an image.
-type HeaderFooterElementSource string
+// HeaderFooterSource Picture origin; needed for an image.
+type HeaderFooterSource string
 
-// HeaderFooterElementType Kind of element.
-type HeaderFooterElementType string
+// HeaderFooterType Kind of element.
+type HeaderFooterType string
 
-// ImageModel Image model identifier.
+// ImageModel Image model; only meaningful for AI images.
 type ImageModel string
 
 // ImageOptions defines model for ImageOptions.
@@ -1077,14 +1002,17 @@ type ImageOptions struct {
 	Model ImageModel `json:"model,omitempty"`
 
 	// Source Where pictures come from.
-	Source ImageOptionsSource `json:"source,omitempty"`
+	Source ImageSource `json:"source,omitempty"`
 
-	// Style Visual style, free text.
+	// Style Visual style, free text. At most 5000 characters.
 	Style string `json:"style,omitempty"`
 }
 
-// ImageOptionsSource Where pictures come from.
-type ImageOptionsSource string
+// ImageSource Where pictures come from.
+type ImageSource string
+
+// Language Output language code.
+type Language string
 
 // ListFoldersResponse defines model for ListFoldersResponse.
 type ListFoldersResponse struct {
@@ -1116,38 +1044,65 @@ type SharingOptions struct {
 	EmailOptions *EmailOptions `json:"emailOptions,omitempty"`
 
 	// ExternalAccess Right of people holding the link.
-	ExternalAccess SharingOptionsExternalAccess `json:"externalAccess,omitempty"`
+	ExternalAccess ExternalAccess `json:"externalAccess,omitempty"`
 
 	// WorkspaceAccess Right of workspace members.
-	WorkspaceAccess SharingOptionsWorkspaceAccess `json:"workspaceAccess,omitempty"`
+	WorkspaceAccess WorkspaceAccess `json:"workspaceAccess,omitempty"`
 }
 
-// SharingOptionsExternalAccess Right of people holding the link.
-type SharingOptionsExternalAccess string
+// TemplateGenerationRequest defines model for TemplateGenerationRequest.
+type TemplateGenerationRequest struct {
+	// ExportAs File to export once finished; one per request.
+	ExportAs ExportAs `json:"exportAs,omitempty"`
 
-// SharingOptionsWorkspaceAccess Right of workspace members.
-type SharingOptionsWorkspaceAccess string
+	// FolderIDs Folders to file the result in, from listFolders. At most 10 elements. Gamma's newer documents allow one folder, and prefer a field folderId.
+	FolderIDs []string `json:"folderIds,omitempty"`
+
+	// GammaID Template file ID; that file must hold exactly one page. Required.
+	GammaID string `json:"gammaId"`
+
+	// ImageOptions Picture settings.
+	ImageOptions *TemplateImageOptions `json:"imageOptions,omitempty"`
+
+	// Prompt What to put in the template. Required, 1 to 400000 characters.
+	Prompt string `json:"prompt"`
+
+	// SharingOptions Sharing settings.
+	SharingOptions *SharingOptions `json:"sharingOptions,omitempty"`
+
+	// ThemeID Theme to use, from listThemes.
+	ThemeID string `json:"themeId,omitempty"`
+}
+
+// TemplateImageOptions defines model for TemplateImageOptions.
+type TemplateImageOptions struct {
+	// Model Image model.
+	Model ImageModel `json:"model,omitempty"`
+
+	// Style Visual style, free text. At most 5000 characters.
+	Style string `json:"style,omitempty"`
+}
+
+// TextAmount How wordy each card is.
+type TextAmount string
+
+// TextMode What to do with the input text.
+type TextMode string
 
 // TextOptions defines model for TextOptions.
 type TextOptions struct {
 	// Amount How wordy each card is.
-	Amount TextOptionsAmount `json:"amount,omitempty"`
+	Amount TextAmount `json:"amount,omitempty"`
 
-	// Audience Intended readers, free text.
+	// Audience Intended readers, free text. At most 500 characters.
 	Audience string `json:"audience,omitempty"`
 
 	// Language Output language code.
-	Language TextOptionsLanguage `json:"language,omitempty"`
+	Language Language `json:"language,omitempty"`
 
-	// Tone Voice of the writing, free text.
+	// Tone Voice of the writing, free text. At most 500 characters.
 	Tone string `json:"tone,omitempty"`
 }
-
-// TextOptionsAmount How wordy each card is.
-type TextOptionsAmount string
-
-// TextOptionsLanguage Output language code.
-type TextOptionsLanguage string
 
 // ThemeItem defines model for ThemeItem.
 type ThemeItem struct {
@@ -1164,18 +1119,21 @@ type ThemeItem struct {
 	ToneKeywords []string `json:"toneKeywords,omitempty"`
 
 	// Type Built-in or made in the workspace.
-	Type ThemeItemType `json:"type"`
+	Type ThemeType `json:"type"`
 }
 
-// ThemeItemType Built-in or made in the workspace.
-type ThemeItemType string
+// ThemeType Built-in or made in the workspace.
+type ThemeType string
+
+// WorkspaceAccess Right of workspace members.
+type WorkspaceAccess string
 
 // ListFoldersParams defines parameters for ListFolders.
 type ListFoldersParams struct {
 	// Query Filter by name.
 	Query string `form:"query,omitempty" json:"query,omitempty"`
 
-	// Limit Page size.
+	// Limit Page size. 1 to 50.
 	Limit int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// After Cursor: `nextCursor` of the page before.
@@ -1187,24 +1145,21 @@ type ListThemesParams struct {
 	// Query Filter by name.
 	Query string `form:"query,omitempty" json:"query,omitempty"`
 
-	// Limit Page size.
+	// Limit Page size. 1 to 50.
 	Limit int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// After Cursor: `nextCursor` of the page before.
 	After string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Type Filter by origin; keep it the same on every page.
-	Type ListThemesParamsType `form:"type,omitempty" json:"type,omitempty"`
+	Type ThemeType `form:"type,omitempty" json:"type,omitempty"`
 }
 
-// ListThemesParamsType defines parameters for ListThemes.
-type ListThemesParamsType string
-
 // CreateGenerationJSONRequestBody defines body for CreateGeneration for application/json ContentType.
-type CreateGenerationJSONRequestBody = Generation
+type CreateGenerationJSONRequestBody = GenerationRequest
 
 // CreateFromTemplateGenerationJSONRequestBody defines body for CreateFromTemplateGeneration for application/json ContentType.
-type CreateFromTemplateGenerationJSONRequestBody = FromTemplateGeneration
+type CreateFromTemplateGenerationJSONRequestBody = TemplateGenerationRequest
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error

@@ -25,7 +25,7 @@ import (
 var document = sample.New(gamma.OpenAPI())
 
 // text is a request with what the document requires beside what is set.
-func text(request api.Generation) api.Generation {
+func text(request api.GenerationRequest) api.GenerationRequest {
 	return sample.Request(document, "createGeneration", request)
 }
 
@@ -70,7 +70,7 @@ func TestEveryOperation(t *testing.T) {
 	}
 
 	g.Created(Failed(422, "Failed to generate text."))
-	template := api.FromTemplateGeneration{GammaID: gen.GammaID, Prompt: "For coffee", ExportAs: "pptx"}
+	template := api.TemplateGenerationRequest{GammaID: gen.GammaID, Prompt: "For coffee", ExportAs: "pptx"}
 	copied, err := gamma.Create(ctx, client, sample.Request(document, "createFromTemplateGeneration", template))
 	if err != nil || copied.Warnings != "" {
 		t.Fatalf("%+v %v", copied, err)
@@ -160,7 +160,7 @@ func TestEveryOperation(t *testing.T) {
 }
 
 // fullGeneration has every property that the document has.
-func fullGeneration(t *testing.T) (request api.Generation) {
+func fullGeneration(t *testing.T) (request api.GenerationRequest) {
 	t.Helper()
 	o, _ := document.Operation("createGeneration")
 	body, _ := document.Value(o.Body, sample.Mode{Full: true}).(map[string]any)
@@ -293,7 +293,7 @@ func TestEveryOperationInMemory(t *testing.T) {
 		g.SetFolders()
 		g.Created(PendingFor(3*time.Minute), Completed(""))
 		g.Next("createGeneration", RateLimited(time.Minute), Status(402))
-		request := text(api.Generation{InputText: "tea", ExportAs: "png"})
+		request := text(api.GenerationRequest{InputText: "tea", ExportAs: "png"})
 		if _, err := poller.Generate(t.Context(), client, request); !errors.Is(err, gamma.ErrInsufficientCredits) {
 			t.Errorf("%v", err)
 		}

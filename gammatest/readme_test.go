@@ -33,7 +33,7 @@ func TestSlowDeck(t *testing.T) {
 // makeDeck is what a user may have written. The sample is for what later documents
 // require.
 func makeDeck(ctx context.Context, client *api.ClientWithResponses) error {
-	gen, err := poller.Generate(ctx, client, sample.Request(sample.New(gamma.OpenAPI()), "createGeneration", api.Generation{InputText: "tea", ExportAs: "pdf"}))
+	gen, err := poller.Generate(ctx, client, sample.Request(sample.New(gamma.OpenAPI()), "createGeneration", api.GenerationRequest{InputText: "tea", ExportAs: "pdf"}))
 	if err == nil && gen.ExportURL == "" {
 		err = errors.New("no export")
 	}

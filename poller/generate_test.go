@@ -19,8 +19,8 @@ import (
 // Requests of each kind, with what the document requires.
 var (
 	published = sample.New(gamma.OpenAPI())
-	text      = sample.Request(published, "createGeneration", api.Generation{InputText: "x"})
-	template  = sample.Request(published, "createFromTemplateGeneration", api.FromTemplateGeneration{Prompt: "x", GammaID: "g_1"})
+	text      = sample.Request(published, "createGeneration", api.GenerationRequest{InputText: "x"})
+	template  = sample.Request(published, "createFromTemplateGeneration", api.TemplateGenerationRequest{Prompt: "x", GammaID: "g_1"})
 )
 
 // maker creates the generation gen1, which takes 30 seconds.

@@ -192,8 +192,8 @@ func TestConformance(t *testing.T) {
 }
 
 // text is a request with what the document requires.
-func text(input string) api.Generation {
-	return sample.Request(document, "createGeneration", api.Generation{InputText: input})
+func text(input string) api.GenerationRequest {
+	return sample.Request(document, "createGeneration", api.GenerationRequest{InputText: input})
 }
 
 // checkOperation asks for every answer that the document has.
@@ -321,7 +321,7 @@ func (p *prism) checkError(t *testing.T, o sample.Operation, status int, send fu
 }
 
 func (p *prism) testCreate(t *testing.T, client gamma.Creator) {
-	template := sample.Request(document, "createFromTemplateGeneration", api.FromTemplateGeneration{Prompt: "Tea"})
+	template := sample.Request(document, "createFromTemplateGeneration", api.TemplateGenerationRequest{Prompt: "Tea"})
 	check := func(created gamma.Created, err error) {
 		t.Helper()
 		var want struct{ GenerationID, Warnings string }

@@ -16,10 +16,10 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	created, err := gamma.Create(ctx, client, api.Generation{
+	created, err := gamma.Create(ctx, client, api.GenerationRequest{
 		InputText: "A short history of tea",
 		NumCards:  5,
-		ExportAs:  "pdf",
+		ExportAs:  api.ExportAsPDF,
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -41,8 +41,8 @@ const (
 // Requests of each kind, with what the document requires.
 var (
 	published = sample.New(gamma.OpenAPI())
-	text      = sample.Request(published, "createGeneration", api.Generation{InputText: "tea"})
-	template  = sample.Request(published, "createFromTemplateGeneration", api.FromTemplateGeneration{GammaID: "g1", Prompt: "tea"})
+	text      = sample.Request(published, "createGeneration", api.GenerationRequest{InputText: "tea"})
+	template  = sample.Request(published, "createFromTemplateGeneration", api.TemplateGenerationRequest{GammaID: "g1", Prompt: "tea"})
 )
 
 // readers are the names of the operations that can read answer.

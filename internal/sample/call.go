@@ -120,20 +120,24 @@ func (d *Document) Call(ctx context.Context, client any, o Operation, m Mode, va
 			arguments = append(arguments, d.arguments(o, m, values, "path")[p.Name])
 		}
 	}
-	if len(arguments) < len(o.Parameters) {
-		arguments = append(arguments, d.arguments(o, m, values, "query", "header", "cookie"))
-	}
-	in := []reflect.Value{reflect.ValueOf(ctx)}
+	var body []any
 	switch {
 	case raw:
-		arguments = append(arguments, o.BodyType, d.body(o, m))
+		body = []any{o.BodyType, d.body(o, m)}
 	case o.BodyType != "":
-		arguments = append(arguments, d.Value(o.Body, m))
+		body = []any{d.Value(o.Body, m)}
 	}
 	t := method.Type()
-	if n := t.NumIn() - 1; !t.IsVariadic() || n != 1+len(arguments) {
-		return nil, fmt.Errorf("sample: the method for %s takes %d arguments, not %d", o.ID, n, 1+len(arguments))
+	most := t.NumIn() - 2 // without the context and the request editors
+	// Where all others are optional headers, there may be no struct of them.
+	if len(arguments) < len(o.Parameters) && len(arguments)+len(body) < most {
+		arguments = append(arguments, d.arguments(o, m, values, "query", "header", "cookie"))
 	}
+	arguments = append(arguments, body...)
+	if !t.IsVariadic() || most != len(arguments) {
+		return nil, fmt.Errorf("sample: the method for %s takes %d arguments, not %d", o.ID, most, len(arguments))
+	}
+	in := []reflect.Value{reflect.ValueOf(ctx)}
 	for i, argument := range arguments {
 		v := reflect.New(t.In(1 + i))
 		if reader, ok := argument.(io.Reader); ok {

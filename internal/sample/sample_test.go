@@ -263,7 +263,7 @@ func TestCall(t *testing.T) {
 // What the document requires is there, and what the caller has set stays.
 func TestRequest(t *testing.T) {
 	d := sample.New(gamma.OpenAPI())
-	request := sample.Request(d, "createFromTemplateGeneration", api.FromTemplateGeneration{Prompt: "tea"})
+	request := sample.Request(d, "createFromTemplateGeneration", api.TemplateGenerationRequest{Prompt: "tea"})
 	if request.Prompt != "tea" || request.GammaID == "" {
 		t.Errorf("%+v", request)
 	}

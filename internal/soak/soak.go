@@ -134,8 +134,8 @@ func (c creator) CreateGenerationWithResponse(ctx context.Context, body api.Crea
 var document = sample.New(gamma.OpenAPI())
 
 // text asks for the export of a text, and has what the document requires beside it.
-func text(input string) api.Generation {
-	return sample.Request(document, "createGeneration", api.Generation{InputText: input, ExportAs: "pdf"})
+func text(input string) api.GenerationRequest {
+	return sample.Request(document, "createGeneration", api.GenerationRequest{InputText: input, ExportAs: "pdf"})
 }
 
 // create creates generation n, unless its answer gets lost. What surely did nothing

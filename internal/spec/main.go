@@ -1,5 +1,5 @@
-// Command spec merges the pages and documents that the vendor publishes into
-// openapi.json. It is a part of make spec, which internal/ci/spec.sh runs.
+// Command spec brings the documents that the vendor publishes into openapi.json, and
+// turns that into package api. It is behind make spec and make generate.
 package main
 
 import (
@@ -8,76 +8,57 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
-	"path/filepath"
+	"os/signal"
 	"strings"
-
-	"github.com/getkin/kin-openapi/openapi3"
+	"syscall"
 )
 
+const usage = `usage: make spec FROM="page.md document.yaml ..." [CHECK=1] [SERVERS=keep|take] [DROP="operationId ..."]`
+
+type settings struct {
+	check   bool     // only report
+	servers string   // "keep" the present ones or "take" the new ones, where they differ
+	drop    []string // operationIds to remove
+}
+
 func main() {
-	result := flag.String("o", "", "the file to write")
-	flag.Parse()
-	text, err := spec(".", flag.Args(), os.Stdout)
-	if err == nil {
-		err = os.WriteFile(*result, text, 0o600)
-	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := command(ctx, os.Args[1:], os.Stdout)
+	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "make spec: nothing was changed:", err)
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-// spec returns openapi.json of the directory root with the files merged into it.
-func spec(root string, files []string, log io.Writer) ([]byte, error) {
-	fixes, err := readCorrections(filepath.Join(root, "overlay.yaml"))
-	if err != nil {
-		return nil, fmt.Errorf("overlay.yaml: %w", oneLine(err))
+func command(ctx context.Context, args []string, w io.Writer) error {
+	var s settings
+	var drop string
+	flags := flag.NewFlagSet("spec", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	root := flags.String("root", "../..", "the directory of openapi.json")
+	only := flags.Bool("generate", false, "make api/ from openapi.json and nothing else")
+	flags.BoolVar(&s.check, "check", false, "only report")
+	flags.StringVar(&s.servers, "servers", "", "keep or take")
+	flags.StringVar(&drop, "drop", "", "operationIds to remove")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("make spec: %w\n%s", err, usage)
 	}
-	base, err := read(root, "openapi.json", &corrections{seen: map[string]bool{}})
-	if err != nil {
-		return nil, err
-	}
-	var inputs []source
-	for _, file := range files {
-		found, err := read(root, file, fixes)
-		if err != nil {
-			return nil, err
+	s.drop = strings.Fields(drop)
+	switch {
+	case *only:
+		if err := generateHere(ctx, *root); err != nil {
+			return fmt.Errorf("make generate: %w", err)
 		}
-		inputs = append(inputs, found...)
+		return nil
+	case s.servers != "" && s.servers != "keep" && s.servers != "take":
+		return fmt.Errorf("make spec: SERVERS is keep or take, not %q\n%s", s.servers, usage)
+	case flags.NArg() == 0 && len(s.drop) == 0:
+		return errors.New(usage)
 	}
-	text, err := merge(base[0], inputs)
-	if err != nil {
-		return nil, err
+	if err := update(ctx, *root, flags.Args(), s, w); err != nil {
+		return fmt.Errorf("make spec: nothing was changed: %w", err)
 	}
-	t, err := openapi3.NewLoader().LoadFromData(text)
-	if err == nil {
-		// The vendor's examples are known to contradict the schemas beside them.
-		err = t.Validate(context.Background(), openapi3.DisableExamplesValidation())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: not valid OpenAPI once merged: %w", strings.Join(files, ", "), oneLine(err))
-	}
-	before, after := "", ""
-	if servers := array(base[0].document["servers"]); len(servers) > 0 {
-		before, _ = object(servers[0])["url"].(string)
-	}
-	if len(t.Servers) > 0 {
-		after = t.Servers[0].URL
-	}
-	if u, err := url.Parse(after); err != nil || u.Scheme != "https" || u.Host == "" || strings.Contains(after, "{") {
-		return nil, fmt.Errorf("%s: the first server is no absolute https URL: %q", strings.Join(files, ", "), after)
-	}
-	if before != after {
-		_, _ = fmt.Fprintf(log, "make spec: the client sends the key elsewhere: to %s, not to %s\n", after, before)
-	}
-	for _, name := range fixes.unused() {
-		_, _ = fmt.Fprintf(log, "overlay.yaml: the correction of %s no longer applies: it is right as published\n", name)
-	}
-	return text, nil
-}
-
-func oneLine(err error) error {
-	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
+	return nil
 }

@@ -31,20 +31,23 @@ func (all items) sorted() []key {
 
 var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
-// merge returns the text of base with the inputs over it.
-func merge(base source, inputs []source) ([]byte, error) {
+// merge returns the text of base with the inputs over it and without the operations to
+// drop, and the operations that no document of the whole among the inputs has.
+func merge(base source, inputs []source, drop []string) (text []byte, missing []string, err error) {
 	merged := items{}
+	whole := false
 	for _, input := range inputs {
+		whole = whole || !input.page
 		parts, err := split(input)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, k := range parts.sorted() {
 			if a, b := merged[k], parts[k]; a.value == nil {
 				merged[k] = b
 			} else if meaning(k, a.value) != meaning(k, b.value) {
 				from := sorted([]string{a.name, b.name})
-				return nil, fmt.Errorf("%s and %s contradict each other: %s", from[0], from[1], k)
+				return nil, nil, fmt.Errorf("%s and %s contradict each other: %s", from[0], from[1], k)
 			} else if prefer(b, a) {
 				merged[k] = b
 			}
@@ -54,14 +57,14 @@ func merge(base source, inputs []source) ([]byte, error) {
 	for _, k := range merged.sorted() {
 		if id := object(merged[k].value)["operationId"]; k.kind == "operation" {
 			if other, ok := stated[id]; ok {
-				return nil, fmt.Errorf("%s and %s: %s and %s have one operationId: %s", merged[other].name, merged[k].name, other, k, id)
+				return nil, nil, fmt.Errorf("%s and %s: %s and %s have one operationId: %s", merged[other].name, merged[k].name, other, k, id)
 			}
 			stated[id] = k
 		}
 	}
 	old, err := split(base)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, k := range old.sorted() {
 		_, moved := stated[object(old[k].value)["operationId"]]
@@ -69,15 +72,27 @@ func merge(base source, inputs []source) ([]byte, error) {
 			continue
 		}
 		merged[k] = old[k]
-		// Sorted, the servers come before the operations.
-		if servers := (key{"document", "servers"}); k.kind == "operation" && meaning(servers, merged[servers].value) != meaning(servers, old[servers].value) {
-			return nil, fmt.Errorf("%s: its servers are not those of %s", merged[servers].name, k)
+		if k.kind == "operation" {
+			id := fmt.Sprint(object(old[k].value)["operationId"])
+			if whole && !slices.Contains(drop, id) {
+				missing = append(missing, id)
+			}
+		}
+	}
+	for _, id := range drop {
+		n := len(merged)
+		maps.DeleteFunc(merged, func(k key, i item) bool {
+			return k.kind == "operation" && object(i.value)["operationId"] == id
+		})
+		if len(merged) == n {
+			return nil, nil, fmt.Errorf("there is no operation %s to drop", id)
 		}
 	}
 	if err := prune(merged); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return encode(assemble(merged))
+	text, err = encode(assemble(merged))
+	return text, sorted(missing), err
 }
 
 // split writes into each operation what it takes from its path and from the top
@@ -341,6 +356,14 @@ func sorted(list []string) []string { slices.Sort(list); return list }
 func object(v any) map[string]any { m, _ := v.(map[string]any); return m }
 
 func array(v any) []any { a, _ := v.([]any); return a }
+
+// at returns what lies below v.
+func at(v any, names ...string) map[string]any {
+	for _, name := range names {
+		v = object(v)[name]
+	}
+	return object(v)
+}
 
 func child(parent map[string]any, name string) map[string]any {
 	if parent[name] == nil {

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -93,7 +93,7 @@ func tree(t testing.TB, document map[string]any, files map[string]string) string
 // merged is the first document with one file merged into it.
 func merged(t testing.TB, name, text string) (document map[string]any) {
 	t.Helper()
-	got, err := spec(tree(t, first(t), map[string]string{name: text}), []string{name}, new(bytes.Buffer))
+	got, _, err := spec(tree(t, first(t), map[string]string{name: text}), []string{name}, settings{})
 	if err == nil {
 		err = json.Unmarshal(got, &document)
 	}
@@ -101,6 +101,17 @@ func merged(t testing.TB, name, text string) (document map[string]any) {
 		t.Fatal(err)
 	}
 	return document
+}
+
+// quiet is spec without its notes.
+func quiet(root string, files []string) ([]byte, error) { return logged(root, files, io.Discard) }
+
+func logged(root string, files []string, w io.Writer) ([]byte, error) {
+	text, notes, err := spec(root, files, settings{})
+	for _, note := range notes {
+		_, _ = fmt.Fprintln(w, note)
+	}
+	return text, err
 }
 
 func asYAML(t testing.TB, v any) string {
@@ -121,14 +132,6 @@ func copyOf(t testing.TB, v map[string]any) (c map[string]any) {
 	return c
 }
 
-// at returns what lies below v.
-func at(v any, names ...string) map[string]any {
-	for _, name := range names {
-		v = object(v)[name]
-	}
-	return object(v)
-}
-
 func TestFromTheFirstDocumentToTheWhole(t *testing.T) {
 	files := map[string]string{}
 	for id, fragment := range fragments(t, whole(t)) {
@@ -139,7 +142,7 @@ func TestFromTheFirstDocumentToTheWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	got, err := spec(tree(t, first(t), files), slices.Sorted(maps.Keys(files)), &log)
+	got, err := logged(tree(t, first(t), files), slices.Sorted(maps.Keys(files)), &log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +150,7 @@ func TestFromTheFirstDocumentToTheWhole(t *testing.T) {
 		t.Error("the result is not openapi.json")
 	}
 	// Nothing that is there is lost where an input has a part of it.
-	got, err = spec(tree(t, whole(t), files), []string{"listThemes.md"}, &log)
+	got, err = logged(tree(t, whole(t), files), []string{"listThemes.md"}, &log)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("with one page of its own: %v", err)
 	}
@@ -168,7 +171,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	var want []byte
 	names := slices.Sorted(maps.Keys(files))
 	permute(names, func(order []string) {
-		got, err := spec(dir, order, new(bytes.Buffer))
+		got, err := quiet(dir, order)
 		if err != nil {
 			t.Fatalf("%v: %v", order, err)
 		}
@@ -210,12 +213,6 @@ func TestRefusals(t *testing.T) {
 		"an operation with two meanings": {map[string]string{"a.md": themes, "b.md": page(changed("listThemes", func(f map[string]any) {
 			delete(at(f, "paths", "/v1.0/themes", "get"), "parameters")
 		}))}, "a.md:10 and b.md:10 contradict each other: operation GET /v1.0/themes"},
-		"servers with two meanings": {map[string]string{"a.md": themes, "b.md": page(changed("listFolders", func(f map[string]any) {
-			f["servers"] = []any{map[string]any{"url": "https://elsewhere.example"}}
-		}))}, "contradict each other: document servers"},
-		"other servers than the rest": {map[string]string{"b.md": page(changed("listFolders", func(f map[string]any) {
-			f["servers"] = []any{map[string]any{"url": "https://elsewhere.example"}}
-		}))}, "its servers are not those of operation"},
 		"servers of an operation": {map[string]string{"b.md": page(changed("listFolders", func(f map[string]any) {
 			at(f, "paths", "/v1.0/folders", "get")["servers"] = []any{map[string]any{"url": "https://elsewhere.example"}}
 		}))}, "b.md:10: servers of one operation are not supported: operation GET /v1.0/folders"},
@@ -252,34 +249,13 @@ func TestRefusals(t *testing.T) {
 				names = []string{"missing.md"}
 			}
 			for range 2 {
-				text, err := spec(dir, names, new(bytes.Buffer))
+				text, err := quiet(dir, names)
 				if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("%v: error %v, want %s\n%s", names, err, tt.want, text)
 				}
 				slices.Reverse(names)
 			}
 		})
-	}
-}
-
-// The client sends the key to the first server.
-func TestFirstServer(t *testing.T) {
-	const moved, refused = "not to https://public-api.gamma.app\n", "a.json: the first server is no absolute https URL"
-	for server, want := range map[string]string{
-		`{"url":"https://public-api.gamma.app"}`: "",
-		`{"url":"https://elsewhere.example/v2"}`: moved,
-		`{"url":"http://public-api.gamma.app"}`:  refused,
-		`{"url":"/v2"}`:                          refused,
-		`{"url":"https://{region}.gamma.app","variables":{"region":{"default":"eu"}}}`: refused,
-		``: refused,
-	} {
-		document := copyOf(t, first(t))
-		document["servers"] = json.RawMessage("[" + server + "]")
-		var log bytes.Buffer
-		_, err := spec(tree(t, first(t), map[string]string{"a.json": canonical(document)}), []string{"a.json"}, &log)
-		if (err != nil) != (want == refused) || strings.Contains(log.String(), "elsewhere") != (want == moved) || !strings.Contains(log.String()+fmt.Sprint(err), want) {
-			t.Errorf("%s: %v, reported %q", server, err, log.String())
-		}
 	}
 }
 
@@ -297,7 +273,7 @@ func TestReplace(t *testing.T) {
 	}
 	delete(moved, "components")
 	moved["components"] = map[string]any{"securitySchemes": at(archive, "components", "securitySchemes")}
-	got, err := spec(tree(t, whole(t), map[string]string{"a.md": page(moved)}), []string{"a.md"}, new(bytes.Buffer))
+	got, err := quiet(tree(t, whole(t), map[string]string{"a.md": page(moved)}), []string{"a.md"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,19 +298,22 @@ func TestReplace(t *testing.T) {
 // The vendor's document of the whole, as it has been published: with objects that
 // are strings, and with the names of classes.
 func TestCorrections(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(root, "internal", "tools", "oapi-codegen", "testdata", "whole-with-suffix.openapi.json"))
+	data, err := os.ReadFile(filepath.Join("testdata", "whole-with-suffix.openapi.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	files := map[string]string{"a.json": string(data)}
-	got, err := spec(tree(t, whole(t), files), []string{"a.json"}, &log)
+	got, err := logged(tree(t, whole(t), files), []string{"a.json"}, &log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if log.Len() != 0 {
-		t.Errorf("reported %s", log.String())
+	const reported = "not in the new document, but kept: deleteGamma; to remove them, set DROP=\"deleteGamma\"\n" +
+		"overlay.yaml: right as published, without the correction: ImageOptions.model\n"
+	if log.String() != reported {
+		t.Errorf("reported %q, want %q", log.String(), reported)
 	}
+	log.Reset()
 	var document map[string]any
 	if err := json.Unmarshal(got, &document); err != nil {
 		t.Fatal(err)
@@ -352,10 +331,10 @@ func TestCorrections(t *testing.T) {
 		}
 	}
 
-	if _, err = spec(tree(t, whole(t), map[string]string{"a.md": page(fragments(t, whole(t))["listThemes"])}), []string{"a.md"}, &log); err != nil {
+	if _, err = logged(tree(t, whole(t), map[string]string{"a.md": page(fragments(t, whole(t))["listThemes"])}), []string{"a.md"}, &log); err != nil {
 		t.Fatal(err)
 	}
-	if want := "overlay.yaml: the correction of ThemeItem.type no longer applies: it is right as published\n"; log.String() != want {
+	if want := "overlay.yaml: right as published, without the correction: ThemeItem.type\n"; log.String() != want {
 		t.Errorf("reported %q, want %q", log.String(), want)
 	}
 }
@@ -409,8 +388,8 @@ components:
 // The vendor's document of the whole as it was before: each enumeration is a schema
 // of its own, with an example beside the reference to it.
 func TestEarlierDocument(t *testing.T) {
-	earlier := load(t, filepath.Join(root, "internal", "tools", "oapi-codegen", "testdata", "enums-as-schemas.openapi.json"))
-	got, err := spec(tree(t, first(t), map[string]string{"a.yaml": asYAML(t, earlier)}), []string{"a.yaml"}, new(bytes.Buffer))
+	earlier := load(t, filepath.Join("testdata", "enums-as-schemas.openapi.json"))
+	got, err := quiet(tree(t, first(t), map[string]string{"a.yaml": asYAML(t, earlier)}), []string{"a.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -443,7 +422,7 @@ func TestFences(t *testing.T) {
 		"beside others": "```sh\ncurl\n```\n```json\n{\"a\": ...}\n```\n```json\n" + fragment + "\n```\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := spec(tree(t, first(t), map[string]string{"a.md": text}), []string{"a.md"}, new(bytes.Buffer))
+			got, err := quiet(tree(t, first(t), map[string]string{"a.md": text}), []string{"a.md"})
 			if err != nil || !bytes.Contains(got, []byte(`"listThemes"`)) {
 				t.Errorf("%v", err)
 			}
@@ -467,7 +446,7 @@ paths:
       operationId: deleteDay
       responses: {<<: *responses, 404: {description: None}}
 `
-	got, err := spec(tree(t, first(t), map[string]string{"a.yml": text}), []string{"a.yml"}, new(bytes.Buffer))
+	got, err := quiet(tree(t, first(t), map[string]string{"a.yml": text}), []string{"a.yml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -540,122 +519,17 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// The whole road: the script, in a copy of the repository.
-func TestScript(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds the SDK")
-	}
-	dir := t.TempDir()
-	run := func(env string, command ...string) (string, error) {
-		cmd := exec.Command(command[0], command[1:]...)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GOWORK=off", env)
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	absolute, err := filepath.Abs(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, err := run("", "sh", "-c", `tar -cf - -C "$0" --exclude ./.git --exclude node_modules . | tar -xf -`, absolute); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	content := func(dir, name string) string {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
-	all := fragments(t, whole(t))
-	status := canonical(first(t))
-	write("openapi.json", status)
-	write("a.md", page(all["createGeneration"], all["createFromTemplateGeneration"], all["getGenerationStatus"]))
-	write("b.yaml", asYAML(t, all["listThemes"]))
-	rest := []map[string]any{all["listFolders"], all["archiveGamma"], all["deleteGamma"]}
-	write("c.md", page(rest...))
-
-	out, err := run("CHECK=1", "sh", "internal/ci/spec.sh", "c.md", "b.yaml", "a.md")
-	if err != nil || !strings.Contains(out, "endpoint added") || content(dir, "openapi.json") != status {
-		t.Errorf("with CHECK: %v\n%s", err, out)
-	}
-	out, err = run("", "sh", "internal/ci/spec.sh", "c.md", "b.yaml", "a.md")
-	if err != nil || strings.Contains(out, "no longer fits") {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, file := range []string{"openapi.json", "api/client.gen.go"} {
-		if content(dir, file) != content(absolute, file) {
-			t.Errorf("%s is another", file)
-		}
-	}
-
-	// What would not compile is refused, as here without an operation that
-	// hand-written code needs.
-	write("d.md", strings.Replace(page(all["createGeneration"]), `"operationId":"createGeneration"`, `"operationId":"makeGeneration"`, 1))
-	out, err = run("", "sh", "internal/ci/spec.sh", "d.md")
-	if err == nil || !strings.Contains(out, "make spec: nothing was changed: the code does not compile") {
-		t.Errorf("%v\n%s", err, out)
-	}
-	for _, file := range []string{"openapi.json", "api/client.gen.go"} {
-		if content(dir, file) != content(absolute, file) {
-			t.Errorf("%s was changed", file)
-		}
-	}
-
-	// An operation that the stand-in lacks is reported. A parameter of it that needs
-	// oapi-codegen's runtime adds that to the modules that use the SDK. What the soak
-	// needs then may not be in the cache.
-	if out, err := run("", "sh", "-c", "rm internal/soak/*.go"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	tagged := copyOf(t, all["listFolders"])
-	operation := at(tagged, "paths", "/v1.0/folders", "get")
-	tagged["paths"] = map[string]any{"/v1.0/tags": map[string]any{"get": operation}}
-	operation["operationId"] = "listTags"
-	operation["parameters"] = append(array(operation["parameters"]), map[string]any{
-		"name": "tags", "in": "query", "schema": map[string]any{"type": "array", "items": map[string]any{"type": "string"}},
-	})
-	write("f.md", page(tagged))
-	for _, env := range []string{"CHECK=1", "CHECK="} {
-		out, err = run(env, "sh", "internal/ci/spec.sh", "f.md")
-		if err != nil || !strings.Contains(out, "the stand-in in gammatest/ no longer fits: TestEveryOperation\n") {
-			t.Errorf("%v\n%s", err, out)
-		}
-		for _, module := range []string{"gammatest", "internal/consumer"} {
-			if has := strings.Contains(content(dir, module+"/go.mod"), "oapi-codegen/runtime"); has != (env == "CHECK=") {
-				t.Errorf("with %s: the runtime in go.mod of %s: %t\n%s", env, module, has, out)
-			}
-			if out, err := run("", "go", "build", "-C", module, "-o", os.DevNull, "."); err != nil {
-				t.Errorf("with %s: %s: %v\n%s", env, module, err, out)
-			}
-		}
-	}
-
-	// What breaks users is marked.
-	breaking := copyOf(t, all["listThemes"])
-	for _, parameter := range array(at(breaking, "paths", "/v1.0/themes", "get")["parameters"]) {
-		if schema := at(parameter, "schema"); schema["maximum"] != nil {
-			schema["maximum"] = 10
-		}
-	}
-	write("e.md", page(breaking))
-	out, err = run("CHECK=1", "sh", "internal/ci/spec.sh", "e.md")
-	if err != nil || !strings.Contains(out, "1 error") {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
 func FuzzPage(f *testing.F) {
 	f.Add("```json\n{\"openapi\":\"3.0.0\",\"paths\":{}}\n```")
 	f.Add("~~~\n\"paths\": \n~~~\n```")
 	f.Add("> ```json\n> {\"operationId\": 1}\n> ```")
 	f.Add("```json\n{\"openapi\":\"3.0.0\",\"components\":{\"schemas\":{\"ADto\":{\"$ref\":\"#/components/schemas/ADto\"}}}}\n```")
+	f.Add("```json\n" + `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{"/x":{"get":{"operationId":"x","responses":{"200":{"description":"","content":{"application/json":{"schema":{"$ref":"#/components/schemas/A"}}}}}}}},"components":{"schemas":{"A":{"type":"array","items":{"$ref":"#/components/schemas/A"}}}}}` + "\n```")
 	overlay, err := readCorrections(filepath.Join(root, "overlay.yaml"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	names, err := readNames(filepath.Join(root, "names.yaml"))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -671,6 +545,9 @@ func FuzzPage(f *testing.F) {
 		for _, s := range sources {
 			if parts, err := split(s); err == nil {
 				_ = prune(parts)
+			}
+			if _, _, err := normalize(s.document, names); err != nil && strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q: %v", text, err)
 			}
 		}
 	})

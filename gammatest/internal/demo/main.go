@@ -119,7 +119,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		what:  "a text, to be exported as a PDF",
 		steps: []gammatest.Step{gammatest.Pending(3), gammatest.Completed("")},
 		request: func() (gamma.Created, error) {
-			return gamma.Create(ctx, client, sample.Request(document, "createGeneration", api.Generation{
+			return gamma.Create(ctx, client, sample.Request(document, "createGeneration", api.GenerationRequest{
 				InputText: "A short history of tea",
 				NumCards:  75,
 				ThemeID:   theme,
@@ -131,7 +131,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		what:  "a text, which will fail",
 		steps: []gammatest.Step{gammatest.Pending(2), gammatest.Failed(422, "Failed to generate text. Check your inputs and try again.")},
 		request: func() (gamma.Created, error) {
-			return gamma.Create(ctx, client, sample.Request(document, "createGeneration", api.Generation{InputText: "?"}))
+			return gamma.Create(ctx, client, sample.Request(document, "createGeneration", api.GenerationRequest{InputText: "?"}))
 		},
 		check: func(_ *api.GenerationStatusResponse, err error) bool {
 			var failed *poller.FailedError
@@ -141,7 +141,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		what:  "a template, with a 429 and a dropped connection on the way",
 		steps: []gammatest.Step{gammatest.Pending(1), gammatest.RateLimited(time.Second), gammatest.Drop(), gammatest.Pending(1), gammatest.Completed("")},
 		request: func() (gamma.Created, error) {
-			return gamma.Create(ctx, client, sample.Request(document, "createFromTemplateGeneration", api.FromTemplateGeneration{
+			return gamma.Create(ctx, client, sample.Request(document, "createFromTemplateGeneration", api.TemplateGenerationRequest{
 				GammaID: "g_template",
 				Prompt:  "A short history of coffee",
 			}))

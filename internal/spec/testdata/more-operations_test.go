@@ -23,7 +23,7 @@ func TestUnsetIsNotSent(t *testing.T) {
 }
 
 func TestPathParametersAreChecked(t *testing.T) {
-	req, err := NewPutPartRequest("https://api.example/base/", "a.b", 7, nil, PutPartJSONRequestBody{})
+	req, err := NewPutPartRequest("https://api.example/base/", "a.b", "7", nil, PutPartJSONRequestBody{})
 	if err != nil || req.URL.String() != "https://api.example/base/v1.0/things/a.b/parts/7" {
 		t.Errorf("%+v, %v", req, err)
 	}

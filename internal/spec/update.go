@@ -1,0 +1,289 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"golang.org/x/sync/errgroup"
+)
+
+// update merges the files into openapi.json and makes api/ from it, says what that
+// changes, and writes both, or nothing.
+func update(ctx context.Context, root string, files []string, s settings, w io.Writer) error {
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, "make spec: "+format+"\n", args...) }
+
+	say("reading %s", strings.Join(files, ", "))
+	document, notes, err := spec(root, files, s)
+	if err != nil {
+		return err
+	}
+	var parsed map[string]any
+	if err := json.Unmarshal(document, &parsed); err != nil {
+		return err
+	}
+	say("generating api/")
+	code, left, err := generate(ctx, root, parsed)
+	if err != nil {
+		return err
+	}
+	notes = append(notes, left...)
+
+	say("compiling, and comparing with what is there")
+	trial, err := try(root, document, code)
+	if err != nil {
+		return err
+	}
+	defer trial.remove()
+	var wire, names, broken string
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() (err error) { wire, err = trial.wire(ctx); return err })
+	tasks.Go(func() (err error) {
+		if names, err = trial.names(ctx); err == nil {
+			broken, err = trial.compile(ctx)
+		}
+		return err
+	})
+	if err := tasks.Wait(); err != nil {
+		return err
+	}
+	say("on the wire:\n%s", indent(wire))
+	say("in Go:\n%s", indent(names))
+	for _, note := range append(notes, broken) {
+		if note != "" {
+			say("%s", note)
+		}
+	}
+	if s.check {
+		say("nothing was changed: CHECK is set")
+		return nil
+	}
+	if err := write(root, map[string][]byte{"openapi.json": document, generated: code}); err != nil {
+		return err
+	}
+	say("openapi.json and api/ are written; run make test")
+	return nil
+}
+
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ")
+}
+
+// spec returns openapi.json of the directory root with the files merged into it, and
+// what else is to be known of it.
+func spec(root string, files []string, s settings) (text []byte, notes []string, err error) {
+	fixes, err := readCorrections(filepath.Join(root, "overlay.yaml"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("overlay.yaml: %w", oneLine(err))
+	}
+	base, err := read(root, "openapi.json", &corrections{seen: map[string]bool{}})
+	if err != nil {
+		return nil, nil, err
+	}
+	var inputs []source
+	for _, file := range files {
+		found, err := read(root, file, fixes)
+		if err != nil {
+			return nil, nil, err
+		}
+		inputs = append(inputs, found...)
+	}
+	if notes, err = sameServers(base[0], inputs, s.servers); err != nil {
+		return nil, nil, err
+	}
+	text, missing, err := merge(base[0], inputs, s.drop)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(missing) > 0 {
+		notes = append(notes, fmt.Sprintf("not in the new document, but kept: %s; to remove them, set DROP=%q", strings.Join(missing, ", "), strings.Join(missing, " ")))
+	}
+	t, err := openapi3.NewLoader().LoadFromData(text)
+	if err == nil {
+		// The vendor's examples are known to contradict the schemas beside them, and a
+		// pattern is in JavaScript's syntax.
+		err = t.Validate(context.Background(), openapi3.DisableExamplesValidation(), openapi3.DisableSchemaPatternValidation())
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: not valid OpenAPI once merged: %w", strings.Join(files, ", "), oneLine(err))
+	}
+	after := ""
+	if len(t.Servers) > 0 {
+		after = t.Servers[0].URL
+	}
+	if u, err := url.Parse(after); err != nil || u.Scheme != "https" || u.Host == "" || strings.Contains(after, "{") {
+		return nil, nil, fmt.Errorf("%s: the first server is no absolute https URL: %q", strings.Join(files, ", "), after)
+	}
+	if unused := fixes.unused(); len(unused) > 0 {
+		notes = append(notes, "overlay.yaml: right as published, without the correction: "+strings.Join(unused, ", "))
+	}
+	return text, append(notes, strangers(t)...), nil
+}
+
+// strangers names the operations that ask for a security scheme which the client
+// cannot satisfy: it sends the API key in the header X-API-KEY.
+func strangers(t *openapi3.T) (notes []string) {
+	satisfied := func(r openapi3.SecurityRequirement) bool {
+		for name := range r {
+			ref := t.Components.SecuritySchemes[name]
+			if ref == nil || ref.Value == nil || ref.Value.Type != "apiKey" || ref.Value.In != "header" || !strings.EqualFold(ref.Value.Name, "X-API-KEY") {
+				return false
+			}
+		}
+		return true
+	}
+	for _, item := range t.Paths.Map() {
+		for _, o := range item.Operations() {
+			requirements := t.Security
+			if o.Security != nil {
+				requirements = *o.Security
+			}
+			if len(requirements) == 0 || slices.ContainsFunc(requirements, satisfied) {
+				continue
+			}
+			var schemes []string
+			for _, r := range requirements {
+				schemes = append(schemes, strings.Join(slices.Sorted(maps.Keys(r)), " and "))
+			}
+			notes = append(notes, fmt.Sprintf("%s asks for the security scheme %s, which the client cannot satisfy: it sends an API key as X-API-KEY", o.OperationID, strings.Join(schemes, " or ")))
+		}
+	}
+	return sorted(notes)
+}
+
+// sameServers makes the servers of the inputs those of base. Where an input has
+// others, the key would go elsewhere, so that takes a word of the maintainer.
+func sameServers(base source, inputs []source, setting string) (notes []string, err error) {
+	present := addresses(base.document)
+	for i, input := range inputs {
+		theirs := addresses(input.document)
+		if len(theirs) == 0 {
+			delete(input.document, "servers") // those of base
+			continue
+		}
+		if slices.Equal(theirs, present) || len(present) == 0 {
+			continue
+		}
+		switch setting {
+		case "take":
+			notes = append(notes, fmt.Sprintf("the client sends the key to %s, not to %s", theirs[0], present[0]))
+		case "keep":
+			delete(input.document, "servers")
+			notes = append(notes, fmt.Sprintf("%s: its servers %s are left out", input.name, strings.Join(theirs, ", ")))
+			if prefix := rebase(base.document, inputs[i].document); prefix != "" {
+				notes = append(notes, fmt.Sprintf("%s: its paths are taken without %s, which the present server has not", input.name, prefix))
+			}
+		default:
+			return nil, fmt.Errorf("%s: its servers are %s, those of openapi.json %s; the API key would go elsewhere: set SERVERS=keep to keep the present ones, or SERVERS=take if the API has moved",
+				input.name, strings.Join(theirs, ", "), strings.Join(present, ", "))
+		}
+	}
+	return slices.Compact(sorted(notes)), nil
+}
+
+func addresses(document map[string]any) (list []string) {
+	for _, s := range array(document["servers"]) {
+		u, _ := object(s)["url"].(string)
+		list = append(list, strings.TrimSuffix(u, "/"))
+	}
+	return list
+}
+
+// rebase takes from the paths of a document what they have before those of base, and
+// returns it.
+func rebase(base, document map[string]any) (prefix string) {
+	paths := func(d map[string]any) map[any]string {
+		byID := map[any]string{}
+		for path, item := range object(d["paths"]) {
+			for _, method := range methods {
+				if id := at(item, method)["operationId"]; id != nil {
+					byID[id] = path
+				}
+			}
+		}
+		return byID
+	}
+	present := paths(base)
+	first := true
+	for id, path := range paths(document) {
+		if present[id] == "" {
+			continue
+		}
+		one, ok := strings.CutSuffix(anonymous(path), anonymous(present[id]))
+		if !ok || !first && one != prefix {
+			return ""
+		}
+		prefix, first = one, false
+	}
+	if prefix == "" {
+		return ""
+	}
+	without := map[string]any{}
+	for path, item := range object(document["paths"]) {
+		without[strings.TrimPrefix(path, prefix)] = item
+	}
+	document["paths"] = without
+	return prefix
+}
+
+// anonymous returns a path without the names of its parameters.
+func anonymous(path string) string {
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if strings.HasPrefix(s, "{") {
+			segments[i] = "{}"
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// write replaces all of the files or none.
+func write(root string, files map[string][]byte) (err error) {
+	var done []string
+	before := map[string][]byte{}
+	defer func() {
+		for name := range files {
+			_ = os.Remove(filepath.Join(root, name) + ".new")
+		}
+		if err != nil {
+			for _, name := range done {
+				err = errors.Join(err, os.WriteFile(filepath.Join(root, name), before[name], 0o644)) //nolint:gosec // as git has it
+			}
+		}
+	}()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if before[name], err = os.ReadFile(path); err != nil && !os.IsNotExist(err) { //nolint:gosec // the developer's own tree
+			return err
+		}
+		if bytes.Equal(before[name], text) && before[name] != nil {
+			delete(files, name)
+			continue
+		}
+		if err = os.WriteFile(path+".new", text, 0o644); err != nil { //nolint:gosec // as git has it
+			return err
+		}
+	}
+	for name := range files {
+		path := filepath.Join(root, name)
+		if err = os.Rename(path+".new", path); err != nil {
+			return err
+		}
+		done = append(done, name)
+	}
+	return nil
+}
+
+func oneLine(err error) error {
+	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
+}
