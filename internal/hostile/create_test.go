@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
@@ -39,7 +40,7 @@ func TestCreateOnUsedConnection(t *testing.T) {
 					}
 				}))
 				r := newRig(t, s, settings{})
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				if o := e.call(ctx, r); o.err != nil {
 					t.Fatal(o.err)
@@ -118,7 +119,7 @@ func TestCreateUnread(t *testing.T) {
 	}
 	run(t, []attack{
 		{name: "deaf for a while", slow: true, ends: ends{create: maybe}, handle: half(func(c net.Conn) {
-			<-time.After(200 * time.Millisecond)
+			time.Sleep(200 * time.Millisecond)
 			_, _ = io.Copy(io.Discard, c)
 		})},
 		{name: "reset", ends: ends{create: maybe}, handle: half(reset)},
@@ -132,14 +133,15 @@ func TestCreateUnread(t *testing.T) {
 
 // A server that is not there has created nothing.
 func TestCreateRefused(t *testing.T) {
+	// Once, before the cases run: another's Listen must not get the port.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
 	for _, e := range entries {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = l.Close()
 			r := newRig(t, &server{url: "http://" + l.Addr().String()}, settings{})
 			e := e
 			if e.kind == creating || e.kind == fetching {
@@ -173,24 +175,26 @@ func TestGenerate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			posts := 0
-			r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
-				if x.req.Method == "POST" {
-					posts++
-					tt.post(x)
-				} else {
-					tt.get(x)
+			synctest.Test(t, func(t *testing.T) {
+				posts := 0
+				r := newRig(t, inMemory(t, "http", http1(func(x *exchange) {
+					if x.req.Method == "POST" {
+						posts++
+						tt.post(x)
+					} else {
+						tt.get(x)
+					}
+				})), settings{})
+				ctx, cancel := context.WithTimeout(t.Context(), 4*soon)
+				defer cancel()
+				o := r.call(t, ctx, e)
+				if (o.err == nil) != (tt.as == nil && !tt.maybe) || posts != 1 || errors.Is(o.err, gamma.ErrMaybeCreated) != tt.maybe {
+					t.Errorf("%v, %v after %d creations", o.value, o.err, posts)
 				}
-			})), settings{})
-			ctx, cancel := context.WithTimeout(t.Context(), 4*soon)
-			defer cancel()
-			o := r.call(t, ctx, e)
-			if (o.err == nil) != (tt.as == nil && !tt.maybe) || posts != 1 || errors.Is(o.err, gamma.ErrMaybeCreated) != tt.maybe {
-				t.Errorf("%v, %v after %d creations", o.value, o.err, posts)
-			}
-			if tt.as != nil && !errors.As(o.err, tt.as) {
-				t.Errorf("%v, want %T", o.err, tt.as)
-			}
+				if tt.as != nil && !errors.As(o.err, tt.as) {
+					t.Errorf("%v, want %T", o.err, tt.as)
+				}
+			})
 		})
 	}
 }
@@ -198,7 +202,9 @@ func TestGenerate(t *testing.T) {
 func ok(x *exchange) { x.say(isJSON(answer)) }
 
 // All yields every id once, whatever becomes of it.
-func TestAllMixed(t *testing.T) {
+func TestAllMixed(t *testing.T) { synctest.Test(t, testAllMixed) }
+
+func testAllMixed(t *testing.T) {
 	type fate struct {
 		respond func(*exchange, string)
 		end     end
@@ -225,7 +231,7 @@ func TestAllMixed(t *testing.T) {
 		{func(x *exchange, _ string) { x.hang() }, deadline},
 	}
 	const each = 4
-	s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
+	s := inMemory(t, "http", http1(func(x *exchange) {
 		id := x.req.URL.Path[strings.LastIndex(x.req.URL.Path, "/")+1:]
 		var n int
 		_, _ = fmt.Sscanf(id, "gen%d", &n)
@@ -316,7 +322,7 @@ func TestPollsOverClosedConnections(t *testing.T) {
 						last(x)
 					}
 				})), settings{})
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				r.call(t, ctx, e)
 				if r.outcome.err != nil {

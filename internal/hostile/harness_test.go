@@ -19,6 +19,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 
@@ -39,12 +40,10 @@ const (
 
 	interval = time.Millisecond
 
-	// late is how long after its deadline or its cancellation a call may return.
-	late = 100 * time.Millisecond
-
-	// patience bounds what is checked by looking again and again. net/http needs up
-	// to 10 seconds to give up a connection that neither reads nor stops to talk.
-	patience = 15 * time.Second
+	// patience bounds what must come, however slow the machine is: only a failure
+	// takes so long. net/http alone needs up to 10 seconds to give up a connection
+	// that neither reads nor stops to talk.
+	patience = 2 * time.Minute
 )
 
 // logged is what the process wrote to the standard logger.
@@ -106,6 +105,7 @@ type server struct {
 	requests atomic.Int32
 	open     atomic.Int32 // connections
 	closing  chan struct{}
+	dial     func(ctx context.Context, network, address string) (net.Conn, error) // nil for sockets
 }
 
 // handler is what a server does with a connection, which is closed after it.
@@ -118,6 +118,11 @@ func serve(t testing.TB, network, address, scheme string, handle handler) *serve
 	if err != nil {
 		t.Skip("no such address here: ", err)
 	}
+	return serveOn(t, l, scheme, handle)
+}
+
+func serveOn(t testing.TB, l net.Listener, scheme string, handle handler) *server {
+	t.Helper()
 	s := &server{url: scheme + "://" + l.Addr().String(), closing: make(chan struct{})}
 	var goroutines sync.WaitGroup
 	goroutines.Go(func() {
@@ -185,7 +190,7 @@ func (x *exchange) hang() { _, _ = io.Copy(io.Discard, x.Conn) }
 
 // reset closes the connection so that the client's kernel reports an error.
 func reset(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = conn.Close()
@@ -261,7 +266,8 @@ type attack struct {
 	ends
 
 	https     bool
-	slow      bool                  // requests time out soon
+	slow      bool                  // requests time out soon, in memory
+	busy      bool                  // polls time out soon; a server that never rests needs sockets
 	transport func(*http.Transport) // nil: as it is
 	budget    time.Duration         // of the whole call; 0 for what the end needs
 }
@@ -329,6 +335,10 @@ func newRig(t testing.TB, s *server, c settings) *rig {
 	r := &rig{server: s, transport: gamma.NewTransport(), dir: t.TempDir}
 	r.transport.Proxy = nil
 	r.transport.TLSClientConfig = trusted()
+	r.transport.TLSHandshakeTimeout = patience
+	if s.dial != nil {
+		r.transport.DialContext = s.dial
+	}
 	if c.transport != nil {
 		c.transport(r.transport)
 	}
@@ -462,28 +472,49 @@ func run(t *testing.T, attacks []attack, entries []entry) {
 
 func (a attack) run(t *testing.T, e entry, want end) {
 	t.Helper()
-	requestTimeout, budget := 10*time.Second, 30*time.Second
-	if a.slow {
+	if a.slow || want == deadline && e.kind == waiting {
+		synctest.Test(t, func(t *testing.T) { a.against(t, inMemory(t, a.scheme(), a.handle), e, want) })
+		return
+	}
+	a.against(t, serve(t, "tcp", "127.0.0.1:0", a.scheme(), a.handle), e, want)
+}
+
+func (a attack) scheme() string {
+	if a.https {
+		return "https"
+	}
+	return "http"
+}
+
+func (a attack) against(t *testing.T, s *server, e entry, want end) {
+	t.Helper()
+	requestTimeout, budget := patience, 2*patience
+	if a.slow || a.busy && e.kind == waiting {
 		requestTimeout = 80 * time.Millisecond
 	}
 	switch {
 	case a.budget > 0:
 		budget = a.budget
-	case want == deadline && e.kind != checking:
+	case want == deadline && e.kind != checking && s.dial != nil:
 		budget = 150 * time.Millisecond
 	case e.kind == fetching && want != completes:
 		budget = 250 * time.Millisecond // it would try again for seconds
 	}
-	scheme := "http"
-	if a.https {
-		scheme = "https"
-	}
-	r := newRig(t, serve(t, "tcp", "127.0.0.1:0", scheme, a.handle), settings{requestTimeout: requestTimeout, transport: a.transport})
+	r := newRig(t, s, settings{requestTimeout: requestTimeout, transport: a.transport})
 	ctx, cancel := context.WithTimeout(t.Context(), budget)
 	defer cancel()
+	if want == deadline && e.kind == creating && s.dial == nil {
+		ctx = hurried{ctx}
+	}
 	r.call(t, ctx, e)
 	r.ended(t, e, want)
 }
+
+// hurried always has less time left than Create's first pause takes, but as much for
+// the request as a slow machine needs.
+type hurried struct{ context.Context }
+
+func (hurried) Deadline() (time.Time, bool) { return time.Now().Add(900 * time.Millisecond), true }
 
 // ended checks that the call ended as it must.
 func (r *rig) ended(t testing.TB, e entry, want end) {

@@ -164,7 +164,7 @@ func TestHTTP2(t *testing.T) {
 			}
 		}
 	}
-	slowly := func(a attack) attack { a.slow = true; return a } // the next request meets silence
+	busy := func(a attack) attack { a.busy = true; return a } // the next request meets silence
 	end := func(x *stream) { _ = x.Close() }
 	tooMuch := ends{fails, atOnce, maybe, unchecked}
 	run(t, []attack{
@@ -270,8 +270,8 @@ func TestHTTP2(t *testing.T) {
 		}, entries)
 	}
 	run(t, []attack{
-		slowly(h2("100 without end", lost, floodFrames(func(x *stream) string { return frame(frameHeaders, endHeaders, x.id, fields("100")) }))),
-		slowly(h2("103 without end", lost, floodFrames(func(x *stream) string {
+		busy(h2("100 without end", lost, floodFrames(func(x *stream) string { return frame(frameHeaders, endHeaders, x.id, fields("100")) }))),
+		busy(h2("103 without end", lost, floodFrames(func(x *stream) string {
 			return frame(frameHeaders, endHeaders, x.id, fields("103", "link", "</x>"))
 		}))),
 		h2("a header without end", lost, func(x *stream) {

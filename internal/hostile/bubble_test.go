@@ -1,0 +1,177 @@
+package hostile
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// inMemory is serve over connections in memory, for a bubble of testing/synctest: its
+// time passes only while nothing has anything to do, so that a slow machine cannot
+// make a case miss its deadline.
+func inMemory(t testing.TB, scheme string, handle handler) *server {
+	t.Helper()
+	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	s := serveOn(t, l, scheme, handle)
+	s.dial = l.dial
+	return s
+}
+
+type listener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error   { close(l.closed); return nil }
+func (l *listener) Addr() net.Addr { return address }
+
+var address = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}
+
+func (l *listener) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	there, back := newFlow(), newFlow()
+	select {
+	case l.conns <- &memoryConn{in: there, out: back}:
+		return &memoryConn{in: back, out: there}, nil
+	case <-l.closed:
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: address, Err: syscall.ECONNREFUSED}
+	case <-ctx.Done():
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: address, Err: ctx.Err()}
+	}
+}
+
+// memoryConn is one end of a connection. It buffers as a kernel does: without that,
+// two ends that both write first would wait for each other.
+type memoryConn struct {
+	in, out *flow
+	resets  bool
+}
+
+func (c *memoryConn) LocalAddr() net.Addr  { return address }
+func (c *memoryConn) RemoteAddr() net.Addr { return address }
+
+func (c *memoryConn) Read(p []byte) (int, error)  { return c.in.read(p) }
+func (c *memoryConn) Write(p []byte) (int, error) { return c.out.write(p) }
+
+// SetLinger is for reset.
+func (c *memoryConn) SetLinger(int) error { c.resets = true; return nil }
+
+func (c *memoryConn) Close() error {
+	end, gone := io.EOF, error(syscall.EPIPE)
+	if c.resets {
+		end, gone = opError("read", syscall.ECONNRESET), syscall.ECONNRESET
+	}
+	c.in.change(func(f *flow) {
+		f.unread, f.readErr = nil, opError("read", net.ErrClosed)
+		if f.writeErr == nil {
+			f.writeErr = opError("write", gone)
+		}
+	})
+	c.out.change(func(f *flow) {
+		f.writeErr = opError("write", net.ErrClosed)
+		if f.end == nil {
+			f.end = end
+		}
+	})
+	return nil
+}
+
+func (c *memoryConn) SetDeadline(t time.Time) error {
+	_ = c.SetReadDeadline(t)
+	return c.SetWriteDeadline(t)
+}
+
+func (c *memoryConn) SetReadDeadline(t time.Time) error {
+	c.in.change(func(f *flow) { f.readBy = t })
+	time.AfterFunc(time.Until(t), func() { c.in.change(func(*flow) {}) })
+	return nil
+}
+
+func (c *memoryConn) SetWriteDeadline(t time.Time) error {
+	c.out.change(func(f *flow) { f.writeBy = t })
+	time.AfterFunc(time.Until(t), func() { c.out.change(func(*flow) {}) })
+	return nil
+}
+
+func opError(op string, err error) error { return &net.OpError{Op: op, Net: "tcp", Err: err} }
+
+// flow is one direction of a connection.
+type flow struct {
+	mu                sync.Mutex
+	changed           *sync.Cond
+	unread            []byte
+	end               error // what the reader gets after it
+	readErr, writeErr error // what an end gets at once
+	readBy, writeBy   time.Time
+}
+
+func newFlow() *flow {
+	f := &flow{}
+	f.changed = sync.NewCond(&f.mu)
+	return f
+}
+
+func (f *flow) change(change func(*flow)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+	f.changed.Broadcast()
+}
+
+func (f *flow) read(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for {
+		switch {
+		case f.readErr != nil:
+			return 0, f.readErr
+		case passed(f.readBy):
+			return 0, opError("read", os.ErrDeadlineExceeded)
+		case len(f.unread) > 0:
+			n := copy(p, f.unread)
+			f.unread = f.unread[n:]
+			f.changed.Broadcast()
+			return n, nil
+		case f.end != nil:
+			return 0, f.end
+		}
+		f.changed.Wait()
+	}
+}
+
+func (f *flow) write(p []byte) (n int, err error) {
+	const most = 64 << 10
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n < len(p) {
+		switch room := most - len(f.unread); {
+		case f.writeErr != nil:
+			return n, f.writeErr
+		case passed(f.writeBy):
+			return n, opError("write", os.ErrDeadlineExceeded)
+		case room > 0:
+			some := p[n:min(n+room, len(p))]
+			f.unread = append(f.unread, some...)
+			n += len(some)
+			f.changed.Broadcast()
+			continue
+		}
+		f.changed.Wait()
+	}
+	return n, f.writeErr
+}
+
+func passed(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
