@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gamma-sdk/gamma-go"
 )
@@ -111,7 +110,7 @@ func TestDownloadResumes(t *testing.T) {
 						piece(x, 0, false, tag)
 					}
 				})), settings{})
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				o := r.call(t, ctx, e)
 				r.ended(t, e, tt.ends[i])
@@ -179,7 +178,7 @@ func TestDownloadWithoutEnd(t *testing.T) {
 		})},
 	}
 	for _, a := range attacks {
-		a.file, a.budget = fails, 20*time.Second // a busy machine needs some of it
+		a.file, a.budget = fails, patience
 		run(t, []attack{a}, []entry{{"a full disk", fetching, func(ctx context.Context, r *rig) outcome {
 			err := gamma.Download(ctx, r.url, &limited{3 << 20}, r.downloads())
 			if !errors.Is(err, errFull) {
