@@ -66,6 +66,8 @@ func slowAttacks() []attack {
 		}
 		switch attacks[i].name {
 		case noStreams:
+			// net/http dials again and again, which the dialer of sockets bounds.
+			attacks[i].slow, attacks[i].busy = false, true
 			attacks[i].create = unchecked // see TestCreateWithoutStreams
 		case inGzip:
 			attacks[i].file = unchecked // it is refused at once
@@ -101,7 +103,7 @@ func punctually(t *testing.T, want error, stop func() (ctx context.Context, mome
 	t.Helper()
 	for _, a := range slowAttacks() {
 		for _, e := range brief {
-			if a.of(e.kind) == unchecked || a.name == noStreams && e.name == "create" { // which may end at once
+			if a.of(e.kind) == unchecked || !a.slow {
 				continue
 			}
 			t.Run(a.name+"/"+e.name, func(t *testing.T) {
@@ -152,25 +154,38 @@ func TestCancellation(t *testing.T) {
 	})
 }
 
-// A cancellation reaches a call over sockets before the request's timeout.
-func TestCancellationOverSockets(t *testing.T) {
+// A deadline and a cancellation reach a call over sockets, too, before the request's
+// timeout.
+func TestContextOverSockets(t *testing.T) {
 	for _, a := range slowAttacks() {
 		for _, e := range few {
-			if a.of(e.kind) == unchecked || a.of(e.kind) == completes {
+			if want := a.of(e.kind); want == unchecked || want == completes {
 				continue
 			}
-			t.Run(a.name+"/"+e.name, func(t *testing.T) {
-				t.Parallel()
-				r := newRig(t, serve(t, "tcp", "127.0.0.1:0", a.scheme(), a.handle), settings{requestTimeout: patience, transport: a.transport})
+			reaches := func(name string, want error, begin func(*testing.T, *rig) context.Context) {
+				t.Run(name+"/"+a.name+"/"+e.name, func(t *testing.T) {
+					t.Parallel()
+					r := newRig(t, serve(t, "tcp", "127.0.0.1:0", a.scheme(), a.handle), settings{requestTimeout: patience, transport: a.transport})
+					if o := r.call(t, begin(t, r), e); !errors.Is(o.err, want) {
+						t.Errorf("%v, want %v", o.err, want)
+					}
+				})
+			}
+			reaches("deadline", context.DeadlineExceeded, func(t *testing.T, _ *rig) context.Context {
+				ctx, cancel := context.WithTimeout(t.Context(), soon)
+				t.Cleanup(cancel)
+				return ctx
+			})
+			if a.name == noStreams { // it fails by itself when the cancellation comes late
+				continue
+			}
+			reaches("cancellation", errHome, func(t *testing.T, r *rig) context.Context {
 				ctx, cancel := context.WithCancelCause(t.Context())
-				defer cancel(nil)
 				go func() {
 					eventually(func() bool { return r.open.Load() > 0 })
 					cancel(errHome)
 				}()
-				if o := r.call(t, ctx, e); !errors.Is(o.err, context.Canceled) || !errors.Is(o.err, errHome) {
-					t.Errorf("%v, want %v", o.err, errHome)
-				}
+				return ctx
 			})
 		}
 	}
