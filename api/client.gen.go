@@ -1472,17 +1472,9 @@ func (c *Client) ListThemes(ctx context.Context, params *ListThemesParams, reqEd
 func NewListFoldersRequest(server string, params *ListFoldersParams) (*http.Request, error) {
 	var err error
 
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
+	operationPath := fmt.Sprintf("/v1.0/folders")
 
-	operationPath := fmt.Sprintf("./v1.0/folders")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
+	queryURL, err := wire.URL(server, operationPath)
 	if err != nil {
 		return nil, err
 	}
@@ -1558,17 +1550,9 @@ func NewDeleteGammaRequest(server string, gammaID string) (*http.Request, error)
 		return nil, err
 	}
 
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
+	operationPath := fmt.Sprintf("/v1.0/gammas/%s", pathParam0)
 
-	operationPath := fmt.Sprintf("./v1.0/gammas/%s", pathParam0)
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
+	queryURL, err := wire.URL(server, operationPath)
 	if err != nil {
 		return nil, err
 	}
@@ -1593,17 +1577,9 @@ func NewArchiveGammaRequest(server string, gammaID string) (*http.Request, error
 		return nil, err
 	}
 
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
+	operationPath := fmt.Sprintf("/v1.0/gammas/%s/archive", pathParam0)
 
-	operationPath := fmt.Sprintf("./v1.0/gammas/%s/archive", pathParam0)
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
+	queryURL, err := wire.URL(server, operationPath)
 	if err != nil {
 		return nil, err
 	}
@@ -1632,17 +1608,9 @@ func NewCreateGenerationRequest(server string, body CreateGenerationJSONRequestB
 func NewCreateGenerationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
+	operationPath := fmt.Sprintf("/v1.0/generations")
 
-	operationPath := fmt.Sprintf("./v1.0/generations")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
+	queryURL, err := wire.URL(server, operationPath)
 	if err != nil {
 		return nil, err
 	}
@@ -1673,17 +1641,9 @@ func NewCreateFromTemplateGenerationRequest(server string, body CreateFromTempla
 func NewCreateFromTemplateGenerationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
+	operationPath := fmt.Sprintf("/v1.0/generations/from-template")
 
-	operationPath := fmt.Sprintf("./v1.0/generations/from-template")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
+	queryURL, err := wire.URL(server, operationPath)
 	if err != nil {
 		return nil, err
 	}
@@ -1710,17 +1670,9 @@ func NewGetGenerationStatusRequest(server string, id string) (*http.Request, err
 		return nil, err
 	}
 
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
+	operationPath := fmt.Sprintf("/v1.0/generations/%s", pathParam0)
 
-	operationPath := fmt.Sprintf("./v1.0/generations/%s", pathParam0)
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
+	queryURL, err := wire.URL(server, operationPath)
 	if err != nil {
 		return nil, err
 	}
@@ -1738,17 +1690,9 @@ func NewGetGenerationStatusRequest(server string, id string) (*http.Request, err
 func NewListThemesRequest(server string, params *ListThemesParams) (*http.Request, error) {
 	var err error
 
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
+	operationPath := fmt.Sprintf("/v1.0/themes")
 
-	operationPath := fmt.Sprintf("./v1.0/themes")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
+	queryURL, err := wire.URL(server, operationPath)
 	if err != nil {
 		return nil, err
 	}
