@@ -56,12 +56,8 @@ func generation(request api.GenerationRequest) api.GenerationRequest {
 }
 
 // request is the same for a body in JSON, which leaves the types to the document.
-func request(t testing.TB, body string) (request api.GenerationRequest) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(body), &request); err != nil {
-		t.Fatal(err)
-	}
-	return generation(request)
+func request(body string) api.GenerationRequest {
+	return generation(sample.As[api.GenerationRequest](json.RawMessage(body)))
 }
 
 // The rules of every document: the texts that a generation is made from are required.
@@ -292,7 +288,7 @@ func TestBytesOfRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		var s sink
-		if _, err := s.client(t).CreateGenerationWithResponse(t.Context(), request(t, body)); failed(err) || s.body != string(want) {
+		if _, err := s.client(t).CreateGenerationWithResponse(t.Context(), request(body)); failed(err) || s.body != string(want) {
 			t.Errorf("%v, sent\n%s\nwant\n%s", err, s.body, want)
 		}
 	}

@@ -277,7 +277,7 @@ func TestPages(t *testing.T) {
 			"":  `{"data":[` + theme("1") + `,` + theme("2") + `],"hasMore":true,"nextCursor":"a"}`,
 			"a": `{"data":[],"hasMore":true,"nextCursor":"b"}`,
 			"b": `{"data":[` + theme("3") + `],"hasMore":false,"nextCursor":"c"}`,
-		}, &api.ListThemesParams{Limit: 2, Query: "dark"}, "123", false,
+		}, sample.As[*api.ListThemesParams](map[string]any{"limit": 2, "query": "dark"}), "123", false,
 			[]string{"/v1.0/themes?limit=2&query=dark", "/v1.0/themes?after=a&limit=2&query=dark", "/v1.0/themes?after=b&limit=2&query=dark"}},
 		{"from a cursor", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":false,"nextCursor":null}`}, &api.ListThemesParams{After: "a"}, "1", false, []string{"/v1.0/themes?after=a"}},
 		{"a cursor again", map[string]string{

@@ -56,7 +56,7 @@ func FuzzOperations(f *testing.F) {
 		for theme, err := range gamma.Themes(ctx, client, nil) {
 			check(theme, err)
 		}
-		for folder, err := range gamma.Folders(ctx, client, &api.ListFoldersParams{Limit: 50}) {
+		for folder, err := range gamma.Folders(ctx, client, sample.As[*api.ListFoldersParams](map[string]any{"limit": 1})) {
 			check(folder, err)
 		}
 		for _, o := range published.Operations {
@@ -78,13 +78,14 @@ func FuzzRequest(f *testing.F) {
 			body, _ = io.ReadAll(req.Body)
 			return reply(200, "application/json", `{"generationId":"gen1"}`), nil
 		})
-		request := request(t, `{"textOptions":{},"sharingOptions":{"emailOptions":{}},"cardOptions":{"headerFooter":{"topLeft":{"type":"image"}}}}`)
+		request := generation(sample.As[api.GenerationRequest](map[string]any{
+			"format":         format,
+			"numCards":       cards,
+			"textOptions":    map[string]any{"tone": tone},
+			"sharingOptions": map[string]any{"emailOptions": map[string]any{"recipients": []string{recipient}}},
+			"cardOptions":    map[string]any{"headerFooter": map[string]any{"topLeft": map[string]any{"type": "image", "src": src}}},
+		}))
 		request.InputText = text
-		setText(&request.Format, format)
-		setNumber(&request.NumCards, cards)
-		request.TextOptions.Tone = tone
-		request.SharingOptions.EmailOptions.Recipients = []string{recipient}
-		request.CardOptions.HeaderFooter.TopLeft.Src = src
 		_, err := gamma.Create(t.Context(), client, request)
 		var invalid *gamma.InvalidRequestError
 		if err != nil {
@@ -100,11 +101,6 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
-
-// setText and setNumber leave the type to the document.
-func setText[T ~string](to *T, v string) { *to = T(v) }
-
-func setNumber[T int | int32 | int64 | float32 | float64](to *T, v int) { *to = T(v) }
 
 func FuzzRateLimitOf(f *testing.F) {
 	f.Add("10000", "9994")

@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
@@ -104,14 +103,21 @@ func newRequest(t *testing.T, ctx context.Context, method, url string) *http.Req
 	return r
 }
 
-const (
-	pendingBody   = `{"generationId":"gen1","status":"pending"}`
-	completedBody = `{"credits":{"deducted":40,"remaining":2960},"gammaId":"g_gen1","gammaUrl":"https://gamma.app/docs/g_gen1","generationId":"gen1","status":"completed"}`
+// whole is the body of a status with what the document requires beside it.
+func whole(body string) string {
+	o, _ := document.Operation("getGenerationStatus")
+	return string(published().whole(call{document: o}, []byte(body)))
+}
+
+var (
+	pendingBody   = whole(`{"generationId":"gen1","status":"pending"}`)
+	completedBody = whole(`{"credits":{"deducted":40,"remaining":2960},"gammaId":"g_gen1","gammaUrl":"https://gamma.app/docs/g_gen1","generationId":"gen1","status":"completed"}`)
 )
 
 func TestScripts(t *testing.T) {
 	exported := strings.Replace(completedBody, `"gammaId"`, `"exportUrl":"https://example.com/x.pdf","gammaId"`, 1)
-	failed := `{"credits":{"deducted":0,"remaining":3000},"error":{"message":"No text.","statusCode":422},"generationId":"gen1","status":"failed"}`
+	failed := whole(`{"credits":{"deducted":0,"remaining":3000},"error":{"message":"No text.","statusCode":422},"generationId":"gen1","status":"failed"}`)
+	unpromised := whole(`{"generationId":"x","status":"pending","unpromised":"T"}`)
 	for name, tt := range map[string]struct {
 		steps []Step
 		want  []string
@@ -125,8 +131,8 @@ func TestScripts(t *testing.T) {
 		"no polls":           {[]Step{Pending(0), PendingFor(0), {}, Times(0, Status(500)), Completed("")}, []string{completedBody}},
 		"only empty":         {[]Step{Pending(0)}, []string{pendingBody}},
 		"times":              {[]Step{Times(2, Pending(2)), Completed("")}, []string{pendingBody, pendingBody, pendingBody, pendingBody, completedBody}},
-		"json":               {[]Step{JSON(api.GenerationStatusResponse{GenerationID: "x", Status: "completed"})}, []string{`{"generationId":"x","status":"completed"}`}},
-		"more than promised": {[]Step{JSON(map[string]any{"generationId": "x", "status": "pending", "unpromised": "T"})}, []string{`{"generationId":"x","status":"pending","unpromised":"T"}`}},
+		"json":               {[]Step{JSON(jsonText(failed))}, []string{failed}},
+		"more than promised": {[]Step{JSON(jsonText(unpromised))}, []string{unpromised}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, g *API, get func(string) got) {

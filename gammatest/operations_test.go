@@ -3,7 +3,6 @@ package gammatest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +38,7 @@ func TestEveryOperation(t *testing.T) {
 	}
 	ctx := t.Context()
 
-	created, err := gamma.Create(ctx, client, fullGeneration(t))
+	created, err := gamma.Create(ctx, client, fullGeneration())
 	if err != nil || created.Warnings != "numCards was lowered to 60." {
 		t.Fatalf("%+v %v", created, err)
 	}
@@ -81,7 +80,7 @@ func TestEveryOperation(t *testing.T) {
 	}
 
 	var names []string
-	for theme, err := range gamma.Themes(ctx, client, &api.ListThemesParams{Limit: 1, Query: "A"}) {
+	for theme, err := range gamma.Themes(ctx, client, sample.As[*api.ListThemesParams](map[string]any{"limit": 1, "query": "A"})) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +90,7 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("themes %v", names)
 	}
 	names = nil
-	for folder, err := range gamma.Folders(ctx, client, &api.ListFoldersParams{Limit: 1}) {
+	for folder, err := range gamma.Folders(ctx, client, sample.As[*api.ListFoldersParams](map[string]any{"limit": 1})) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,8 +159,7 @@ func TestEveryOperation(t *testing.T) {
 }
 
 // fullGeneration has every property that the document has.
-func fullGeneration(t *testing.T) (request api.GenerationRequest) {
-	t.Helper()
+func fullGeneration() api.GenerationRequest {
 	o, _ := document.Operation("createGeneration")
 	body, _ := document.Value(o.Body, sample.Mode{Full: true}).(map[string]any)
 	for name, v := range map[string]any{
@@ -176,14 +174,7 @@ func fullGeneration(t *testing.T) (request api.GenerationRequest) {
 	if images, ok := body["imageOptions"].(map[string]any); ok {
 		images["model"] = "a-model-of-tomorrow"
 	}
-	data, err := json.Marshal(body)
-	if err == nil {
-		err = json.Unmarshal(data, &request)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return request
+	return sample.As[api.GenerationRequest](body)
 }
 
 func isStatus(err error, status int) bool {

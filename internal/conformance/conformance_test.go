@@ -161,7 +161,7 @@ func TestConformance(t *testing.T) {
 	t.Run("Create", func(t *testing.T) { p.testCreate(t, client) })
 	t.Run("Themes", func(t *testing.T) {
 		p.testPages(t, func() (ids []string, err error) {
-			for theme, end := range gamma.Themes(t.Context(), client, &api.ListThemesParams{Query: "green & black", Limit: 1, After: "a/b+c="}) {
+			for theme, end := range gamma.Themes(t.Context(), client, sample.As[*api.ListThemesParams](map[string]any{"query": "green & black", "limit": 1, "after": "a/b+c="})) {
 				ids, err = append(ids, theme.ID), end
 			}
 			return ids, err
@@ -169,7 +169,7 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("Folders", func(t *testing.T) {
 		p.testPages(t, func() (ids []string, err error) {
-			for folder, end := range gamma.Folders(t.Context(), client, &api.ListFoldersParams{Query: "50 % ü", Limit: 1, After: "a/b+c="}) {
+			for folder, end := range gamma.Folders(t.Context(), client, sample.As[*api.ListFoldersParams](map[string]any{"query": "50 % ü", "limit": 1, "after": "a/b+c="})) {
 				ids, err = append(ids, folder.ID), end
 			}
 			return ids, err

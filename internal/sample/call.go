@@ -21,14 +21,7 @@ func Request[T any](d *Document, operationID string, v T) T {
 	if !ok {
 		panic("sample: no operation " + operationID)
 	}
-	body, err := decode[any](v)
-	if err == nil {
-		v, err = decode[T](d.Complete(o.Body, Mode{}, body))
-	}
-	if err != nil {
-		panic("sample: the body of " + operationID + ": " + err.Error())
-	}
-	return v
+	return As[T](d.Complete(o.Body, Mode{}, As[any](v)))
 }
 
 // arguments returns the parameters of a request in some of the places, by their

@@ -338,12 +338,16 @@ func lacking(s Schema, v any) bool {
 	return false
 }
 
-// decode turns v into JSON, and that into a T.
-func decode[T any](v any) (T, error) {
+// As turns v into JSON, and that into a T, which leaves the types of its fields to the
+// document. It panics where v is not JSON or no T.
+func As[T any](v any) T {
 	var t T
 	data, err := json.Marshal(v)
 	if err == nil {
 		err = json.Unmarshal(data, &t)
 	}
-	return t, err
+	if err != nil {
+		panic(fmt.Sprintf("sample: a %T: %v", t, err))
+	}
+	return t
 }
