@@ -34,6 +34,10 @@ var methods = []string{"get", "put", "post", "delete", "options", "head", "patch
 // merge returns the text of base with the inputs over it and without the operations to
 // drop, and the operations that no document of the whole among the inputs has.
 func merge(base source, inputs []source, drop []string) (text []byte, missing []string, err error) {
+	old, err := split(base)
+	if err != nil {
+		return nil, nil, err
+	}
 	merged := items{}
 	whole := false
 	for _, input := range inputs {
@@ -42,6 +46,7 @@ func merge(base source, inputs []source, drop []string) (text []byte, missing []
 		if err != nil {
 			return nil, nil, err
 		}
+		keepNames(parts, old)
 		for _, k := range parts.sorted() {
 			if a, b := merged[k], parts[k]; a.value == nil {
 				merged[k] = b
@@ -61,10 +66,6 @@ func merge(base source, inputs []source, drop []string) (text []byte, missing []
 			}
 			stated[id] = k
 		}
-	}
-	old, err := split(base)
-	if err != nil {
-		return nil, nil, err
 	}
 	for _, k := range old.sorted() {
 		_, moved := stated[object(old[k].value)["operationId"]]
@@ -93,6 +94,41 @@ func merge(base source, inputs []source, drop []string) (text []byte, missing []
 	}
 	text, err = encode(assemble(merged))
 	return text, sorted(missing), err
+}
+
+// keepNames gives the path parameters in parts the names that they have in old: they
+// are not on the wire.
+func keepNames(parts, old items) {
+	present := map[string]string{} // by method and path without names
+	for k := range old {
+		if k.kind == "operation" {
+			present[anonymous(k.name)] = k.name
+		}
+	}
+	for _, k := range parts.sorted() {
+		name := present[anonymous(k.name)]
+		if k.kind != "operation" || name == "" || name == k.name {
+			continue
+		}
+		names := map[any]string{}
+		segments := strings.Split(name, "/")
+		for i, s := range strings.Split(k.name, "/") {
+			names[strings.Trim(s, "{}")] = strings.Trim(segments[i], "{}")
+		}
+		i := parts[k]
+		operation := maps.Clone(object(i.value))
+		var list []any
+		for _, p := range array(operation["parameters"]) {
+			p := maps.Clone(object(p))
+			if p["in"] == "path" {
+				p["name"] = names[p["name"]]
+			}
+			list = append(list, p)
+		}
+		operation["parameters"] = list
+		delete(parts, k)
+		parts[key{"operation", name}] = item{operation, i.source}
+	}
 }
 
 // split writes into each operation what it takes from its path and from the top

@@ -41,7 +41,7 @@ func checkNeeds(normal map[string]any) error {
 	operations := map[string]operationAt{}
 	for path, item := range object(normal["paths"]) {
 		for method, o := range object(item) {
-			id, _ := object(o)["operationId"].(string)
+			id := operationKey(object(o))
 			operations[id] = operationAt{id, method, path, object(o), nil}
 		}
 	}

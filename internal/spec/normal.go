@@ -84,8 +84,19 @@ func normalize(document map[string]any, names *names) (_ map[string]any, notes [
 }
 
 type operationAt struct {
-	id, method, path string
+	id, method, path string // id as operationKey has it
 	value, item      map[string]any
+}
+
+// operationKey returns the operationId of an operation in the form of names.yaml:
+// list_themes and ListThemes have the name of listThemes in Go.
+func operationKey(operation map[string]any) string {
+	id, _ := operation["operationId"].(string)
+	name := []rune(goName(id))
+	if len(name) > 0 {
+		name[0] = unicode.ToLower(name[0])
+	}
+	return string(name)
 }
 
 // operations puts those with names of ours first: where two operations share a
@@ -95,8 +106,7 @@ func (n *normalizer) operations(document map[string]any) (list []operationAt) {
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
 		for _, method := range methods {
 			if o := at(paths[path], method); o != nil {
-				id, _ := o["operationId"].(string)
-				list = append(list, operationAt{id, method, path, o, object(paths[path])})
+				list = append(list, operationAt{operationKey(o), method, path, o, object(paths[path])})
 			}
 		}
 	}
@@ -184,8 +194,10 @@ func (n *normalizer) parameter(id string, p map[string]any) (map[string]any, err
 		p["schema"] = map[string]any{"type": "string"}
 		return p, nil
 	}
-	if p["schema"] == nil {
-		return p, nil // in the form of JSON: content
+	if p["schema"] == nil { // in the form of JSON
+		content, err := n.content(p["content"], place{owner: id, property: name, request: true})
+		p["content"] = content
+		return p, err
 	}
 	schema, err := n.schema(p["schema"], place{owner: id, property: name, request: true})
 	if err != nil {
@@ -375,7 +387,7 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 		for _, k := range []string{"oneOf", "anyOf"} {
 			var list []any
 			for i, alternative := range array(s[k]) {
-				one, err := n.schema(alternative, place{owner: name, property: fmt.Sprint(i + 1), request: p.request})
+				one, err := n.schema(alternative, place{owner: name, property: fmt.Sprint("Option", i+1), request: p.request})
 				if err != nil {
 					return "", err
 				}

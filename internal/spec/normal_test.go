@@ -230,6 +230,10 @@ func TestSameInGo(t *testing.T) {
 		"a response header": func(d map[string]any) {
 			at(d, "paths", "/v1.0/themes", "get", "responses", "200")["headers"] = map[string]any{"X-Left": map[string]any{"schema": map[string]any{"type": "number"}}}
 		},
+		"operationIds in another spelling": func(d map[string]any) {
+			at(d, "paths", "/v1.0/themes", "get")["operationId"] = "list_themes"
+			at(d, "paths", "/v1.0/generations", "post")["operationId"] = "CreateGeneration"
+		},
 		"a path parameter of another name": func(d map[string]any) {
 			paths := at(d, "paths")
 			item := paths["/v1.0/generations/{id}"]
@@ -369,6 +373,28 @@ func TestChangesInGo(t *testing.T) {
 				"getGenerationStatus: the optional query parameter wide is not a Go parameter: a request editor can set it",
 				"listFolders: the optional header parameter X-Team is not a Go parameter: a request editor can set it",
 			},
+		},
+		"an object or a text": {
+			func(d map[string]any) {
+				setProperty(d, "FolderItem", "icon", `{"oneOf":[{"type":"string"},{"type":"object","properties":{"kind":{"type":"string","enum":["x"]}}}]}`)
+			},
+			strings.Join([]string{
+				"+ const FolderItemIconOption2KindX FolderItemIconOption2Kind = \"x\"",
+				"+ func *FolderItemIcon.FromFolderItemIcon0[FolderItemIcon0] [error]",
+				"+ func *FolderItemIcon.FromFolderItemIconOption2[FolderItemIconOption2] [error]",
+				"+ func *FolderItemIcon.MergeFolderItemIcon0[FolderItemIcon0] [error]",
+				"+ func *FolderItemIcon.MergeFolderItemIconOption2[FolderItemIconOption2] [error]",
+				"+ func *FolderItemIcon.UnmarshalJSON[[]byte] [error]",
+				"+ func FolderItemIcon.AsFolderItemIcon0[] [FolderItemIcon0 error]",
+				"+ func FolderItemIcon.AsFolderItemIconOption2[] [FolderItemIconOption2 error]",
+				"+ func FolderItemIcon.MarshalJSON[] [[]byte error]",
+				"+ func FolderItemIconOption2Kind.Valid[] [bool]",
+				"+ type FolderItem has [Icon] *FolderItemIcon",
+				"+ type FolderItemIcon has [union] json.RawMessage",
+				"+ type FolderItemIcon0 is string",
+				"+ type FolderItemIconOption2 has [Kind] FolderItemIconOption2Kind",
+				"+ type FolderItemIconOption2Kind is string",
+			}, "\n"), nil,
 		},
 		"texts or lists of them": {
 			func(d map[string]any) {

@@ -259,6 +259,23 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// The names of path parameters are not on the wire.
+func TestNamesOfPathParametersStay(t *testing.T) {
+	text := canonical(first(t))
+	renamed := strings.ReplaceAll(strings.ReplaceAll(text, "{id}", "{generationId}"), `"name":"id"`, `"name":"generationId"`)
+	got, err := quiet(tree(t, first(t), map[string]string{"a.json": renamed}), []string{"a.json"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := quiet(tree(t, first(t), map[string]string{"a.json": text}), []string{"a.json"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if renamed == text || !bytes.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestReplace(t *testing.T) {
 	all := fragments(t, whole(t))
 	archive := all["archiveGamma"]
@@ -267,9 +284,8 @@ func TestReplace(t *testing.T) {
 	for path, item := range paths {
 		delete(paths, path)
 		operation := at(item, "post")
-		array(operation["parameters"])[0].(map[string]any)["name"] = "id"
 		operation["responses"] = map[string]any{"204": map[string]any{"description": "Archived"}}
-		paths["/v1.0/gammas/{id}/archive"] = item
+		paths["/v1.0/gammas/{gammaId}/archives"] = item
 	}
 	delete(moved, "components")
 	moved["components"] = map[string]any{"securitySchemes": at(archive, "components", "securitySchemes")}
@@ -281,7 +297,7 @@ func TestReplace(t *testing.T) {
 	if err := json.Unmarshal(got, &document); err != nil {
 		t.Fatal(err)
 	}
-	if at(document, "paths", "/v1.0/gammas/{id}/archive", "post", "responses", "204") == nil {
+	if at(document, "paths", "/v1.0/gammas/{gammaId}/archives", "post", "responses", "204") == nil {
 		t.Error("the operation was not replaced")
 	}
 	if at(document, "paths", "/v1.0/gammas/{gammaId}/archive") != nil {
