@@ -316,6 +316,7 @@ type rig struct {
 	transport *http.Transport
 	dir       func() string // of DownloadFile
 	outcome   outcome
+	returned  time.Time
 }
 
 type outcome struct {
@@ -359,6 +360,7 @@ func (r *rig) call(t testing.TB, ctx context.Context, e entry) outcome { //nolin
 	// Goroutines inherit the label, those of net/http too.
 	pprof.SetGoroutineLabels(pprof.WithLabels(ctx, pprof.Labels("case", t.Name())))
 	r.outcome = e.call(ctx, r)
+	r.returned = time.Now()
 	pprof.SetGoroutineLabels(context.Background())
 	r.check(t)
 	if !eventually(func() bool {
@@ -508,6 +510,9 @@ func (a attack) against(t *testing.T, s *server, e entry, want end) {
 	}
 	r.call(t, ctx, e)
 	r.ended(t, e, want)
+	if end, _ := ctx.Deadline(); s.dial != nil && r.returned.After(end) {
+		t.Errorf("returned %v after the deadline", r.returned.Sub(end))
+	}
 }
 
 // hurried always has less time left than Create's first pause takes, but as much for

@@ -111,16 +111,11 @@ func punctually(t *testing.T, want error, stop func() (ctx context.Context, mome
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t, inMemory(t, a.scheme(), a.handle), settings{requestTimeout: 20 * time.Second, transport: a.transport})
 					ctx, moment := stop()
-					var ended time.Time
-					o := r.call(t, ctx, entry{e.name, e.kind, func(ctx context.Context, r *rig) outcome {
-						o := e.call(ctx, r)
-						ended = time.Now()
-						return o
-					}})
+					o := r.call(t, ctx, e)
 					if a.of(e.kind) != completes && !errors.Is(o.err, want) {
 						t.Errorf("%v, want %v", o.err, want)
 					}
-					if delay := ended.Sub(moment()); delay != 0 {
+					if delay := r.returned.Sub(moment()); delay != 0 {
 						t.Errorf("returned %v after the end of the context, want 0", delay)
 					}
 				})
