@@ -167,7 +167,12 @@ func whole(body []byte) map[string]json.RawMessage {
 // vendor's newer engine makes a list.
 func warnings(raw json.RawMessage) string {
 	var text string
-	if len(raw) > 0 && json.Unmarshal(raw, &text) != nil {
+	var list []string
+	switch {
+	case len(raw) == 0 || json.Unmarshal(raw, &text) == nil:
+	case json.Unmarshal(raw, &list) == nil:
+		text = strings.Join(list, "; ")
+	default:
 		text = string(raw)
 	}
 	return wire.Printable(text)

@@ -61,6 +61,7 @@ func TestCreate(t *testing.T) {
 		{name: "201", answers: []roundTripper{created(201, ok)}},
 		{name: "202", answers: []roundTripper{created(202, ok)}},
 		{name: "a warning", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":"a\u001b[31m\nb"}`)}, warnings: `a\x1b[31m\nb`},
+		{name: "a list of texts", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":["a","b\u001b"]}`)}, warnings: `a; b\x1b`},
 		{name: "a list of warnings", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":[{"code":"a"}]}`)}, warnings: `[{"code":"a"}]`},
 		{name: "no warnings", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":null}`)}},
 		{name: "an id beside oddities", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":{},"x":1}`)}, warnings: `{}`},

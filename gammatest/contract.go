@@ -170,6 +170,17 @@ func (c *contract) whole(to call, body []byte) []byte {
 	return whole
 }
 
+// warning returns text as the document has the warnings of a create: the vendor's newer
+// operations have a list of them.
+func (c *contract) warning(to call, text string) any {
+	properties, _ := c.sample.Flat(to.document.Response)["properties"].(map[string]any)
+	warnings, _ := properties["warnings"].(map[string]any)
+	if sample.Kind(c.sample.Flat(warnings)) == "array" {
+		return []string{text}
+	}
+	return text
+}
+
 // derived is a success as the document has it.
 func (c *contract) derived(to call) answer {
 	o := to.document

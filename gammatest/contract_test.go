@@ -96,6 +96,22 @@ func TestWarningsMayBeNull(t *testing.T) {
 	}
 }
 
+// A warning is a text or a list of them, as the document has it.
+func TestWarningsAreAsTheDocumentHasThem(t *testing.T) {
+	for schema, want := range map[string]string{
+		`{"type":"string"}`:                          `"numCards was lowered to 60."`,
+		`{"type":"array","items":{"type":"string"}}`: `["numCards was lowered to 60."]`,
+	} {
+		r := &recorder{}
+		g := NewTransport(r)
+		g.contract = create(t, `"numCards":{"type":"number"}`, `"properties":{"warnings":`+schema+`}`, "")
+		if a := post(t, g, `{"numCards":75}`); a.status != 200 || !strings.Contains(a.body, `"warnings":`+want) {
+			t.Errorf("%s: status %d, %s, reported %q", schema, a.status, a.body, r.errors)
+		}
+		r.clean()
+	}
+}
+
 // jsonText is JSON as it is.
 type jsonText string
 

@@ -108,7 +108,7 @@ func (s *API) operate(c call, r *http.Request) answer {
 		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
 			return problem(http.StatusBadRequest, err.Error())
 		}
-		return s.create(request.ExportAs, request.NumCards)
+		return s.create(c, request.ExportAs, request.NumCards)
 	case "listThemes":
 		q := r.URL.Query()
 		return list(q.Get("limit"), q.Get("after"), s.themes, func(t api.ThemeItem) bool {
@@ -130,7 +130,7 @@ func (s *API) operate(c call, r *http.Request) answer {
 	return answer{}
 }
 
-func (s *API) create(exportAs string, numCards float64) answer {
+func (s *API) create(c call, exportAs string, numCards float64) answer {
 	life := s.life
 	if len(life) == 0 {
 		life = []Step{Pending(2), Completed("")}
@@ -140,7 +140,7 @@ func (s *API) create(exportAs string, numCards float64) answer {
 	s.generations[id] = newScript(life, exportAs)
 	result := map[string]any{"generationId": id, "warnings": nil} // as the API has been seen to say
 	if numCards > maxCards {
-		result["warnings"] = fmt.Sprintf("numCards was lowered to %d.", maxCards)
+		result["warnings"] = s.contract.warning(c, fmt.Sprintf("numCards was lowered to %d.", maxCards))
 	}
 	return encode(http.StatusOK, result)
 }
