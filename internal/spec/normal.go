@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -368,11 +369,11 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 	}
 	is := kind + " " + canonical(withoutProse("", s))
 	switch n.kinds[name] {
+	case "":
 	case is:
 		return name, nil
 	default:
 		return "", collision(p, name)
-	case "":
 	}
 	n.kinds[name] = is
 	result := child(n.result, name)
@@ -437,7 +438,7 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 // component that this is, if it is one.
 func (n *normalizer) flat(s map[string]any, depth int) (_ map[string]any, component string, err error) {
 	if depth > 100 {
-		return nil, "", fmt.Errorf("schemas that refer to each other in a circle")
+		return nil, "", errors.New("schemas that refer to each other in a circle")
 	}
 	parts := array(s["allOf"])
 	for _, k := range []string{"oneOf", "anyOf"} {
@@ -608,7 +609,10 @@ func sentence(text string) string {
 // limitsOf says in words what a request's value must keep to.
 func limitsOf(s map[string]any, required bool) string {
 	var parts []string
-	if required {
+	switch {
+	case s["readOnly"] == true:
+		return "Set by the server"
+	case required:
 		parts = append(parts, "required")
 	}
 	bounds := func(least, most, unit string) {

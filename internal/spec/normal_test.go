@@ -514,11 +514,15 @@ func TestMeantToHoldAnything(t *testing.T) {
 
 // The comment of a field has the document's limits.
 func TestLimitsInComments(t *testing.T) {
-	code, _, err := generate(t.Context(), root, small(t))
+	document := small(t)
+	setProperty(document, "Generation", "createdBy", `{"type":"string","readOnly":true,"maxLength":9}`)
+	at(document, "components", "schemas", "Generation")["required"] = []any{"inputText", "createdBy"}
+	code, _, err := generate(t.Context(), root, document)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
+		"// CreatedBy Set by the server.\n\tCreatedBy string `json:\"createdBy,omitempty\"`\n",
 		"// InputText Words to start from. Required, 1 to 400000 characters.\n",
 		"// Style At most 500 characters.\n",
 		"// NumCards At least 1.\n",

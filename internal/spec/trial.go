@@ -52,7 +52,7 @@ func try(root string, document, code []byte) (*trial, error) {
 func (t *trial) remove() { _ = os.RemoveAll(t.dir) }
 
 // compile builds what uses the code, and notes where only tests do not compile.
-func (t *trial) compile(ctx context.Context) (note string, err error) {
+func (t *trial) compile(ctx context.Context) (notes []string, err error) {
 	for _, dir := range []string{".", "gammatest"} {
 		command := func(name string) error {
 			_, err := run(ctx, filepath.Join(t.root, dir), "go", name, "-overlay="+t.overlay, "./...")
@@ -63,11 +63,11 @@ func (t *trial) compile(ctx context.Context) (note string, err error) {
 			continue
 		}
 		if err := command("build"); err != nil {
-			return "", fmt.Errorf("the code does not compile with what would be generated: %w", err)
+			return nil, fmt.Errorf("the code does not compile with what would be generated: %w", err)
 		}
-		note += fmt.Sprintf("tests need mending: %v\n", vet)
+		notes = append(notes, fmt.Sprintf("tests need mending: %v", vet))
 	}
-	return strings.TrimSpace(note), nil
+	return notes, nil
 }
 
 // wire says what changes on the wire.

@@ -45,7 +45,8 @@ func update(ctx context.Context, root string, files []string, s settings, w io.W
 		return err
 	}
 	defer trial.remove()
-	var wire, names, broken string
+	var wire, names string
+	var broken []string
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() (err error) { wire, err = trial.wire(ctx); return err })
 	tasks.Go(func() (err error) {
@@ -59,10 +60,8 @@ func update(ctx context.Context, root string, files []string, s settings, w io.W
 	}
 	say("on the wire:\n%s", indent(wire))
 	say("in Go:\n%s", indent(names))
-	for _, note := range append(notes, broken) {
-		if note != "" {
-			say("%s", note)
-		}
+	for _, note := range append(notes, broken...) {
+		say("%s", note)
 	}
 	if s.check {
 		say("nothing was changed: CHECK is set")
