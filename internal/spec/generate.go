@@ -47,7 +47,8 @@ func generate(ctx context.Context, root string, document map[string]any) (code [
 	if err != nil {
 		return nil, nil, err
 	}
-	code = []byte(out)
+	// Detached, oapi-codegen's words about any package are not the comment of ours.
+	code = []byte(strings.Replace(out, "DO NOT EDIT.\npackage ", "DO NOT EDIT.\n\npackage ", 1))
 	return code, notes, checkTypes(code, names.Anything)
 }
 

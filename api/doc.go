@@ -5,5 +5,3 @@
 // key, checks requests and limits responses. [NewClient] and
 // [NewClientWithResponses] of this package return the client without any of that.
 package api
-
-// This file sorts before the generated one, so that go doc prints its comment first.
