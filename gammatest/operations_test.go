@@ -69,7 +69,7 @@ func TestEveryOperation(t *testing.T) {
 	}
 
 	g.Created(Failed(422, "Failed to generate text."))
-	template := api.TemplateGenerationRequest{GammaID: gen.GammaID, Prompt: "For coffee", ExportAs: "pptx"}
+	template := api.TemplateGenerationRequest{GammaID: gen.GammaID, Prompt: "For coffee", ExportAs: "pdf"}
 	copied, err := gamma.Create(ctx, client, sample.Request(document, "createFromTemplateGeneration", template))
 	if err != nil || copied.Warnings != "" {
 		t.Fatalf("%+v %v", copied, err)
@@ -284,7 +284,7 @@ func TestEveryOperationInMemory(t *testing.T) {
 		g.SetFolders()
 		g.Created(PendingFor(3*time.Minute), Completed(""))
 		g.Next("createGeneration", RateLimited(time.Minute), Status(402))
-		request := text(api.GenerationRequest{InputText: "tea", ExportAs: "png"})
+		request := text(api.GenerationRequest{InputText: "tea", ExportAs: "pdf"})
 		if _, err := poller.Generate(t.Context(), client, request); !errors.Is(err, gamma.ErrInsufficientCredits) {
 			t.Errorf("%v", err)
 		}

@@ -28,17 +28,21 @@ type workspace struct {
 	deleted map[string]bool // by gamma id
 }
 
+// themes has fields that a later document may drop.
+const themes = `[
+	{"id":"theme-ash","name":"Ash","type":"standard","colorKeywords":["grey","light"],"toneKeywords":["calm"]},
+	{"id":"theme-oak","name":"Oak","type":"standard","colorKeywords":["brown"],"toneKeywords":["warm"]},
+	{"id":"theme-house","name":"House style","type":"custom"}
+]`
+
 func newWorkspace() workspace {
-	return workspace{
-		next: make(map[string][]Step),
-		themes: []api.ThemeItem{
-			{ID: "theme-ash", Name: "Ash", Type: "standard", ColorKeywords: []string{"grey", "light"}, ToneKeywords: []string{"calm"}},
-			{ID: "theme-oak", Name: "Oak", Type: "standard", ColorKeywords: []string{"brown"}, ToneKeywords: []string{"warm"}},
-			{ID: "theme-house", Name: "House style", Type: "custom"},
-		},
+	w := workspace{
+		next:    make(map[string][]Step),
 		folders: []api.FolderItem{{ID: "folder-sales", Name: "Sales"}, {ID: "folder-tea", Name: "Tea"}},
 		deleted: make(map[string]bool),
 	}
+	_ = json.Unmarshal([]byte(themes), &w.themes) // a test reads them
+	return w
 }
 
 // Created sets the steps of every generation that is created from now on, in place of
