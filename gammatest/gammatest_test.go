@@ -333,13 +333,13 @@ func TestRequests(t *testing.T) {
 	both(t, func(t *testing.T, g *API, get func(string) got) {
 		before := time.Now()
 		get("gen1")
-		get("gen~2")
+		get("gen_2")
 		requests := g.Requests()
 		if len(requests) != 2 {
 			t.Fatalf("%d requests", len(requests))
 		}
 		r := requests[1]
-		if r.Method != "GET" || r.Path != "/v1.0/generations/gen~2" || r.Header.Get("X-API-KEY") != Key || r.Time.Before(before) {
+		if r.Method != "GET" || r.Path != "/v1.0/generations/gen_2" || r.Header.Get("X-API-KEY") != Key || r.Time.Before(before) {
 			t.Errorf("%+v", r)
 		}
 	})

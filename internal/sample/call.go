@@ -74,11 +74,21 @@ func (d *Document) NewRequest(ctx context.Context, base string, o Operation, m M
 
 func (d *Document) body(o Operation, m Mode) io.Reader {
 	v := d.Value(o.Body, m)
-	if !IsJSON(o.BodyType) {
-		return strings.NewReader(spell(v))
+	fields, ok := v.(map[string]any)
+	switch {
+	case IsJSON(o.BodyType):
+		data, _ := json.Marshal(v)
+		return bytes.NewReader(data)
+	case ok && o.BodyType == "application/x-www-form-urlencoded":
+		form := url.Values{}
+		for name, v := range fields {
+			for _, v := range each(v) {
+				form.Add(name, spell(v))
+			}
+		}
+		return strings.NewReader(form.Encode())
 	}
-	data, _ := json.Marshal(v)
-	return bytes.NewReader(data)
+	return strings.NewReader(spell(v))
 }
 
 // each returns the elements of an array, or what is none.

@@ -156,6 +156,7 @@ const operations = `
 	},
 	"/a": {
 		"post": {"operationId":"make","requestBody":{"content":{"application/json":{"schema":{"$ref":"#/components/schemas/Named"}}}},"responses":{"default":{"description":"x","content":{"text/plain":{"schema":{"type":"string"}}}}}},
+		"patch": {"operationId":"patchForm","requestBody":{"content":{"application/x-www-form-urlencoded":{"schema":{"type":"object","required":["tags"],"properties":{"tags":{"type":"array","minItems":2,"items":{"type":"string"}}}}}}},"responses":{"204":{"description":"x"}}},
 		"put": {"operationId":"putRaw","requestBody":{"content":{"text/plain":{"schema":{"type":"string"}}}},"responses":{"204":{"description":"x"}}},
 		"description": "x"
 	}`
@@ -170,6 +171,7 @@ func TestOperations(t *testing.T) {
 		got = append(got, fmt.Sprint(o.ID, " ", o.Method, " ", o.Path, " ", names, " ", o.BodyType, " ", o.Statuses, " ", o.Status, " ", o.ResponseType, " ", o.Response["type"]))
 	}
 	want := []string{
+		"patchForm PATCH /a [] application/x-www-form-urlencoded [204] 204  <nil>",
 		"make POST /a [] application/json [] 200 text/plain string",
 		"putRaw PUT /a [] text/plain [204] 204  <nil>",
 		"get_b GET /b/{id}/{key} [path id path key query limit query tags header X-Version]  [202 404] 202 application/json boolean",
@@ -182,9 +184,10 @@ func TestOperations(t *testing.T) {
 func TestNewRequest(t *testing.T) {
 	d := document(operations)
 	for id, want := range map[string]string{
-		"getB":   `GET https://x/b/1/a%20b?tags=string&tags=string X-Version=v1 `,
-		"make":   `POST https://x/a Content-Type=application/json {"name":"string"}`,
-		"PutRaw": `PUT https://x/a Content-Type=text/plain string`,
+		"getB":      `GET https://x/b/1/a%20b?tags=string&tags=string X-Version=v1 `,
+		"make":      `POST https://x/a Content-Type=application/json {"name":"string"}`,
+		"patchForm": `PATCH https://x/a Content-Type=application/x-www-form-urlencoded tags=string&tags=string`,
+		"PutRaw":    `PUT https://x/a Content-Type=text/plain string`,
 	} {
 		o, ok := d.Operation(id)
 		r, err := d.NewRequest(t.Context(), "https://x", o, sample.Mode{}, map[string]any{"key": "a b"})
