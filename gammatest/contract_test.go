@@ -1,6 +1,7 @@
 package gammatest
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -99,13 +100,13 @@ func TestWarningsMayBeNull(t *testing.T) {
 // A warning is a text or a list of them, as the document has it.
 func TestWarningsAreAsTheDocumentHasThem(t *testing.T) {
 	for schema, want := range map[string]string{
-		`{"type":"string"}`:                          `"numCards was lowered to 60."`,
-		`{"type":"array","items":{"type":"string"}}`: `["numCards was lowered to 60."]`,
+		`{"type":"string"}`:                          `"numCards was lowered to 40."`,
+		`{"type":"array","items":{"type":"string"}}`: `["numCards was lowered to 40."]`,
 	} {
 		r := &recorder{}
 		g := NewTransport(r)
 		g.contract = create(t, `"numCards":{"type":"number"}`, `"properties":{"warnings":`+schema+`}`, "")
-		if a := post(t, g, `{"numCards":75}`); a.status != 200 || !strings.Contains(a.body, `"warnings":`+want) {
+		if a := post(t, g, `{"numCards":50}`); a.status != 200 || !strings.Contains(a.body, `"warnings":`+want) {
 			t.Errorf("%s: status %d, %s, reported %q", schema, a.status, a.body, r.errors)
 		}
 		r.clean()
@@ -134,13 +135,21 @@ func TestResponsesHaveWhatTheDocumentRequires(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.contract = c
-	g.SetThemes(api.ThemeItem{ID: "t", Name: "T", Type: "custom"})
+	theme := api.ThemeItem{ID: "t", Name: "T", Type: "custom"}
+	g.SetThemes(theme)
+	var item map[string]any // with what the SDK's own document requires
+	data, _ := json.Marshal(theme)
+	if err := json.Unmarshal(data, &item); err != nil {
+		t.Fatal(err)
+	}
+	item["size"] = 1
+	sized, _ := json.Marshal(item)
 	g.Add("gen1", Pending(1), JSON(map[string]any{"status": "pending"}))
 	get := func(path string) string { return send(g, newRequest(t, t.Context(), "GET", "https://x"+path)).body }
 	for got, want := range map[string]string{
 		post(t, g, "{}").body: `{"generationId":"gen000001","place":1,"warnings":null}`,
 		get("/g/gen1"):        `{"generationId":"gen1","owner":{"name":"string"},"status":"pending"}`,
-		get("/t"):             `{"data":[{"id":"t","name":"T","size":1,"type":"custom"}],"hasMore":false}`,
+		get("/t"):             `{"data":[` + string(sized) + `],"hasMore":false}`,
 	} {
 		if got != want {
 			t.Errorf("%s, want %s", got, want)

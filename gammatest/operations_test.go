@@ -39,7 +39,7 @@ func TestEveryOperation(t *testing.T) {
 	ctx := t.Context()
 
 	created, err := gamma.Create(ctx, client, fullGeneration())
-	if err != nil || created.Warnings != "numCards was lowered to 60." {
+	if err != nil || created.Warnings != "numCards was lowered to 40." {
 		t.Fatalf("%+v %v", created, err)
 	}
 	p := poller.New(client)
@@ -164,7 +164,7 @@ func fullGeneration() api.GenerationRequest {
 	body, _ := document.Value(o.Body, sample.Mode{Full: true}).(map[string]any)
 	for name, v := range map[string]any{
 		"inputText": "A short history of tea",
-		"numCards":  75,
+		"numCards":  50,
 		"exportAs":  "pdf",
 		"themeId":   "theme-oak",
 		"folderIds": []string{"folder-tea"},

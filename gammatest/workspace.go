@@ -12,8 +12,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/api"
 )
 
-// maxCards is where the stand-in lowers numCards, with a warning.
-const maxCards = 60
+// maxCards is where the fake lowers numCards, with a warning, as a plan's limit does.
+const maxCards = 40
 
 // pageSize is that of a list without a limit.
 const pageSize = 20

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -54,17 +55,18 @@ func (d *Document) NewRequest(ctx context.Context, base string, o Operation, m M
 			query.Add(name, spell(v))
 		}
 	}
+	var contentType string
 	var body io.Reader
 	if o.BodyType != "" {
-		body = d.body(o, m)
+		contentType, body = d.body(o, m)
 	}
 	r, err := http.NewRequestWithContext(ctx, o.Method, base+path, body)
 	if err != nil {
 		return nil, err
 	}
 	r.URL.RawQuery = query.Encode()
-	if o.BodyType != "" {
-		r.Header.Set("Content-Type", o.BodyType)
+	if body != nil {
+		r.Header.Set("Content-Type", contentType)
 	}
 	for name, v := range d.arguments(o, m, values, "header") {
 		r.Header.Set(name, spell(v))
@@ -72,13 +74,14 @@ func (d *Document) NewRequest(ctx context.Context, base string, o Operation, m M
 	return r, nil
 }
 
-func (d *Document) body(o Operation, m Mode) io.Reader {
+// body returns a body and its content type.
+func (d *Document) body(o Operation, m Mode) (string, io.Reader) {
 	v := d.Value(o.Body, m)
 	fields, ok := v.(map[string]any)
 	switch {
 	case IsJSON(o.BodyType):
 		data, _ := json.Marshal(v)
-		return bytes.NewReader(data)
+		return o.BodyType, bytes.NewReader(data)
 	case ok && o.BodyType == "application/x-www-form-urlencoded":
 		form := url.Values{}
 		for name, v := range fields {
@@ -86,9 +89,17 @@ func (d *Document) body(o Operation, m Mode) io.Reader {
 				form.Add(name, spell(v))
 			}
 		}
-		return strings.NewReader(form.Encode())
+		return o.BodyType, strings.NewReader(form.Encode())
+	case ok && o.BodyType == "multipart/form-data":
+		var b bytes.Buffer
+		w := multipart.NewWriter(&b)
+		for name, v := range fields {
+			_ = w.WriteField(name, spell(v)) // a buffer takes everything
+		}
+		_ = w.Close()
+		return w.FormDataContentType(), &b
 	}
-	return strings.NewReader(spell(v))
+	return o.BodyType, strings.NewReader(spell(v))
 }
 
 // each returns the elements of an array, or what is none.
@@ -126,7 +137,8 @@ func (d *Document) Call(ctx context.Context, client any, o Operation, m Mode, va
 	var body []any
 	switch {
 	case raw:
-		body = []any{o.BodyType, d.body(o, m)}
+		contentType, reader := d.body(o, m)
+		body = []any{contentType, reader}
 	case o.BodyType != "":
 		body = []any{d.Value(o.Body, m)}
 	}

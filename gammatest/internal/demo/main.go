@@ -121,7 +121,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		request: func() (gamma.Created, error) {
 			return gamma.Create(ctx, client, sample.Request(document, "createGeneration", api.GenerationRequest{
 				InputText: "A short history of tea",
-				NumCards:  75,
+				NumCards:  50,
 				ThemeID:   theme,
 				ExportAs:  "pdf",
 			}))

@@ -57,7 +57,7 @@ func TestStandIn(t *testing.T) {
 			matches(t, out.String(),
 				`This talks to an embedded stand-in at http://127\.0\.0\.1:\d+, not to Gamma\.`,
 				`Themes: Ash, Oak, House style`,
-				`Created gen000001 from a text, to be exported as a PDF\n  with a warning: numCards was lowered to 60\.`,
+				`Created gen000001 from a text, to be exported as a PDF\n  with a warning: numCards was lowered to 40\.`,
 				` +\d+\.\d\ds  gen000001   pending, next poll in \d+\.\ds`,
 				` +\d+\.\d\ds  gen000001   completed, no more polls`,
 				` +\d+\.\d\ds  gen000002   failed, no more polls`,
