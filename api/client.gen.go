@@ -838,7 +838,7 @@ type ErrorResponse struct {
 	Message string `json:"message"`
 
 	// StatusCode HTTP status code.
-	StatusCode int `json:"statusCode"`
+	StatusCode float64 `json:"statusCode"`
 }
 
 // ExportAs File to export once finished; one per request.

@@ -107,7 +107,7 @@ func newFailedError(p Progress, gen *api.GenerationStatusResponse) *FailedError 
 	if gen.Error != nil {
 		e.Message = wire.Printable(gen.Error.Message)
 		if code := gen.Error.StatusCode; code >= 100 && code < 1000 {
-			e.StatusCode = code
+			e.StatusCode = int(code)
 		}
 	}
 	return e
