@@ -238,8 +238,8 @@ func TestRefusals(t *testing.T) {
 		"another version":    {map[string]string{"a.json": `{"swagger":"2.0"}`}, "a.json: not an OpenAPI 3.0 document"},
 		"another kind":       {map[string]string{"a.txt": ""}, "a.txt: the name must end in .md, .json, .yaml or .yml"},
 		"not there":          {map[string]string{}, "no such file"},
-		"not OpenAPI":        {map[string]string{"a.json": `{"openapi":"3.0.0","info":{},"paths":{"/x":{"get":{"operationId":"x","responses":{}}}}}`}, "not valid OpenAPI once merged"},
-		"parameters astray":  {map[string]string{"a.json": `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{"/x/{y}":{"get":{"operationId":"x","responses":{"200":{"description":"OK"}}}}}}`}, "not valid OpenAPI once merged"},
+		"not OpenAPI":        {map[string]string{"a.json": `{"openapi":"3.0.0","info":{},"paths":{"/v1.0/themes":{"get":{"operationId":"x","responses":{}}}}}`}, "not valid OpenAPI once merged"},
+		"parameters astray":  {map[string]string{"a.json": `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{"/x/{y}":{"get":{"operationId":"listThemes","responses":{"200":{"description":"OK"}}}}}}`}, "not valid OpenAPI once merged"},
 		"a path's own files": {map[string]string{"a.json": `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{"/x":{"$ref":"x.json"}}}`}, "$ref of the path /x is not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -167,6 +167,9 @@ func sameServers(base source, inputs []source, setting string) (notes []string, 
 	for i, input := range inputs {
 		theirs := addresses(input.document)
 		if len(theirs) == 0 {
+			if !input.page && setting != "keep" && !related(base.document, input.document) {
+				return nil, fmt.Errorf("%s: it names no server and has no operation of openapi.json: set SERVERS=keep if it is Gamma's all the same", input.name)
+			}
 			delete(input.document, "servers") // those of base
 			continue
 		}
@@ -198,23 +201,37 @@ func addresses(document map[string]any) (list []string) {
 	return list
 }
 
+// pathsByID returns the paths of a document's operations.
+func pathsByID(document map[string]any) map[any]string {
+	byID := map[any]string{}
+	for path, item := range object(document["paths"]) {
+		for _, method := range methods {
+			if id := at(item, method)["operationId"]; id != nil {
+				byID[id] = path
+			}
+		}
+	}
+	return byID
+}
+
+// related reports whether two documents have an operation in common, or one of them
+// has none.
+func related(a, b map[string]any) bool {
+	ours, theirs := pathsByID(a), pathsByID(b)
+	for id, path := range theirs {
+		if ours[id] != "" || at(a, "paths", path) != nil {
+			return true
+		}
+	}
+	return len(ours) == 0 || len(theirs) == 0
+}
+
 // rebase takes from the paths of a document what they have before those of base, and
 // returns it.
 func rebase(base, document map[string]any) (prefix string) {
-	paths := func(d map[string]any) map[any]string {
-		byID := map[any]string{}
-		for path, item := range object(d["paths"]) {
-			for _, method := range methods {
-				if id := at(item, method)["operationId"]; id != nil {
-					byID[id] = path
-				}
-			}
-		}
-		return byID
-	}
-	present := paths(base)
+	present := pathsByID(base)
 	first := true
-	for id, path := range paths(document) {
+	for id, path := range pathsByID(document) {
 		if present[id] == "" {
 			continue
 		}

@@ -71,6 +71,29 @@ func TestServers(t *testing.T) {
 	}
 }
 
+// A document that names no server may be anybody's.
+func TestForeignDocuments(t *testing.T) {
+	const foreign = `{"openapi":"3.0.0","info":{"title":"Pets","version":"1"},"paths":{"/pets":{"get":{"operationId":"listPets","responses":{"204":{"description":"None"}}}}}}`
+	for name, tt := range map[string]struct {
+		file, text, setting string
+		want                string
+	}{
+		"a document":          {"a.json", foreign, "", "a.json: it names no server and has no operation of openapi.json"},
+		"kept":                {"a.json", foreign, "keep", ""},
+		"a page":              {"a.md", page(asObject(t, foreign)), "", ""},
+		"a known path":        {"a.json", strings.Replace(foreign, "/pets", "/v1.0/themes", 1), "", ""},
+		"a known operation":   {"a.json", strings.Replace(foreign, "listPets", "listThemes", 1), "", ""},
+		"with its own server": {"a.json", strings.Replace(foreign, `"paths"`, `"servers":[{"url":"https://pets.example"}],"paths"`, 1), "", "its servers are https://pets.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := spec(tree(t, small(t), map[string]string{tt.file: tt.text}), []string{tt.file}, settings{servers: tt.setting})
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
 // A document of another server may have more in its paths: the present server has
 // that in its name.
 func TestKeepServersOfOtherPaths(t *testing.T) {
