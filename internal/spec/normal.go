@@ -406,7 +406,12 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 	required := texts(s["required"])
 	properties, must := map[string]any{}, []any{}
 	result["type"], result["properties"] = "object", properties
+	fields := map[string]string{}
 	for _, property := range slices.Sorted(maps.Keys(object(s["properties"]))) {
+		if other := fields[goName(property)]; other != "" {
+			return "", fmt.Errorf("%s has the properties %s and %s, which are one field in Go", name, other, property)
+		}
+		fields[goName(property)] = property
 		v := object(s["properties"])[property]
 		one, err := n.schema(v, place{owner: name, property: property, request: p.request})
 		if err != nil {
@@ -416,8 +421,8 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 		if text := n.comment(property, one["description"], flat, slices.Contains(required, property), p.request); text != "" {
 			one["description"] = text
 		}
-		if goName := plural(property); goName != "" {
-			one["x-go-name"] = goName
+		if field := plural(property); field != "" {
+			one["x-go-name"] = field
 		}
 		if slices.Contains(n.Values, name+"."+property) {
 			one[skipPointer] = true

@@ -477,6 +477,10 @@ func TestRefusedInGo(t *testing.T) {
 			setSchema(d, "GenerationRequest", `{"type":"object","properties":{"q":{"type":"string"}}}`)
 			setProperty(d, "FolderItem", "q", `{"$ref":"#/components/schemas/GenerationRequest"}`)
 		}, "FolderItem.q: another schema is the Go type GenerationRequest already: give this one a name in names.yaml"},
+		"two properties for one field": {func(d map[string]any) {
+			setProperty(d, "FolderItem", "$type", `{"type":"string"}`)
+			setProperty(d, "FolderItem", "type", `{"type":"string"}`)
+		}, "FolderItem has the properties $type and type, which are one field in Go"},
 		"lists of lists for ever": {func(d map[string]any) {
 			setSchema(d, "A", `{"type":"array","items":{"$ref":"#/components/schemas/A"}}`)
 			setProperty(d, "FolderItem", "a", `{"$ref":"#/components/schemas/A"}`)
