@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -1473,9 +1472,7 @@ func (c *Client) ListThemes(ctx context.Context, params *ListThemesParams, reqEd
 func NewListFoldersRequest(server string, params *ListFoldersParams) (*http.Request, error) {
 	var err error
 
-	operationPath := fmt.Sprintf("/v1.0/folders")
-
-	queryURL, err := wire.URL(server, operationPath)
+	queryURL, err := wire.URL(server, "/v1.0/folders")
 	if err != nil {
 		return nil, err
 	}
@@ -1551,9 +1548,7 @@ func NewDeleteGammaRequest(server string, gammaID string) (*http.Request, error)
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1.0/gammas/%s", pathParam0)
-
-	queryURL, err := wire.URL(server, operationPath)
+	queryURL, err := wire.URL(server, "/v1.0/gammas/{gammaId}", pathParam0)
 	if err != nil {
 		return nil, err
 	}
@@ -1578,9 +1573,7 @@ func NewArchiveGammaRequest(server string, gammaID string) (*http.Request, error
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1.0/gammas/%s/archive", pathParam0)
-
-	queryURL, err := wire.URL(server, operationPath)
+	queryURL, err := wire.URL(server, "/v1.0/gammas/{gammaId}/archive", pathParam0)
 	if err != nil {
 		return nil, err
 	}
@@ -1609,9 +1602,7 @@ func NewCreateGenerationRequest(server string, body CreateGenerationJSONRequestB
 func NewCreateGenerationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
-	operationPath := fmt.Sprintf("/v1.0/generations")
-
-	queryURL, err := wire.URL(server, operationPath)
+	queryURL, err := wire.URL(server, "/v1.0/generations")
 	if err != nil {
 		return nil, err
 	}
@@ -1642,9 +1633,7 @@ func NewCreateFromTemplateGenerationRequest(server string, body CreateFromTempla
 func NewCreateFromTemplateGenerationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
-	operationPath := fmt.Sprintf("/v1.0/generations/from-template")
-
-	queryURL, err := wire.URL(server, operationPath)
+	queryURL, err := wire.URL(server, "/v1.0/generations/from-template")
 	if err != nil {
 		return nil, err
 	}
@@ -1671,9 +1660,7 @@ func NewGetGenerationStatusRequest(server string, id string) (*http.Request, err
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1.0/generations/%s", pathParam0)
-
-	queryURL, err := wire.URL(server, operationPath)
+	queryURL, err := wire.URL(server, "/v1.0/generations/{id}", pathParam0)
 	if err != nil {
 		return nil, err
 	}
@@ -1691,9 +1678,7 @@ func NewGetGenerationStatusRequest(server string, id string) (*http.Request, err
 func NewListThemesRequest(server string, params *ListThemesParams) (*http.Request, error) {
 	var err error
 
-	operationPath := fmt.Sprintf("/v1.0/themes")
-
-	queryURL, err := wire.URL(server, operationPath)
+	queryURL, err := wire.URL(server, "/v1.0/themes")
 	if err != nil {
 		return nil, err
 	}

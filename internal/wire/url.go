@@ -14,24 +14,44 @@ type server struct {
 	url  url.URL
 }
 
-// URL returns the address of a server with path after its own. No segment of path
-// needs escaping: they are the document's, and path parameters that pass
-// [CheckPathParam].
-func URL(text, path string) (*url.URL, error) {
+// URL returns the address of a server with path after its own, and with every {name}
+// in path replaced by the next of params, of which there are as many. Nothing needs
+// escaping: path is the document's, and each parameter passes [CheckPathParam].
+func URL(text, path string, params ...string) (*url.URL, error) {
 	s := lastServer.Load()
 	if s == nil || s.text != text {
 		u, err := url.Parse(text)
 		if err != nil {
 			return nil, err
 		}
+		u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = "", false, "", ""
+		u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
 		s = &server{text, *u}
 		lastServer.Store(s)
 	}
 	u := s.url
-	u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = "", false, "", ""
-	u.Path = strings.TrimSuffix(u.Path, "/") + path
+	u.Path = fill(u.Path, path, params)
 	if u.RawPath != "" {
-		u.RawPath = strings.TrimSuffix(u.RawPath, "/") + path
+		u.RawPath = fill(u.RawPath, path, params)
 	}
 	return &u, nil
+}
+
+// fill returns base and path with params, in one allocation.
+func fill(base, path string, params []string) string {
+	size := len(base) + len(path)
+	for _, p := range params {
+		size += len(p)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	b.WriteString(base)
+	for _, p := range params {
+		before, after, _ := strings.Cut(path, "{")
+		b.WriteString(before)
+		b.WriteString(p)
+		_, path, _ = strings.Cut(after, "}")
+	}
+	b.WriteString(path)
+	return b.String()
 }

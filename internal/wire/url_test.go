@@ -24,3 +24,19 @@ func TestURL(t *testing.T) {
 		}
 	}
 }
+
+func TestURLWithParameters(t *testing.T) {
+	for _, tt := range []struct {
+		path   string
+		params []string
+		want   string
+	}{
+		{"/v1.0/generations/{id}", []string{"gen1"}, "https://h.example/base/v1.0/generations/gen1"},
+		{"/v1.0/{a}/parts/{b}", []string{"x", "y"}, "https://h.example/base/v1.0/x/parts/y"},
+		{"/v1.0/{a}-{b}/end", []string{"x", "y"}, "https://h.example/base/v1.0/x-y/end"},
+	} {
+		if u, err := URL("https://h.example/base/", tt.path, tt.params...); err != nil || u.String() != tt.want {
+			t.Errorf("%s: %v, %v, want %s", tt.path, u, err, tt.want)
+		}
+	}
+}
