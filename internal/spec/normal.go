@@ -283,22 +283,19 @@ func (n *normalizer) schema(v any, p place) (map[string]any, error) {
 		}
 	case "boolean":
 		result["type"] = kind
-	case "array":
+	case "array", "map":
+		elements := "items"
+		result["type"] = "array"
+		if kind == "map" {
+			elements, result["type"] = "additionalProperties", "object"
+		}
 		p.items++
-		var items map[string]any
-		if items, err = n.schema(s["items"], p); err != nil {
+		one, err := n.schema(s[elements], p)
+		if err != nil {
 			return nil, err
 		}
-		delete(items, skipPointer)
-		result["type"], result["items"] = kind, items
-	case "map":
-		p.items++
-		var values map[string]any
-		if values, err = n.schema(s["additionalProperties"], p); err != nil {
-			return nil, err
-		}
-		delete(values, skipPointer)
-		result["type"], result["additionalProperties"] = "object", values
+		delete(one, skipPointer)
+		result[elements] = one
 	case "object", "union":
 		var name string
 		name, err = n.structure(kind, s, component, p)
@@ -507,7 +504,7 @@ func hasMeaning(s map[string]any) bool {
 	return false
 }
 
-// put puts what one says over all.
+// put lays what one says over all.
 func put(all, one map[string]any) {
 	for k, v := range one {
 		switch k {
