@@ -11,28 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/gamma-sdk/gamma-go/api"
 )
-
-// InvalidRequestError says that a request breaks a limit of the OpenAPI document,
-// so that the server would refuse it. It was not sent. Every operation of the
-// client may return it; find it with [errors.As].
-type InvalidRequestError struct {
-	// Operation is the method and the path template, as in
-	// "POST /v1.0/generations".
-	Operation string
-
-	// Field is the property or the query parameter, as the API names it, as in
-	// "textOptions.tone" or "folderIds[3]".
-	Field string
-
-	// Reason says what is wrong with it, without its value.
-	Reason string
-}
-
-// Error returns one printable line without the field's value.
-func (e *InvalidRequestError) Error() string {
-	return "gamma: " + e.Operation + ": " + e.Field + " " + e.Reason
-}
 
 // openEnums are the properties whose enumerations the vendor changes more often than
 // its document, so that a value the document lacks may well be right. They go by
@@ -74,6 +55,34 @@ type requestLimits struct {
 			Schema schema `json:"schema"`
 		} `json:"content"`
 	} `json:"requestBody"`
+}
+
+// Validate checks a request against the OpenAPI document as the client does before it
+// sends one: lengths, counts, formats and required fields. request is an
+// [api.GenerationRequest] or an [api.TemplateGenerationRequest], or a pointer to one.
+// It returns an [*InvalidRequestError] if the API would refuse the request, and
+// another error for any other type. Nothing is sent. What only the server knows, such
+// as the credits of a workspace, is not checked.
+func Validate(request any) error {
+	const base = "https://gamma.example"
+	var req *http.Request
+	var err error
+	switch r := request.(type) {
+	case api.GenerationRequest:
+		req, err = api.NewCreateGenerationRequest(base, r)
+	case *api.GenerationRequest:
+		return Validate(valueOf(r))
+	case api.TemplateGenerationRequest:
+		req, err = api.NewCreateFromTemplateGenerationRequest(base, r)
+	case *api.TemplateGenerationRequest:
+		return Validate(valueOf(r))
+	default:
+		return fmt.Errorf("gamma: Validate: no operation takes a request of type %T", request)
+	}
+	if err != nil {
+		return fmt.Errorf("gamma: Validate: %w", err)
+	}
+	return parsed().checkRequest(req, "")
 }
 
 // checkRequest returns an [*InvalidRequestError] if req breaks a limit of the

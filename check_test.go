@@ -34,7 +34,7 @@ func (s *sink) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answer(`{"generationId":"gen1","data":[],"hasMore":false,"nextCursor":null}`)(req)
 }
 
-func (s *sink) client(t testing.TB) *api.ClientWithResponses {
+func (s *sink) client(t testing.TB) *gamma.Client {
 	t.Helper()
 	client, err := gamma.NewClient(key, gamma.WithHTTPClient(&http.Client{Transport: s}))
 	if err != nil {

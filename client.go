@@ -27,6 +27,7 @@ type config struct {
 	client    *http.Client
 	userAgent string
 	timeout   time.Duration
+	onRetry   func(Retry)
 }
 
 // WithBaseURL sends requests to rawURL instead of the document's first server,
@@ -92,11 +93,50 @@ func WithRequestTimeout(timeout time.Duration) Option {
 	}
 }
 
-// NewClient returns the generated client with every operation of the document,
-// hardened as the package comment says. White space around apiKey is dropped; a
-// key that is empty or that a header cannot carry is an error, as is every option
-// that is. No request is sent. The client is safe for concurrent use.
-func NewClient(apiKey string, opts ...Option) (*api.ClientWithResponses, error) {
+// Retry is a request that is about to be sent again, see [WithOnRetry].
+type Retry struct {
+	// Operation is the method and the path template, as in "POST /v1.0/generations",
+	// or "GET export" for a download.
+	Operation string
+
+	// Attempt counts the requests so far, from 1.
+	Attempt int
+
+	// Err is why the last one failed, often an [*APIError]. It is never nil.
+	Err error
+
+	// Pause is the time until the next one.
+	Pause time.Duration
+}
+
+// WithOnRetry calls f before each pause of a create or a download, in the goroutine
+// of the caller. Concurrent calls call it concurrently. A nil f is no callback, the
+// default.
+func WithOnRetry(f func(Retry)) Option {
+	return func(c *config) error {
+		c.onRetry = f
+		return nil
+	}
+}
+
+// Client is a client for the Gamma API, made by [NewClient]. It is safe for
+// concurrent use, and one is enough for a program.
+//
+// Every operation of the OpenAPI document has a method that returns the model of
+// its response, such as GetGenerationStatus, ListThemes or ArchiveGamma, and one
+// with the suffix WithResponse that also returns the status and the headers; see
+// [api.ClientWithResponses]. The methods below take the place of those that create,
+// and add what needs more than one request.
+type Client struct {
+	*api.ClientWithResponses
+
+	doer *doer
+}
+
+// NewClient returns a [Client] that authenticates with apiKey, ignoring white space
+// around it. It returns an error if the key is empty or not printable ASCII, or if
+// an option is invalid. It sends no request.
+func NewClient(apiKey string, opts ...Option) (*Client, error) {
 	key := strings.TrimSpace(apiKey)
 	switch {
 	case key == "":
@@ -122,16 +162,14 @@ func NewClient(apiKey string, opts ...Option) (*api.ClientWithResponses, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &api.ClientWithResponses{ClientInterface: &api.Client{
-		Server: base.String() + "/",
-		Client: newDoer(key, base, c),
-	}}, nil
+	d := newDoer(key, base, c)
+	return &Client{&api.ClientWithResponses{ClientInterface: &api.Client{Server: base.String() + "/", Client: d}}, d}, nil
 }
 
 // NewClientFromEnv is [NewClient] with the key from the environment variable
 // GAMMA_API_KEY and, where it is set and not empty, the base URL from
 // GAMMA_BASE_URL. Options win over the environment.
-func NewClientFromEnv(opts ...Option) (*api.ClientWithResponses, error) {
+func NewClientFromEnv(opts ...Option) (*Client, error) {
 	key := os.Getenv("GAMMA_API_KEY")
 	if strings.TrimSpace(key) == "" {
 		return nil, errors.New("gamma: the environment variable GAMMA_API_KEY is not set")
@@ -143,28 +181,6 @@ func NewClientFromEnv(opts ...Option) (*api.ClientWithResponses, error) {
 		}}, opts...)
 	}
 	return NewClient(key, opts...)
-}
-
-// NewTransport returns a new copy of the transport that [NewClient] uses, for
-// callers who must add a proxy or a certificate authority and pass it back in an
-// [http.Client] through [WithHTTPClient]. Against [http.DefaultTransport] it
-// keeps more idle connections to one host, bounds the response header to 256 KiB,
-// finds a dead HTTP/2 connection by pings, within 10 seconds, and opens at most
-// twelve connections for one request. Like the default, it uses the proxy
-// that the environment names.
-func NewTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dial,
-		ForceAttemptHTTP2:      true, // also once the caller has set TLSClientConfig
-		MaxIdleConns:           1024,
-		MaxIdleConnsPerHost:    1024, // all of them go to one host
-		IdleConnTimeout:        90 * time.Second,
-		TLSHandshakeTimeout:    10 * time.Second,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 256 << 10,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
-	}
 }
 
 // parseBaseURL checks rawURL by the rules of [WithBaseURL]. Its errors do not

@@ -34,7 +34,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // newClient returns a client of the server at url with the default settings.
-func newClient(t testing.TB, url string, opts ...gamma.Option) *api.ClientWithResponses {
+func newClient(t testing.TB, url string, opts ...gamma.Option) *gamma.Client {
 	t.Helper()
 	client, err := gamma.NewClient(key, append([]gamma.Option{gamma.WithBaseURL(url)}, opts...)...)
 	if err != nil {
@@ -43,7 +43,7 @@ func newClient(t testing.TB, url string, opts ...gamma.Option) *api.ClientWithRe
 	return client
 }
 
-func get(t *testing.T, client *api.ClientWithResponses) (*api.GetGenerationStatusHTTPResponse, error) {
+func get(t *testing.T, client *gamma.Client) (*api.GetGenerationStatusHTTPResponse, error) {
 	t.Helper()
 	return client.GetGenerationStatusWithResponse(t.Context(), "gen1")
 }
@@ -293,7 +293,7 @@ func quoted(s string) string {
 }
 
 // answering returns a client whose every request is answered by transport.
-func answering(t testing.TB, transport roundTripper) *api.ClientWithResponses {
+func answering(t testing.TB, transport roundTripper) *gamma.Client {
 	t.Helper()
 	return newClient(t, "https://h.example", gamma.WithHTTPClient(&http.Client{Transport: transport}))
 }

@@ -15,29 +15,14 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
-// ErrMaybeCreated says that it is not known whether a generation was created: the
-// request may have reached the server, and no whole answer came back. It may cost
-// credits, and creating it again may cost them twice. The error that wraps it
-// wraps what is known too, such as an [*APIError] with the request id that Gamma's
-// support asks for. The API has no way to look for the generation.
-var ErrMaybeCreated = errors.New("gamma: the generation may have been created")
+// createTimeout bounds a create whose context has no deadline.
+const createTimeout = 5 * time.Minute
 
-// Creator is the generated methods that [Create] needs. A client of [NewClient]
-// has them.
-type Creator interface {
-	CreateGenerationWithResponse(ctx context.Context, body api.CreateGenerationJSONRequestBody, reqEditors ...api.RequestEditorFn) (*api.CreateGenerationHTTPResponse, error)
-	CreateFromTemplateGenerationWithResponse(ctx context.Context, body api.CreateFromTemplateGenerationJSONRequestBody, reqEditors ...api.RequestEditorFn) (*api.CreateFromTemplateGenerationHTTPResponse, error)
-}
-
-// Request is what a generation is created from: a text or a template.
-type Request interface {
-	api.GenerationRequest | api.TemplateGenerationRequest
-}
-
-// Created is a generation that Gamma has begun.
+// Created is a generation that Gamma has started.
 type Created struct {
 	// GenerationID is what to wait for. It is never empty.
 	GenerationID string
@@ -47,47 +32,66 @@ type Created struct {
 	Warnings string
 }
 
-// Create begins a generation. It costs credits, so a request that may have reached
-// the server is never sent again: an answer that got lost, also behind a status
-// 5xx, is an error that is [ErrMaybeCreated].
+// CreateGeneration starts a generation from a text, and returns its id. It costs
+// credits, so it retries only when the server cannot have acted on the request: after
+// a 429, when Retry-After says or after 30, 60, then 120 seconds, and after a failure
+// to connect, up to four times, after 1, 2, 4 and 8 seconds; until ctx is done, or for
+// 5 minutes if it has no deadline. [WithOnRetry] tells of the pauses.
 //
-// A request that surely did nothing is sent again, for as long as ctx lets it, or
-// for 5 minutes if ctx has no deadline: after 429, when Retry-After says or after
-// 30, 60, then 120 seconds; after a connection that could not be made, after 1, 2,
-// 4 and 8 seconds, and not more. Any other error is returned at once: an
-// [*InvalidRequestError] or an [*APIError], among others. Beside an error Created is
-// empty, but for an [ErrMaybeCreated] whose answer broke after the id: it has the id,
-// and so has the text of the error.
+// It returns an [*InvalidRequestError] for a request that was not sent, an [*APIError]
+// for one that was refused, and an error matching [ErrMaybeCreated] if the outcome is
+// unknown: no response, one that was cut off, or a status 5xx. On error Created is
+// zero, except that GenerationID is set if the response was cut off after it.
 //
-// Keep the id before anything else: a generation cannot be found without it. Then
-// wait with package poller, whose Generate does both. Create is safe for
-// concurrent use.
-func Create[R Request](ctx context.Context, client Creator, request R) (Created, error) {
-	if wire.IsNil(client) {
-		return Created{}, errors.New("gamma: Create: nil client")
-	}
+// Save the id before anything else: the API has no way to find a generation without
+// it. Then wait with package poller.
+func (c *Client) CreateGeneration(ctx context.Context, request api.GenerationRequest) (Created, error) {
+	return c.doer.create(ctx, "POST /v1.0/generations", func(ctx context.Context) ([]byte, error) {
+		rsp, err := c.CreateGenerationWithResponse(ctx, request)
+		if rsp == nil {
+			return nil, err
+		}
+		return rsp.Body, err
+	})
+}
+
+// CreateFromTemplateGeneration starts a generation from a template. It is otherwise
+// like [Client.CreateGeneration].
+func (c *Client) CreateFromTemplateGeneration(ctx context.Context, request api.TemplateGenerationRequest) (Created, error) {
+	return c.doer.create(ctx, "POST /v1.0/generations/from-template", func(ctx context.Context) ([]byte, error) {
+		rsp, err := c.CreateFromTemplateGenerationWithResponse(ctx, request)
+		if rsp == nil {
+			return nil, err
+		}
+		return rsp.Body, err
+	})
+}
+
+// create calls send, which returns the body of a success, until it is clear whether a
+// generation was created.
+func (d *doer) create(ctx context.Context, operation string, send func(context.Context) ([]byte, error)) (Created, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
+		ctx, cancel = context.WithTimeout(ctx, createTimeout)
 		defer cancel()
 	}
 	for refused, unsent := 0, 0; ; {
-		way := new(progress)
-		created, err := create(way.trace(ctx), client, request)
+		p := new(progress)
+		created, err := readCreated(send(p.trace(ctx)))
 		if err == nil {
 			return created, nil
 		}
 		var pause time.Duration
 		var apiErr *APIError
-		nothing := way.unsent(err)
+		nothing := p.unsent(err)
 		switch {
 		case errors.As(err, &apiErr) && apiErr.StatusCode == http.StatusTooManyRequests:
-			refused++
 			if pause = apiErr.RetryAfter; pause == 0 {
-				pause = 15 * time.Second << min(refused, 3)
+				pause = retry.Backoff(30*time.Second, 2*time.Minute, refused)
 			}
-		case nothing && !wire.NoWay(err) && unsent < 4:
-			pause = time.Second << unsent
+			refused++
+		case nothing && !retry.Permanent(err) && unsent < 4:
+			pause = retry.Backoff(time.Second, time.Minute, unsent)
 			unsent++
 		default:
 			if !nothing {
@@ -95,50 +99,36 @@ func Create[R Request](ctx context.Context, client Creator, request R) (Created,
 			}
 			return created, err
 		}
-		pause += time.Duration(rand.Float64() * float64(min(pause/5, time.Minute)))
+		pause += retry.Jitter(pause/5, rand.Float64())
 		if deadline, _ := ctx.Deadline(); ctx.Err() != nil || pause > time.Until(deadline) {
 			return Created{}, err
 		}
-		if !sleep(ctx, pause) {
-			return Created{}, &explainedError{canceled(ctx), err}
+		if !d.retry(ctx, Retry{operation, refused + unsent, err, pause}) {
+			return Created{}, &explainedError{retry.Canceled(ctx), err}
 		}
 	}
 }
 
-// create sends one request.
-func create[R Request](ctx context.Context, client Creator, request R) (Created, error) {
-	var body []byte
-	var err error
-	switch request := any(request).(type) {
-	case api.GenerationRequest:
-		var rsp *api.CreateGenerationHTTPResponse
-		if rsp, err = client.CreateGenerationWithResponse(ctx, request); rsp != nil {
-			body = rsp.Body
-		}
-	case api.TemplateGenerationRequest:
-		var rsp *api.CreateFromTemplateGenerationHTTPResponse
-		if rsp, err = client.CreateFromTemplateGenerationWithResponse(ctx, request); rsp != nil {
-			body = rsp.Body
-		}
-	}
-	// The id is what was paid for: it counts in any successful answer, whatever
-	// the rest of it, and also where that broke before its formal end.
+// readCreated reads the response to a create, of which body is what came. The id is
+// what was paid for: it counts in any successful response, whatever the rest of it,
+// and also where that broke before its formal end.
+func readCreated(body []byte, err error) (Created, error) {
 	var broken *exchangeError
 	if errors.As(err, &broken) {
 		body = broken.part
 	}
-	answer := whole(body)
+	properties := whole(body)
 	var id string
-	_ = json.Unmarshal(answer["generationid"], &id) // of another type, it is none
+	_ = json.Unmarshal(properties["generationid"], &id) // of another type, it is none
 	switch ok := wire.CheckPathParam("", id) == nil; {
 	case ok && (err == nil || json.Valid(body)):
-		return Created{id, warnings(answer["warnings"])}, nil
+		return Created{id, warnings(properties["warnings"])}, nil
 	case ok:
-		return Created{GenerationID: id}, fmt.Errorf("its id is %s, but the answer broke: %w", id, err)
+		return Created{GenerationID: id}, fmt.Errorf("(id %s; response cut off): %w", id, err)
 	case id != "":
-		err = fmt.Errorf("%w: the answer's generation id cannot be asked for: %s", ErrUnexpectedResponse, wire.Printable(id))
+		err = fmt.Errorf("%w: the generation id in the response is not a valid id: %s", ErrUnexpectedResponse, wire.Printable(id))
 	case err == nil:
-		err = fmt.Errorf("%w: the answer has no generation id", ErrUnexpectedResponse)
+		err = fmt.Errorf("%w: the response has no generation id", ErrUnexpectedResponse)
 	}
 	return Created{}, err
 }
@@ -197,18 +187,6 @@ func doubt(err error) error {
 	}
 	return &explainedError{ErrMaybeCreated, err}
 }
-
-// explainedError is a second error and what it means for the caller.
-type explainedError struct{ meaning, err error }
-
-func (e *explainedError) Error() string {
-	return "gamma: " + inner(e.meaning) + ": " + inner(e.err)
-}
-
-func (e *explainedError) Unwrap() []error { return []error{e.meaning, e.err} }
-
-// inner is the text of an error inside another's.
-func inner(err error) string { return strings.TrimPrefix(err.Error(), "gamma: ") }
 
 // progress is how far a request has come.
 type progress struct{ started, connected atomic.Bool }

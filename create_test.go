@@ -4,14 +4,12 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -111,7 +109,7 @@ func TestCreate(t *testing.T) {
 					sent++
 					return tt.answers[min(sent, len(tt.answers))-1](req)
 				})
-				got, err := gamma.Create(t.Context(), client, generation(api.GenerationRequest{InputText: "x"}))
+				got, err := client.CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "x"}))
 				if took := time.Since(start); took < tt.atLeast || took > tt.atMost {
 					t.Errorf("took %v", took)
 				}
@@ -145,7 +143,7 @@ var errAny = errors.New("any error")
 // An id that cannot be a path parameter was paid for all the same: support can use it.
 func TestCreateKeepsAnOddID(t *testing.T) {
 	client := answering(t, with(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen 1/\u001b[31m"}`) }))
-	_, err := gamma.Create(t.Context(), client, generation(api.GenerationRequest{InputText: "x"}))
+	_, err := client.CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "x"}))
 	if !errors.Is(err, gamma.ErrMaybeCreated) || !strings.Contains(err.Error(), `gen 1/\x1b[31m`) {
 		t.Errorf("%v", err)
 	}
@@ -163,7 +161,7 @@ func TestCreateForAnotherHost(t *testing.T) {
 		req.Host = "other.example"
 		return nil
 	})
-	if _, err := gamma.Create(t.Context(), client, generation(api.GenerationRequest{InputText: "tea"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) {
+	if _, err := client.CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "tea"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) {
 		t.Error(err)
 	}
 }
@@ -175,7 +173,7 @@ func TestCreateCanceled(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(cause) })
 		start := time.Now()
-		_, err := gamma.Create(ctx, client, sample.Request(published, "createFromTemplateGeneration", api.TemplateGenerationRequest{Prompt: "x", GammaID: "g_1"}))
+		_, err := client.CreateFromTemplateGeneration(ctx, sample.Request(published, "createFromTemplateGeneration", api.TemplateGenerationRequest{Prompt: "x", GammaID: "g_1"}))
 		if time.Since(start) != time.Second || !errors.Is(err, context.Canceled) || !errors.Is(err, cause) || !errors.Is(err, gamma.ErrRateLimited) || errors.Is(err, gamma.ErrMaybeCreated) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
@@ -186,7 +184,7 @@ func TestCreateCanceled(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := gamma.Create(ctx, newClient(t, server.URL), generation(api.GenerationRequest{InputText: "x"})); !errors.Is(err, context.Canceled) || errors.Is(err, gamma.ErrMaybeCreated) {
+	if _, err := newClient(t, server.URL).CreateGeneration(ctx, generation(api.GenerationRequest{InputText: "x"})); !errors.Is(err, context.Canceled) || errors.Is(err, gamma.ErrMaybeCreated) {
 		t.Error(err)
 	}
 }
@@ -203,145 +201,24 @@ func TestCreateOverSockets(t *testing.T) {
 		}
 	})
 	server := httptest.NewServer(hangUp)
-	if _, err := gamma.Create(t.Context(), newClient(t, server.URL), generation(api.GenerationRequest{InputText: "x"})); !errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
+	if _, err := newClient(t, server.URL).CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "x"})); !errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
 		t.Errorf("%v, arrived %d times", err, arrived.Load())
 	}
 	server.Close()
-	if _, err := gamma.Create(hurried{t.Context()}, newClient(t, server.URL), generation(api.GenerationRequest{InputText: "x"})); !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, gamma.ErrMaybeCreated) {
+	if _, err := newClient(t, server.URL).CreateGeneration(hurried{t.Context()}, generation(api.GenerationRequest{InputText: "x"})); !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, gamma.ErrMaybeCreated) {
 		t.Error(err)
 	}
 	tls := httptest.NewUnstartedServer(hangUp)
 	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
 	tls.StartTLS()
 	defer tls.Close()
-	if _, err := gamma.Create(t.Context(), newClient(t, tls.URL), generation(api.GenerationRequest{InputText: "x"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
+	if _, err := newClient(t, tls.URL).CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "x"})); err == nil || errors.Is(err, gamma.ErrMaybeCreated) || arrived.Load() != 1 {
 		t.Errorf("%v, arrived %d times", err, arrived.Load())
 	}
 }
 
-// hurried always has less time left than Create's first pause takes, but as much for
+// hurried always has less time left than the first pause takes, but as much for
 // the request as a slow machine needs.
 type hurried struct{ context.Context }
 
 func (hurried) Deadline() (time.Time, bool) { return time.Now().Add(900 * time.Millisecond), true }
-
-func TestNilClients(t *testing.T) {
-	var client *api.ClientWithResponses
-	if _, err := gamma.Create(t.Context(), client, generation(api.GenerationRequest{InputText: "x"})); err == nil {
-		t.Error("Create took a nil client")
-	}
-	for _, err := range gamma.Themes(t.Context(), client, nil) {
-		checkText(t, err)
-	}
-	for _, err := range gamma.Folders(t.Context(), nil, nil) {
-		checkText(t, err)
-	}
-}
-
-// library serves themes by pages, as a list of cursors and what each leads to.
-func library(pages map[string]string, queries *[]string) roundTripper {
-	return func(req *http.Request) (*http.Response, error) {
-		*queries = append(*queries, req.URL.Path+"?"+req.URL.Query().Encode()) // the order is the document's
-		return reply(200, "application/json", pages[req.URL.Query().Get("after")]), nil
-	}
-}
-
-// An odd detail of a theme hides neither it nor the others.
-func TestThemesWithOddDetails(t *testing.T) {
-	client := answering(t, with(func() *http.Response {
-		return reply(200, "application/json", `{"data":[{"id":"a","name":"A","type":"standard","colorKeywords":"red"},{"id":"b","name":"B","type":"custom"}],"hasMore":false,"nextCursor":null}`)
-	}))
-	var ids []string
-	for theme, err := range gamma.Themes(t.Context(), client, nil) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, theme.ID)
-	}
-	if !slices.Equal(ids, []string{"a", "b"}) {
-		t.Error(ids)
-	}
-}
-
-func TestPages(t *testing.T) {
-	theme := func(id string) string { return fmt.Sprintf(`{"id":%q,"name":"n","type":"newer"}`, id) }
-	tests := []struct {
-		name   string
-		pages  map[string]string
-		params *api.ListThemesParams
-		want   string
-		ended  bool // by an error
-		asked  []string
-	}{
-		{"none", map[string]string{"": `{"data":[],"hasMore":false,"nextCursor":null}`}, nil, "", false, []string{"/v1.0/themes?"}},
-		{"three pages", map[string]string{
-			"":  `{"data":[` + theme("1") + `,` + theme("2") + `],"hasMore":true,"nextCursor":"a"}`,
-			"a": `{"data":[],"hasMore":true,"nextCursor":"b"}`,
-			"b": `{"data":[` + theme("3") + `],"hasMore":false,"nextCursor":"c"}`,
-		}, sample.As[*api.ListThemesParams](map[string]any{"limit": 2, "query": "dark"}), "123", false,
-			[]string{"/v1.0/themes?limit=2&query=dark", "/v1.0/themes?after=a&limit=2&query=dark", "/v1.0/themes?after=b&limit=2&query=dark"}},
-		{"from a cursor", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":false,"nextCursor":null}`}, &api.ListThemesParams{After: "a"}, "1", false, []string{"/v1.0/themes?after=a"}},
-		{"a cursor again", map[string]string{
-			"":  `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`,
-			"a": `{"data":[` + theme("2") + `],"hasMore":true,"nextCursor":"a"}`,
-		}, nil, "12", true, []string{"/v1.0/themes?", "/v1.0/themes?after=a"}},
-		{"the first cursor again", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`}, &api.ListThemesParams{After: "a"}, "1", true, []string{"/v1.0/themes?after=a"}},
-		{"no cursor", map[string]string{"": `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":null}`}, nil, "1", true, []string{"/v1.0/themes?"}},
-		{"not a list", map[string]string{"": `{"message":"x"}`}, nil, "", true, []string{"/v1.0/themes?"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var asked []string
-			client := answering(t, library(tt.pages, &asked))
-			got, ended := "", false
-			for item, err := range gamma.Themes(t.Context(), client, tt.params) {
-				if got += item.ID; err != nil {
-					ended = true
-					checkText(t, err)
-					if !errors.Is(err, gamma.ErrUnexpectedResponse) {
-						t.Error(err)
-					}
-				}
-			}
-			if got != tt.want || ended != tt.ended || fmt.Sprint(asked) != fmt.Sprint(tt.asked) {
-				t.Errorf("got %q, ended %v, asked %q", got, ended, asked)
-			}
-		})
-	}
-	// Pages that are empty, each with a new cursor, would go on for ever.
-	n := 0
-	client := answering(t, func(*http.Request) (*http.Response, error) {
-		n++
-		return reply(200, "application/json", fmt.Sprintf(`{"data":[],"hasMore":true,"nextCursor":"c%d"}`, n)), nil
-	})
-	for _, err := range gamma.Folders(t.Context(), client, nil) {
-		if !errors.Is(err, gamma.ErrUnexpectedResponse) || n != 10 {
-			t.Errorf("%v after %d pages", err, n)
-		}
-	}
-	// A loop that breaks asks for no more, and an error is the request's own.
-	n = 0
-	client = answering(t, func(*http.Request) (*http.Response, error) {
-		n++
-		if n > 1 {
-			return reply(401, "", ""), nil
-		}
-		return reply(200, "application/json", `{"data":[{"id":"f1","name":"n"},{"id":"f2","name":"n"}],"hasMore":true,"nextCursor":"c"}`), nil
-	})
-	for range gamma.Folders(t.Context(), client, nil) {
-		break
-	}
-	if n != 1 {
-		t.Errorf("asked %d times", n)
-	}
-	n = 0
-	got := ""
-	for item, err := range gamma.Folders(t.Context(), client, &api.ListFoldersParams{Query: "q"}) {
-		if got += item.ID; err != nil && !errors.Is(err, gamma.ErrUnauthorized) {
-			t.Error(err)
-		}
-	}
-	if got != "f1f2" || n != 2 {
-		t.Errorf("got %q, asked %d times", got, n)
-	}
-}

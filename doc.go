@@ -4,68 +4,61 @@
 //
 //	client, err := gamma.NewClientFromEnv()
 //	...
-//	created, err := gamma.Create(ctx, client, api.GenerationRequest{InputText: text})
+//	created, err := client.CreateGeneration(ctx, api.GenerationRequest{InputText: text, ExportAs: api.ExportAsPDF})
 //	...
 //	gen, err := poller.New(client).Wait(ctx, created.GenerationID)
+//	...
+//	err = client.DownloadFile(ctx, gen.ExportURL, "deck.pdf")
 //
-// [NewClient] returns the client in package api, which is generated from the
-// vendor's OpenAPI document: one method for every operation. Under all of them
-// lies one hand-written layer with the rules below. The [poller] package waits
-// for a generation on top of it. Three things more are written by hand because a
-// plain request is not enough: [Create], [Themes] with [Folders], and [Download].
+// A [Client] has a method for every operation of the vendor's OpenAPI document; its
+// models are in package api, which is generated from the document. The [poller]
+// package waits for generations. All requests share one transport with the guarantees
+// below.
 //
 // # Authentication
 //
-// The API key goes into the X-API-KEY header of requests to the base URL's
-// scheme, host and port, and nowhere else: a redirect is never followed, plain
-// http is for loopback hosts only, and a request editor that points a request
-// elsewhere gets an error. The key is in no error, no log line and no dump of a
-// value that this module hands out, also when a server echoes it. A transport
-// that the caller supplies sees it, and so does a proxy in front of a loopback
-// address.
+// The API key is sent in the X-API-KEY header of requests to the scheme, host and port
+// of the base URL, and nowhere else. Redirects are not followed, plain http is refused
+// except for loopback hosts, and a request editor that points a request to another
+// host gets an error. The key is in no error text and no dump of a value that this
+// module returns, even if a server echoes it. A transport that the caller supplies
+// sees it, and so does a proxy in front of a loopback address.
 //
 // # Requests
 //
-// Path parameters are 1 to 256 URL-unreserved characters (RFC 3986, section 2.3)
-// and not only dots. Anything else is an error before a byte is sent. So is a
-// request that breaks a limit of the document, an [*InvalidRequestError] that
-// names the field: lengths, counts, required fields and closed enumerations. Image
-// models are an open set; everything an answer enumerates is, too. Every request
-// is bounded by 15 seconds ([WithRequestTimeout]) and by its context.
+// A request that violates the OpenAPI document is not sent: lengths, counts, formats
+// and required fields are checked, and the error is an [*InvalidRequestError] that names
+// the field. Enumerations are open, so that a value newer than this version can be
+// used. Path parameters are 1 to 256 URL-unreserved characters (RFC 3986, section 2.3)
+// and not only dots.
 //
 // In a request, the zero value of a field means that it is not sent. Booleans are
 // pointers, since false differs from unset.
 //
-// # Answers
+// # Responses
 //
-// A success is returned only if it is the JSON that the document promises; any
-// other is an error that is [ErrUnexpectedResponse], beside the response. An
-// optional property of an unexpected type is left out, so that it cannot hide the
-// rest. A body of more than 1 MiB, decoded, is [ErrResponseTooLarge]; a header of
-// more than 256 KiB is an error of the transport.
+// If a 2xx response is not the documented JSON, the error matches
+// [ErrUnexpectedResponse]; methods with the suffix WithResponse return the response
+// too. An optional property of an unexpected type is left out, so that it does not hide
+// the rest. Responses may contain enumeration values that this version does not know. A
+// body of more than 1 MiB, decoded, is [ErrResponseTooLarge]; a header of more than 256
+// KiB is an error of the transport.
 //
 // # Errors
 //
-// Every other status is an [*APIError]. Ask [errors.Is] for [ErrUnauthorized],
-// [ErrInsufficientCredits], [ErrForbidden], [ErrNotFound] and [ErrRateLimited].
-// An exchange that failed wraps the error of the transport, so that
-// [context.DeadlineExceeded], [context.Canceled] and the types of package net can
-// be found in it. Error texts are one line, start with "gamma:", name the
-// operation and not the URL, and hold no part of a body but its message, made
-// printable.
+// Any other status is an [*APIError]. Use [errors.Is] to test for [ErrUnauthorized],
+// [ErrInsufficientCredits], [ErrForbidden], [ErrNotFound] and [ErrRateLimited]. Without
+// a response, the error wraps that of the transport, so that
+// [context.DeadlineExceeded], [context.Canceled] and the types of package net can be
+// found in it. Error texts are one line, start with "gamma:", name the operation and
+// not the URL, and contain no part of a body except its message, escaped.
 //
 // # Retries
 //
-// The client sends every request once. net/http repeats by itself one that has no
-// body, when its connection ends before an answer in certain ways; with [NewTransport]
-// it pauses after eight connections, and ends after twelve. Waiting and retrying is
-// what package poller is for. Create repeats what surely did nothing, and never what
-// may have cost credits.
-//
-// # Concurrency
-//
-// Everything in this package is safe for concurrent use. One client is enough for
-// a program; it keeps up to 1,024 idle connections.
+// The client sends each request once, except for [Client.CreateGeneration], which
+// retries what cannot have cost credits, and [Client.Download], which resumes. Package
+// poller retries polls. net/http may retry a request without a body after a lost
+// connection; with [NewTransport] it uses at most twelve connections for it.
 //
 // [poller]: https://pkg.go.dev/github.com/gamma-sdk/gamma-go/poller
 package gamma

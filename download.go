@@ -8,13 +8,11 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
 const (
@@ -23,19 +21,16 @@ const (
 	downloadDeadline = time.Hour
 	downloadFailures = 5 // in a row, without a new byte
 	maxRedirects     = 10
+
+	exportOperation = "GET export" // in errors
 )
 
-// ErrLinkExpired says that an export URL is no longer good: status 403 or 410. The
-// links last about a week by the API's documentation. Poll the generation's status
-// again: the API may give a new one.
-var ErrLinkExpired = errors.New("gamma: the export link has expired, the generation's status may have a new one")
-
-// DownloadOption changes one setting of [Download] and [DownloadFile].
+// DownloadOption changes one setting of [Client.Download] and [Client.DownloadFile].
 type DownloadOption func(*download) error
 
 // WithProgress calls f after every piece that was written, with the number of
 // bytes so far and that of the whole file, -1 when the server does not say. The
-// first is smaller than before when [DownloadFile] has to start over. f is called
+// first is smaller than before when [Client.DownloadFile] has to start over. f is called
 // in the goroutine of the caller. A nil f is no callback, as is the default.
 func WithProgress(f func(written, total int64)) DownloadOption {
 	return func(d *download) error {
@@ -44,46 +39,26 @@ func WithProgress(f func(written, total int64)) DownloadOption {
 	}
 }
 
-// WithDownloadClient uses the Transport and the Timeout of client, for a proxy or a
-// certificate authority. The client is never changed. A nil Transport means
-// [NewTransport]; the Timeout, if any, bounds each request with its part of the
-// file; CheckRedirect is not used. A nil client is an error, and so is one with a
-// Jar.
-func WithDownloadClient(client *http.Client) DownloadOption {
-	return func(d *download) error {
-		if client == nil {
-			return errors.New("gamma: WithDownloadClient: nil client")
-		}
-		if client.Jar != nil {
-			return errors.New("gamma: WithDownloadClient: a client with a cookie jar")
-		}
-		d.client = *client
-		return nil
-	}
-}
-
-// Download writes the file behind the ExportURL of a generation to dst. The link is
-// a secret by itself: no API key goes along, and no error text has it. It must be
-// https, or http to a loopback host, and so must redirects, of which up to 10 are
-// followed.
+// Download writes the file behind the ExportURL of a generation to dst, over the
+// client's transport. The link is a secret by itself: no API key is sent with it, and
+// no error text has it. It must be https, or http to a loopback host, and so must
+// redirects, of which up to 10 are followed.
 //
-// A transfer that breaks goes on where it ended, by a Range request (RFC 9110,
-// section 14), if the server still has the same file and can. The fifth failure in
-// a row without a new byte ends the download, as 30 seconds without one are a
-// failure, and so does the deadline of ctx, or an hour if it has none. The length
-// is checked if the server tells it. A file of more than 1 GiB is
-// [ErrResponseTooLarge]; a page of HTML, a compressed, an empty or a changed file is
-// [ErrUnexpectedResponse].
+// An interrupted transfer is resumed with a Range request (RFC 9110, section 14) if
+// the file has not changed. Download gives up after five attempts in a row without a
+// new byte (an attempt ends after 30 seconds without data) or when ctx is done; the
+// default limit is one hour. [WithOnRetry] tells of the pauses. The length is checked
+// if the server sends it. A file of more than 1 GiB is [ErrResponseTooLarge]; a page of
+// HTML, a compressed, an empty or a changed file is [ErrUnexpectedResponse].
 //
 // An expired link is [ErrLinkExpired]; any other status is an [*APIError], whose
 // Operation is "GET export". An error of dst is returned at once. After an error,
-// dst has a part of the file. Use [DownloadFile] to have it whole or not at all.
-// Download is safe for concurrent use.
-func Download(ctx context.Context, exportURL string, dst io.Writer, opts ...DownloadOption) error {
-	if wire.IsNil(dst) {
-		return errors.New("gamma: Download: nil writer")
+// dst has a part of the file. Use [Client.DownloadFile] to have it whole or not at all.
+func (c *Client) Download(ctx context.Context, exportURL string, dst io.Writer, opts ...DownloadOption) error {
+	if dst == nil {
+		return errors.New("gamma: GET export: nil writer")
 	}
-	d, err := newDownload(exportURL, opts)
+	d, err := c.doer.newDownload(exportURL, opts)
 	if err != nil {
 		return err
 	}
@@ -91,58 +66,9 @@ func Download(ctx context.Context, exportURL string, dst io.Writer, opts ...Down
 	return d.run(ctx)
 }
 
-// DownloadFile is [Download] to the file at path. It is written beside path, in the
-// same directory, and renamed when it is whole, so that a file that was there stays
-// until then. After an error nothing is left behind. Where the server cannot go on
-// with a broken transfer, DownloadFile starts over.
-func DownloadFile(ctx context.Context, exportURL, path string, opts ...DownloadOption) error {
-	d, err := newDownload(exportURL, opts)
-	if err != nil {
-		return err
-	}
-	if path == "" {
-		return errors.New("gamma: DownloadFile: the path is empty")
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("gamma: DownloadFile: %s is not a regular file", path)
-	}
-	// Not longer than any name, which may be as long as the file system takes.
-	part := filepath.Join(filepath.Dir(path), fmt.Sprintf(".gamma-%08x", rand.Uint32()))
-	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // as the user's umask says
-	if err != nil {
-		return fmt.Errorf("gamma: DownloadFile: %w", err)
-	}
-	// Deferred, because a callback may panic.
-	defer func() {
-		_ = file.Close()
-		_ = os.Remove(part) // is gone when all went well
-	}()
-	d.dst = file
-	d.restart = func() error {
-		if err := file.Truncate(0); err != nil {
-			return err
-		}
-		_, err := file.Seek(0, io.SeekStart)
-		return err
-	}
-	if err := d.run(ctx); err != nil {
-		return err
-	}
-	err = file.Sync()
-	if e := file.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(part, path)
-	}
-	if err != nil {
-		return fmt.Errorf("gamma: DownloadFile: %w", err)
-	}
-	return nil
-}
-
 // download is one file on its way.
 type download struct {
+	doer     *doer
 	url      *url.URL
 	client   http.Client
 	progress func(written, total int64)
@@ -156,8 +82,8 @@ type download struct {
 	modified string
 }
 
-func newDownload(exportURL string, opts []DownloadOption) (*download, error) {
-	d := &download{total: -1}
+func (c *doer) newDownload(exportURL string, opts []DownloadOption) (*download, error) {
+	d := &download{doer: c, client: http.Client{Transport: c.transport}, total: -1}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, errors.New("gamma: nil option")
@@ -202,10 +128,6 @@ func (d *download) check(u *url.URL) error {
 	return errors.New("a scheme other than https")
 }
 
-type redirectError struct{ why error }
-
-func (e *redirectError) Error() string { return "a redirect " + e.why.Error() + " is not followed" }
-
 var errStalled = fmt.Errorf("no byte within %v", downloadStall)
 
 // run fetches the file in as many attempts as it takes.
@@ -215,19 +137,14 @@ func (d *download) run(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, downloadDeadline)
 		defer cancel()
 	}
-	if d.client.Transport == nil {
-		t := NewTransport()
-		defer t.CloseIdleConnections()
-		d.client.Transport = t
-	}
-	for failures := 0; ; {
+	for attempts, failures := 1, 0; ; attempts++ {
 		before := d.furthest
 		again, err := d.attempt(ctx)
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return &exchangeError{text: "gamma: download: " + ctx.Err().Error(), err: canceled(ctx)}
+			return &exchangeError{text: "gamma: GET export: " + ctx.Err().Error(), err: retry.Canceled(ctx)}
 		case !again:
 			return err
 		}
@@ -239,17 +156,17 @@ func (d *download) run(ctx context.Context) error {
 		}
 		pause := 100 * time.Millisecond // most breaks are over at once
 		if failures > 1 {
-			pause = time.Second << (failures - 2)
+			pause = retry.Backoff(time.Second, time.Minute, failures-2)
 		}
-		var answer *APIError
-		if errors.As(err, &answer) {
-			pause = max(pause, answer.RetryAfter)
+		var apiErr *APIError
+		if errors.As(err, &apiErr) {
+			pause = max(pause, apiErr.RetryAfter)
 		}
 		if deadline, _ := ctx.Deadline(); pause > time.Until(deadline) {
 			return err
 		}
-		pause += time.Duration(rand.Float64() * float64(min(pause/5, time.Minute)))
-		_ = sleep(ctx, pause) // the next attempt tells
+		pause += retry.Jitter(pause/5, rand.Float64())
+		_ = d.doer.retry(ctx, Retry{exportOperation, attempts, err, pause}) // the next attempt tells
 	}
 }
 
@@ -325,7 +242,7 @@ func (d *download) write(data []byte) error {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		return fmt.Errorf("gamma: download: %w", err)
+		return fmt.Errorf("gamma: GET export: %w", err)
 	}
 	d.written += int64(n)
 	d.furthest = max(d.furthest, d.written)
@@ -357,19 +274,12 @@ func (d *download) accept(rsp *http.Response) (skip int64, again bool, err error
 	case status/100 == 2:
 		return 0, false, d.unexpected(fmt.Sprintf("status %d", status))
 	default:
-		answer := newAPIError("GET export", rsp, nil)
-		answer.RequestID = "" // not Gamma's, and it may quote the link
+		apiErr := newAPIError(exportOperation, rsp, nil)
+		apiErr.RequestID = "" // not Gamma's, and it may quote the link
 		if status == http.StatusForbidden || status == http.StatusGone {
-			return 0, false, &explainedError{ErrLinkExpired, answer}
+			return 0, false, &explainedError{ErrLinkExpired, apiErr}
 		}
-		switch status {
-		case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-			again = true
-		case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusNetworkAuthenticationRequired:
-		default:
-			again = status/100 == 5
-		}
-		return 0, again, answer
+		return 0, retry.TransientStatus(status), apiErr
 	}
 	if err := d.checkType(rsp); err != nil {
 		return 0, false, err
@@ -397,7 +307,7 @@ func (d *download) startOver() error {
 		return d.unexpected("the transfer broke, and the server cannot go on with it")
 	}
 	if err := d.restart(); err != nil {
-		return fmt.Errorf("gamma: download: %w", err)
+		return fmt.Errorf("gamma: GET export: %w", err)
 	}
 	d.written, d.total, d.etag, d.modified = 0, -1, "", ""
 	return nil
@@ -435,7 +345,7 @@ func (d *download) checkType(rsp *http.Response) error {
 }
 
 func (*download) unexpected(why string) error {
-	return fmt.Errorf("%w: download: %s", ErrUnexpectedResponse, why)
+	return fmt.Errorf("%w: GET export: %s", ErrUnexpectedResponse, why)
 }
 
 // failed describes err, which has no answer to it. Neither its text nor what it
@@ -450,13 +360,13 @@ func (d *download) failed(ctx context.Context, err error) (again bool, _ error) 
 	}
 	var redirect *redirectError
 	if errors.As(err, &redirect) {
-		return false, &exchangeError{text: "gamma: download: " + redirect.Error(), err: redirect}
+		return false, &exchangeError{text: "gamma: GET export: " + redirect.Error(), err: redirect}
 	}
 	if errors.Is(context.Cause(ctx), errStalled) {
 		err = errStalled
 	}
 	text := describe(err)
-	return !wire.NoWay(err), &exchangeError{text: "gamma: download: " + text, err: unquoted(err, text)}
+	return !retry.Permanent(err), &exchangeError{text: "gamma: GET export: " + text, err: unquoted(err, text)}
 }
 
 // contentRange reads "bytes 100-199/1000" (RFC 9110, section 14.4). total is -1

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -25,6 +24,16 @@ import (
 const link = "https://files.example.com/deck.pdf?signature=s3cr3t"
 
 var file = bytes.Repeat([]byte("0123456789abcdef"), 8<<10) // 128 KiB
+
+// over returns a client of the SDK with the transport of client.
+func over(t testing.TB, client *http.Client) *gamma.Client {
+	t.Helper()
+	c, err := gamma.NewClient(key, gamma.WithHTTPClient(client))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
 
 // A broken body ends with err after some of the file.
 type broken struct {
@@ -213,13 +222,13 @@ func TestDownload(t *testing.T) {
 					var err error
 					if way == "Download" {
 						var b bytes.Buffer
-						err = gamma.Download(t.Context(), link, &b, gamma.WithDownloadClient(client))
+						err = over(t, client).Download(t.Context(), link, &b)
 						got = b.Bytes()
 					} else {
 						if tt.file != nil {
 							wantErr = tt.file
 						}
-						err = gamma.DownloadFile(t.Context(), link, target, gamma.WithDownloadClient(client))
+						err = over(t, client).DownloadFile(t.Context(), link, target)
 						entries, e := os.ReadDir(dir)
 						if e != nil || len(entries) != 1 {
 							t.Errorf("left behind: %v %v", entries, e)
@@ -295,7 +304,7 @@ func TestDownloadStopsWithItsContext(t *testing.T) {
 			return nil, req.Context().Err()
 		})}
 		start := time.Now()
-		err := gamma.Download(ctx, link, io.Discard, gamma.WithDownloadClient(client))
+		err := over(t, client).Download(ctx, link, io.Discard)
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, why) || time.Since(start) != 10*time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
@@ -310,7 +319,7 @@ func TestDownloadStopsWithItsContext(t *testing.T) {
 			context.AfterFunc(req.Context(), func() { _ = w.Close() })
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: r, ContentLength: -1, Request: req}, nil
 		})}
-		if err := gamma.Download(ctx, link, io.Discard, gamma.WithDownloadClient(hasty)); !errors.Is(err, context.DeadlineExceeded) {
+		if err := over(t, hasty).Download(ctx, link, io.Discard); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a file that seems to end: %v", err)
 		}
 
@@ -321,7 +330,7 @@ func TestDownloadStopsWithItsContext(t *testing.T) {
 			return rsp
 		})}
 		start = time.Now()
-		err = gamma.Download(t.Context(), link, io.Discard, gamma.WithDownloadClient(drip))
+		err = over(t, drip).Download(t.Context(), link, io.Discard)
 		if spent := time.Since(start); err == nil || spent < 59*time.Minute || spent > 61*time.Minute {
 			t.Errorf("%v after %v", err, spent)
 		}
@@ -349,7 +358,6 @@ func TestDownloadBadInput(t *testing.T) {
 		t.Error("a request was sent")
 		return nil, errors.New("no")
 	})}
-	jar, _ := cookiejar.New(nil)
 	dir := t.TempDir()
 	tests := []struct {
 		name, url string
@@ -366,12 +374,10 @@ func TestDownloadBadInput(t *testing.T) {
 		{"a line break", "https://files.example.com/s3cr3t\n", io.Discard, nil},
 		{"nil writer", link, nil, nil},
 		{"nil option", link, io.Discard, []gamma.DownloadOption{nil}},
-		{"nil client", link, io.Discard, []gamma.DownloadOption{gamma.WithDownloadClient(nil)}},
-		{"a jar", link, io.Discard, []gamma.DownloadOption{gamma.WithDownloadClient(&http.Client{Jar: jar})}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := gamma.Download(t.Context(), tt.url, tt.dst, append([]gamma.DownloadOption{gamma.WithDownloadClient(never)}, tt.opts...)...)
+			err := over(t, never).Download(t.Context(), tt.url, tt.dst, tt.opts...)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -382,13 +388,13 @@ func TestDownloadBadInput(t *testing.T) {
 		})
 	}
 	for _, path := range []string{"", dir, filepath.Join(dir, "missing", "deck.pdf")} {
-		if err := gamma.DownloadFile(t.Context(), link, path, gamma.WithDownloadClient(never)); err == nil {
+		if err := over(t, never).DownloadFile(t.Context(), link, path); err == nil {
 			t.Errorf("%q: no error", path)
 		} else {
 			checkText(t, err)
 		}
 	}
-	if err := gamma.DownloadFile(t.Context(), "http://example.com", filepath.Join(dir, "x")); err == nil {
+	if err := over(t, never).DownloadFile(t.Context(), "http://example.com", filepath.Join(dir, "x")); err == nil {
 		t.Error("http: no error")
 	}
 }
@@ -399,12 +405,12 @@ func TestDownloadWriterFails(t *testing.T) {
 		requests++
 		return part(200, 0, len(file))(req)
 	})}
-	err := gamma.Download(t.Context(), link, failingWriter{}, gamma.WithDownloadClient(client))
+	err := over(t, client).Download(t.Context(), link, failingWriter{})
 	if !errors.Is(err, os.ErrClosed) {
 		t.Errorf("%v", err)
 	}
 	checkText(t, err)
-	if err := gamma.Download(t.Context(), link, failingWriter{1}, gamma.WithDownloadClient(client)); !errors.Is(err, io.ErrShortWrite) {
+	if err := over(t, client).Download(t.Context(), link, failingWriter{1}); !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("%v", err)
 	}
 	if requests != 2 {
@@ -416,7 +422,7 @@ func TestDownloadFileNames(t *testing.T) {
 	client := &http.Client{Transport: part(200, 0, len(file))}
 	for _, name := range []string{strings.Repeat("x", 251) + ".pdf", "a"} {
 		target := filepath.Join(t.TempDir(), name)
-		if err := gamma.DownloadFile(t.Context(), "http://LocalHost/x.pdf", target, gamma.WithDownloadClient(client)); err != nil {
+		if err := over(t, client).DownloadFile(t.Context(), "http://LocalHost/x.pdf", target); err != nil {
 			t.Errorf("%.5s: %v", name, err)
 		}
 	}
@@ -427,7 +433,7 @@ func TestDownloadFilePanics(t *testing.T) {
 	client := &http.Client{Transport: part(200, 0, len(file))}
 	func() {
 		defer func() { _ = recover() }()
-		_ = gamma.DownloadFile(t.Context(), link, filepath.Join(dir, "deck.pdf"), gamma.WithDownloadClient(client),
+		_ = over(t, client).DownloadFile(t.Context(), link, filepath.Join(dir, "deck.pdf"),
 			gamma.WithProgress(func(int64, int64) { panic("no") }))
 		t.Error("no panic")
 	}()
@@ -455,8 +461,7 @@ func TestDownloadFileOverTLS(t *testing.T) {
 	defer server.Close()
 	path := filepath.Join(t.TempDir(), "deck.pdf")
 	var last int64
-	err := gamma.DownloadFile(t.Context(), server.URL+"/deck.pdf?s=1#page=2", path,
-		gamma.WithDownloadClient(server.Client()),
+	err := over(t, server.Client()).DownloadFile(t.Context(), server.URL+"/deck.pdf?s=1#page=2", path,
 		gamma.WithProgress(func(written, total int64) {
 			if written <= last || total != int64(len(file)) {
 				t.Errorf("progress %d of %d after %d", written, total, last)
@@ -526,7 +531,7 @@ func TestDownloadRedirects(t *testing.T) {
 				client := server.Client()
 				client.Transport.(*http.Transport).TLSClientConfig.InsecureSkipVerify = true //nolint:forcetypeassert // two servers, two authorities
 				var b bytes.Buffer
-				err := gamma.Download(t.Context(), server.URL+"/s3cr3t", &b, gamma.WithDownloadClient(client))
+				err := over(t, client).Download(t.Context(), server.URL+"/s3cr3t", &b)
 				if tt.ok && (err != nil || b.String() != "%PDF-1.7") {
 					t.Errorf("%q %v", b.String(), err)
 				}
@@ -564,7 +569,7 @@ func FuzzContentRange(f *testing.F) {
 		synctest.Test(t, func(t *testing.T) {
 			requests = 0
 			var b bytes.Buffer
-			err := gamma.Download(t.Context(), link, &b, gamma.WithDownloadClient(client))
+			err := over(t, client).Download(t.Context(), link, &b)
 			if err == nil && b.String() != "0123456789" {
 				t.Errorf("%q: %q", s, b.String())
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
@@ -137,3 +138,62 @@ func message(status int, body []byte) string {
 	}
 	return wire.Printable(text)
 }
+
+// ErrMaybeCreated says that it is not known whether a generation was created: the
+// request may have reached the server, and no whole answer came back. It may cost
+// credits, and creating it again may cost them twice. The error that wraps it
+// wraps what is known too, such as an [*APIError] with the request id that Gamma's
+// support asks for. The API has no way to look for the generation.
+var ErrMaybeCreated = errors.New("gamma: the generation may have been created")
+
+// ErrLinkExpired says that an export URL is no longer good: status 403 or 410. The
+// links last about a week by the API's documentation. Poll the generation's status
+// again: the API may give a new one.
+var ErrLinkExpired = errors.New("gamma: the export link has expired, the generation's status may have a new one")
+
+// InvalidRequestError says that a request breaks a limit of the OpenAPI document,
+// so that the server would refuse it. It was not sent. Every operation of the
+// client may return it; find it with [errors.As].
+type InvalidRequestError struct {
+	// Operation is the method and the path template, as in
+	// "POST /v1.0/generations".
+	Operation string
+
+	// Field is the property or the query parameter, as the API names it, as in
+	// "textOptions.tone" or "folderIds[3]".
+	Field string
+
+	// Reason says what is wrong with it, without its value.
+	Reason string
+}
+
+// Error returns one printable line without the field's value.
+func (e *InvalidRequestError) Error() string {
+	return "gamma: " + e.Operation + ": " + e.Field + " " + e.Reason
+}
+
+// exchangeError is a request without a usable answer.
+type exchangeError struct {
+	text   string
+	err    error
+	unsent bool   // the server has surely not begun with the request
+	part   []byte // what came of a success to a POST
+}
+
+func (e *exchangeError) Error() string { return e.text }
+func (e *exchangeError) Unwrap() error { return e.err }
+
+// explainedError is a second error and what it means for the caller.
+type explainedError struct{ meaning, err error }
+
+func (e *explainedError) Error() string {
+	return "gamma: " + retry.Inner(e.meaning) + ": " + retry.Inner(e.err)
+}
+
+func (e *explainedError) Unwrap() []error { return []error{e.meaning, e.err} }
+
+type redirectError struct{ why error }
+
+func (e *redirectError) Error() string { return "a redirect " + e.why.Error() + " is not followed" }
+
+var errOtherHost = errors.New("gamma: the request is for another host than the base URL's")

@@ -106,16 +106,18 @@ func ExampleNewTransport() {
 	// Output: true <nil>
 }
 
-// exampleCreator creates the generation gen1 of whatever it is asked for.
-type exampleCreator struct{ gamma.Creator }
-
-func (exampleCreator) CreateGenerationWithResponse(context.Context, api.CreateGenerationJSONRequestBody, ...api.RequestEditorFn) (*api.CreateGenerationHTTPResponse, error) {
-	return &api.CreateGenerationHTTPResponse{Body: []byte(`{"generationId":"gen1","warnings":"numCards was lowered to 60"}`)}, nil
-}
-
-func ExampleCreate() {
-	var client gamma.Creator = exampleCreator{} // for the real API, that of NewClient
-	created, err := gamma.Create(context.Background(), client, api.GenerationRequest{
+func ExampleClient_CreateGeneration() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"generationId":"gen1","warnings":"numCards was lowered to 60"}`)
+	}))
+	defer server.Close()
+	client, err := gamma.NewClient("sk-gamma-example", gamma.WithBaseURL(server.URL))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	created, err := client.CreateGeneration(context.Background(), api.GenerationRequest{
 		InputText: "A short history of tea",
 		Format:    "presentation",
 		NumCards:  75,
@@ -134,7 +136,7 @@ func ExampleCreate() {
 	// Output: gen1 with a warning: numCards was lowered to 60
 }
 
-func ExampleThemes() {
+func ExampleClient_Themes() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Query().Get("after") == "" {
@@ -149,7 +151,7 @@ func ExampleThemes() {
 		fmt.Println(err)
 		return
 	}
-	for theme, err := range gamma.Themes(context.Background(), client, nil) {
+	for theme, err := range client.Themes(context.Background(), nil) {
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -161,13 +163,18 @@ func ExampleThemes() {
 	// t2 Oak
 }
 
-func ExampleDownloadFile() {
+func ExampleClient_DownloadFile() {
 	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/pdf")
 		io.WriteString(w, "%PDF-1.7 ...")
 	}))
 	defer files.Close()
-	gen := &api.GenerationStatusResponse{ExportURL: files.URL + "/deck.pdf"} // of a Poller
+	client, err := gamma.NewClient("sk-gamma-example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	gen := &api.GenerationStatusResponse{ExportURL: files.URL + "/deck.pdf"} // from a Poller
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		fmt.Println(err)
@@ -176,7 +183,7 @@ func ExampleDownloadFile() {
 	defer os.RemoveAll(dir)
 
 	path := filepath.Join(dir, "deck.pdf")
-	err = gamma.DownloadFile(context.Background(), gen.ExportURL, path,
+	err = client.DownloadFile(context.Background(), gen.ExportURL, path,
 		gamma.WithProgress(func(written, total int64) { fmt.Println(written, "of", total, "bytes") }))
 	if errors.Is(err, gamma.ErrLinkExpired) {
 		fmt.Println("poll the status again for another link")

@@ -45,7 +45,7 @@ func FuzzOperations(f *testing.F) {
 				t.Fatalf("%q", err)
 			}
 		}
-		created, err := gamma.Create(ctx, client, generation(api.GenerationRequest{InputText: "x"}))
+		created, err := client.CreateGeneration(ctx, generation(api.GenerationRequest{InputText: "x"}))
 		check(created, err)
 		if err == nil && wire.CheckPathParam("the id", created.GenerationID) != nil {
 			t.Fatalf("created %+v", created)
@@ -53,10 +53,10 @@ func FuzzOperations(f *testing.F) {
 		if err != nil && status/100 == 2 && !errors.Is(err, gamma.ErrMaybeCreated) {
 			t.Fatalf("status %d may have created one: %v", status, err)
 		}
-		for theme, err := range gamma.Themes(ctx, client, nil) {
+		for theme, err := range client.Themes(ctx, nil) {
 			check(theme, err)
 		}
-		for folder, err := range gamma.Folders(ctx, client, sample.As[*api.ListFoldersParams](map[string]any{"limit": 1})) {
+		for folder, err := range client.Folders(ctx, sample.As[*api.ListFoldersParams](map[string]any{"limit": 1})) {
 			check(folder, err)
 		}
 		for _, o := range published.Operations {
@@ -86,7 +86,7 @@ func FuzzRequest(f *testing.F) {
 			"cardOptions":    map[string]any{"headerFooter": map[string]any{"topLeft": map[string]any{"type": "image", "src": src}}},
 		}))
 		request.InputText = text
-		_, err := gamma.Create(t.Context(), client, request)
+		_, err := client.CreateGeneration(t.Context(), request)
 		var invalid *gamma.InvalidRequestError
 		if err != nil {
 			if !errors.As(err, &invalid) || invalid.Field == "" || body != nil {

@@ -2197,11 +2197,24 @@ func (r ListThemesHTTPResponse) ContentType() string {
 //
 // Corresponds with GET /v1.0/folders (the `ListFolders` operationId).
 func (c *ClientWithResponses) ListFoldersWithResponse(ctx context.Context, params *ListFoldersParams, reqEditors ...RequestEditorFn) (*ListFoldersHTTPResponse, error) {
-	rsp, err := c.ListFolders(ctx, params, reqEditors...)
+	rsp, err := c.ClientInterface.ListFolders(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseListFoldersHTTPResponse(rsp)
+}
+
+// ListFolders sends GET /v1.0/folders and returns the model of its response.
+// Use [ClientWithResponses.ListFoldersWithResponse] for the status and the headers.
+func (c *ClientWithResponses) ListFolders(ctx context.Context, params *ListFoldersParams) (*ListFoldersResponse, error) {
+	rsp, err := c.ListFoldersWithResponse(ctx, params)
+	if err != nil {
+		return nil, err
+	}
+	if rsp.JSON200 != nil {
+		return rsp.JSON200, nil
+	}
+	return nil, wire.Unexpected("GET /v1.0/folders", rsp.HTTPResponse, nil)
 }
 
 // DeleteGammaWithResponse Delete a gamma
@@ -2212,11 +2225,24 @@ func (c *ClientWithResponses) ListFoldersWithResponse(ctx context.Context, param
 //
 // Corresponds with DELETE /v1.0/gammas/{gammaId} (the `DeleteGamma` operationId).
 func (c *ClientWithResponses) DeleteGammaWithResponse(ctx context.Context, gammaID string, reqEditors ...RequestEditorFn) (*DeleteGammaHTTPResponse, error) {
-	rsp, err := c.DeleteGamma(ctx, gammaID, reqEditors...)
+	rsp, err := c.ClientInterface.DeleteGamma(ctx, gammaID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseDeleteGammaHTTPResponse(rsp)
+}
+
+// DeleteGamma sends DELETE /v1.0/gammas/{gammaId} and returns the model of its response.
+// Use [ClientWithResponses.DeleteGammaWithResponse] for the status and the headers.
+func (c *ClientWithResponses) DeleteGamma(ctx context.Context, gammaID string) (*DeleteGammaResponse, error) {
+	rsp, err := c.DeleteGammaWithResponse(ctx, gammaID)
+	if err != nil {
+		return nil, err
+	}
+	if rsp.JSON200 != nil {
+		return rsp.JSON200, nil
+	}
+	return nil, wire.Unexpected("DELETE /v1.0/gammas/{gammaId}", rsp.HTTPResponse, nil)
 }
 
 // ArchiveGammaWithResponse Archive a gamma
@@ -2227,11 +2253,27 @@ func (c *ClientWithResponses) DeleteGammaWithResponse(ctx context.Context, gamma
 //
 // Corresponds with POST /v1.0/gammas/{gammaId}/archive (the `ArchiveGamma` operationId).
 func (c *ClientWithResponses) ArchiveGammaWithResponse(ctx context.Context, gammaID string, reqEditors ...RequestEditorFn) (*ArchiveGammaHTTPResponse, error) {
-	rsp, err := c.ArchiveGamma(ctx, gammaID, reqEditors...)
+	rsp, err := c.ClientInterface.ArchiveGamma(ctx, gammaID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseArchiveGammaHTTPResponse(rsp)
+}
+
+// ArchiveGamma sends POST /v1.0/gammas/{gammaId}/archive and returns the model of its response.
+// Use [ClientWithResponses.ArchiveGammaWithResponse] for the status and the headers.
+func (c *ClientWithResponses) ArchiveGamma(ctx context.Context, gammaID string) (*ArchiveGammaResponse, error) {
+	rsp, err := c.ArchiveGammaWithResponse(ctx, gammaID)
+	if err != nil {
+		return nil, err
+	}
+	if rsp.JSON200 != nil {
+		return rsp.JSON200, nil
+	}
+	if rsp.JSON201 != nil {
+		return rsp.JSON201, nil
+	}
+	return nil, wire.Unexpected("POST /v1.0/gammas/{gammaId}/archive", rsp.HTTPResponse, nil)
 }
 
 // CreateGenerationWithBodyWithResponse Start a generation
@@ -2242,7 +2284,7 @@ func (c *ClientWithResponses) ArchiveGammaWithResponse(ctx context.Context, gamm
 //
 // Corresponds with POST /v1.0/generations (the `CreateGeneration` operationId).
 func (c *ClientWithResponses) CreateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateGenerationHTTPResponse, error) {
-	rsp, err := c.CreateGenerationWithBody(ctx, contentType, body, reqEditors...)
+	rsp, err := c.ClientInterface.CreateGenerationWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -2257,11 +2299,27 @@ func (c *ClientWithResponses) CreateGenerationWithBodyWithResponse(ctx context.C
 //
 // Corresponds with POST /v1.0/generations (the `CreateGeneration` operationId).
 func (c *ClientWithResponses) CreateGenerationWithResponse(ctx context.Context, body CreateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateGenerationHTTPResponse, error) {
-	rsp, err := c.CreateGeneration(ctx, body, reqEditors...)
+	rsp, err := c.ClientInterface.CreateGeneration(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseCreateGenerationHTTPResponse(rsp)
+}
+
+// CreateGeneration sends POST /v1.0/generations and returns the model of its response.
+// Use [ClientWithResponses.CreateGenerationWithResponse] for the status and the headers.
+func (c *ClientWithResponses) CreateGeneration(ctx context.Context, body CreateGenerationJSONRequestBody) (*CreateGenerationResponse, error) {
+	rsp, err := c.CreateGenerationWithResponse(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	if rsp.JSON200 != nil {
+		return rsp.JSON200, nil
+	}
+	if rsp.JSON201 != nil {
+		return rsp.JSON201, nil
+	}
+	return nil, wire.Unexpected("POST /v1.0/generations", rsp.HTTPResponse, nil)
 }
 
 // CreateFromTemplateGenerationWithBodyWithResponse Start a generation from a template
@@ -2272,7 +2330,7 @@ func (c *ClientWithResponses) CreateGenerationWithResponse(ctx context.Context, 
 //
 // Corresponds with POST /v1.0/generations/from-template (the `CreateFromTemplateGeneration` operationId).
 func (c *ClientWithResponses) CreateFromTemplateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationHTTPResponse, error) {
-	rsp, err := c.CreateFromTemplateGenerationWithBody(ctx, contentType, body, reqEditors...)
+	rsp, err := c.ClientInterface.CreateFromTemplateGenerationWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -2287,11 +2345,27 @@ func (c *ClientWithResponses) CreateFromTemplateGenerationWithBodyWithResponse(c
 //
 // Corresponds with POST /v1.0/generations/from-template (the `CreateFromTemplateGeneration` operationId).
 func (c *ClientWithResponses) CreateFromTemplateGenerationWithResponse(ctx context.Context, body CreateFromTemplateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationHTTPResponse, error) {
-	rsp, err := c.CreateFromTemplateGeneration(ctx, body, reqEditors...)
+	rsp, err := c.ClientInterface.CreateFromTemplateGeneration(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseCreateFromTemplateGenerationHTTPResponse(rsp)
+}
+
+// CreateFromTemplateGeneration sends POST /v1.0/generations/from-template and returns the model of its response.
+// Use [ClientWithResponses.CreateFromTemplateGenerationWithResponse] for the status and the headers.
+func (c *ClientWithResponses) CreateFromTemplateGeneration(ctx context.Context, body CreateFromTemplateGenerationJSONRequestBody) (*FromTemplateGenerationResponse, error) {
+	rsp, err := c.CreateFromTemplateGenerationWithResponse(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	if rsp.JSON200 != nil {
+		return rsp.JSON200, nil
+	}
+	if rsp.JSON201 != nil {
+		return rsp.JSON201, nil
+	}
+	return nil, wire.Unexpected("POST /v1.0/generations/from-template", rsp.HTTPResponse, nil)
 }
 
 // GetGenerationStatusWithResponse Get generation status
@@ -2302,11 +2376,24 @@ func (c *ClientWithResponses) CreateFromTemplateGenerationWithResponse(ctx conte
 //
 // Corresponds with GET /v1.0/generations/{id} (the `GetGenerationStatus` operationId).
 func (c *ClientWithResponses) GetGenerationStatusWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetGenerationStatusHTTPResponse, error) {
-	rsp, err := c.GetGenerationStatus(ctx, id, reqEditors...)
+	rsp, err := c.ClientInterface.GetGenerationStatus(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseGetGenerationStatusHTTPResponse(rsp)
+}
+
+// GetGenerationStatus sends GET /v1.0/generations/{id} and returns the model of its response.
+// Use [ClientWithResponses.GetGenerationStatusWithResponse] for the status and the headers.
+func (c *ClientWithResponses) GetGenerationStatus(ctx context.Context, id string) (*GenerationStatusResponse, error) {
+	rsp, err := c.GetGenerationStatusWithResponse(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if rsp.JSON200 != nil {
+		return rsp.JSON200, nil
+	}
+	return nil, wire.Unexpected("GET /v1.0/generations/{id}", rsp.HTTPResponse, nil)
 }
 
 // ListThemesWithResponse Page through themes
@@ -2317,11 +2404,24 @@ func (c *ClientWithResponses) GetGenerationStatusWithResponse(ctx context.Contex
 //
 // Corresponds with GET /v1.0/themes (the `ListThemes` operationId).
 func (c *ClientWithResponses) ListThemesWithResponse(ctx context.Context, params *ListThemesParams, reqEditors ...RequestEditorFn) (*ListThemesHTTPResponse, error) {
-	rsp, err := c.ListThemes(ctx, params, reqEditors...)
+	rsp, err := c.ClientInterface.ListThemes(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseListThemesHTTPResponse(rsp)
+}
+
+// ListThemes sends GET /v1.0/themes and returns the model of its response.
+// Use [ClientWithResponses.ListThemesWithResponse] for the status and the headers.
+func (c *ClientWithResponses) ListThemes(ctx context.Context, params *ListThemesParams) (*ListThemesResponse, error) {
+	rsp, err := c.ListThemesWithResponse(ctx, params)
+	if err != nil {
+		return nil, err
+	}
+	if rsp.JSON200 != nil {
+		return rsp.JSON200, nil
+	}
+	return nil, wire.Unexpected("GET /v1.0/themes", rsp.HTTPResponse, nil)
 }
 
 // ParseListFoldersHTTPResponse parses an HTTP response from a ListFoldersWithResponse call

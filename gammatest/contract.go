@@ -14,13 +14,12 @@ import (
 	"sync"
 	"unicode"
 
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/legacy"
-
-	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/internal/sample"
 )
 
 // contract holds requests and answers to an OpenAPI document.

@@ -3,9 +3,8 @@ package gammatest
 import (
 	"testing"
 
-	"github.com/getkin/kin-openapi/openapi3"
-
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/getkin/kin-openapi/openapi3"
 )
 
 // make check-document runs this test by its name.

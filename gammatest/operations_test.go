@@ -38,7 +38,7 @@ func TestEveryOperation(t *testing.T) {
 	}
 	ctx := t.Context()
 
-	created, err := gamma.Create(ctx, client, fullGeneration())
+	created, err := client.CreateGeneration(ctx, fullGeneration())
 	if err != nil || created.Warnings != "numCards was lowered to 40." {
 		t.Fatalf("%+v %v", created, err)
 	}
@@ -50,27 +50,27 @@ func TestEveryOperation(t *testing.T) {
 	}
 	var export bytes.Buffer
 	g.BreakDownloads(1, 20_000)
-	if err := gamma.Download(ctx, gen.ExportURL, &export); err != nil || !bytes.Equal(export.Bytes(), g.Export(gen.GenerationID)) {
+	if err := client.Download(ctx, gen.ExportURL, &export); err != nil || !bytes.Equal(export.Bytes(), g.Export(gen.GenerationID)) {
 		t.Errorf("%d bytes, %v", export.Len(), err)
 	}
 	if n := len(g.Downloads()); n != 2 {
 		t.Errorf("%d downloads", n)
 	}
 	g.ExpireLinks()
-	if err := gamma.Download(ctx, gen.ExportURL, &export); !errors.Is(err, gamma.ErrLinkExpired) {
+	if err := client.Download(ctx, gen.ExportURL, &export); !errors.Is(err, gamma.ErrLinkExpired) {
 		t.Errorf("an expired link: %v", err)
 	}
 	if gen, err = p.Wait(ctx, created.GenerationID); err != nil {
 		t.Fatal(err)
 	}
 	export.Reset()
-	if err := gamma.Download(ctx, gen.ExportURL, &export); err != nil || export.Len() == 0 {
+	if err := client.Download(ctx, gen.ExportURL, &export); err != nil || export.Len() == 0 {
 		t.Errorf("a new link: %v", err)
 	}
 
 	g.Created(Failed(422, "Failed to generate text."))
 	template := api.TemplateGenerationRequest{GammaID: gen.GammaID, Prompt: "For coffee", ExportAs: "pdf"}
-	copied, err := gamma.Create(ctx, client, sample.Request(document, "createFromTemplateGeneration", template))
+	copied, err := client.CreateFromTemplateGeneration(ctx, sample.Request(document, "createFromTemplateGeneration", template))
 	if err != nil || copied.Warnings != "" {
 		t.Fatalf("%+v %v", copied, err)
 	}
@@ -80,7 +80,7 @@ func TestEveryOperation(t *testing.T) {
 	}
 
 	var names []string
-	for theme, err := range gamma.Themes(ctx, client, sample.As[*api.ListThemesParams](map[string]any{"limit": 1, "query": "A"})) {
+	for theme, err := range client.Themes(ctx, sample.As[*api.ListThemesParams](map[string]any{"limit": 1, "query": "A"})) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("themes %v", names)
 	}
 	names = nil
-	for folder, err := range gamma.Folders(ctx, client, sample.As[*api.ListFoldersParams](map[string]any{"limit": 1})) {
+	for folder, err := range client.Folders(ctx, sample.As[*api.ListFoldersParams](map[string]any{"limit": 1})) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,31 +285,35 @@ func TestEveryOperationInMemory(t *testing.T) {
 		g.Created(PendingFor(3*time.Minute), Completed(""))
 		g.Next("createGeneration", RateLimited(time.Minute), Status(402))
 		request := text(api.GenerationRequest{InputText: "tea", ExportAs: "pdf"})
-		if _, err := poller.Generate(t.Context(), client, request); !errors.Is(err, gamma.ErrInsufficientCredits) {
+		if _, err := client.CreateGeneration(t.Context(), request); !errors.Is(err, gamma.ErrInsufficientCredits) {
 			t.Errorf("%v", err)
 		}
 		g.Next("createGeneration", Drop())
-		if _, err := gamma.Create(t.Context(), client, request); !errors.Is(err, gamma.ErrMaybeCreated) {
+		if _, err := client.CreateGeneration(t.Context(), request); !errors.Is(err, gamma.ErrMaybeCreated) {
 			t.Errorf("%v", err)
 		}
-		gen, err := poller.Generate(t.Context(), client, request)
+		created, err := client.CreateGeneration(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gen, err := poller.New(client).Wait(t.Context(), created.GenerationID)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var export bytes.Buffer
 		g.BreakDownloads(2, 1000)
-		if err := gamma.Download(context.WithoutCancel(t.Context()), gen.ExportURL, &export, gamma.WithDownloadClient(transport)); err != nil {
+		if err := client.Download(context.WithoutCancel(t.Context()), gen.ExportURL, &export); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(export.Bytes(), g.Export(gen.GenerationID)) || len(g.Downloads()) != 3 {
 			t.Errorf("%d bytes in %d requests", export.Len(), len(g.Downloads()))
 		}
-		for theme, err := range gamma.Themes(t.Context(), client, nil) {
+		for theme, err := range client.Themes(t.Context(), nil) {
 			if err != nil || theme.ID != "t" {
 				t.Errorf("%+v %v", theme, err)
 			}
 		}
-		for folder, err := range gamma.Folders(t.Context(), client, nil) {
+		for folder, err := range client.Folders(t.Context(), nil) {
 			t.Errorf("%+v %v", folder, err)
 		}
 	})

@@ -32,8 +32,12 @@ func TestSlowDeck(t *testing.T) {
 
 // makeDeck is what a user may have written. The sample is for what later documents
 // require.
-func makeDeck(ctx context.Context, client *api.ClientWithResponses) error {
-	gen, err := poller.Generate(ctx, client, sample.Request(sample.New(gamma.OpenAPI()), "createGeneration", api.GenerationRequest{InputText: "tea", ExportAs: "pdf"}))
+func makeDeck(ctx context.Context, client *gamma.Client) error {
+	created, err := client.CreateGeneration(ctx, sample.Request(sample.New(gamma.OpenAPI()), "createGeneration", api.GenerationRequest{InputText: "tea", ExportAs: "pdf"}))
+	if err != nil {
+		return err
+	}
+	gen, err := poller.New(client).Wait(ctx, created.GenerationID)
 	if err == nil && gen.ExportURL == "" {
 		err = errors.New("no export")
 	}

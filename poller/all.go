@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
@@ -398,7 +399,7 @@ func (s *scheduler) settle(o outcome) {
 		return
 	}
 	if s.caller.Err() != nil {
-		s.end(o.job, canceled(s.caller), o.job.last)
+		s.end(o.job, retry.Canceled(s.caller), o.job.last)
 		return
 	}
 	o.polled = int64(time.Since(s.start))
@@ -422,7 +423,7 @@ func (s *scheduler) end(j *job, cause, last error) {
 
 // abort ends the wait for every job that is not in flight.
 func (s *scheduler) abort() {
-	cause := canceled(s.caller)
+	cause := retry.Canceled(s.caller)
 	for _, q := range []*queue{&s.waiting, &s.ready} {
 		for _, j := range q.jobs {
 			s.end(j, cause, j.last)

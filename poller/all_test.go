@@ -161,7 +161,6 @@ func TestAllBadInput(t *testing.T) {
 	pulled := 0
 	ids := func(func(string) bool) { pulled++ }
 	for want, all := range map[string]iter.Seq2[*api.GenerationStatusResponse, error]{
-		"nil client":           poller.New(nil).All(t.Context(), ids),
 		"negative MaxInFlight": negative.All(t.Context(), ids),
 		"negative MaxWaiting":  waiting.All(t.Context(), ids),
 		"negative FirstPoll":   first.All(t.Context(), ids),

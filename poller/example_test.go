@@ -14,13 +14,12 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
 // newExampleClient returns a client of a stand-in that gives these answers, one
 // after the other.
-func newExampleClient(answers ...string) (*api.ClientWithResponses, func()) {
+func newExampleClient(answers ...string) (*gamma.Client, func()) {
 	var n atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

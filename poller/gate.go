@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
 // gate is what all waits on a Poller know about the budget that they share: it is
@@ -100,7 +102,7 @@ func (g *gate) hold(now, polled time.Time, interval, room time.Duration, random 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if d := g.until.Sub(now); d > 0 {
-		return max(d, min(d+jitter(g.closed/5, random), room)), g.err
+		return max(d, min(d+retry.Jitter(g.closed/5, random), room)), g.err
 	}
 	if g.low && !polled.IsZero() {
 		return max(polled.Add(lowFactor*interval).Sub(now), 0), nil

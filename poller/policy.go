@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
 // answer is what one poll gave, whatever kind of job it asked about.
@@ -110,7 +110,7 @@ func (c policy) decide(p Progress, a answer, left time.Duration, random float64)
 	if a.low && kind != rateLimited { // which says itself when to come back
 		pause = max(pause, lowFactor*c.interval)
 	}
-	d := decision{verdict: again, pause: pause + jitter(pause/c.jitter, random)}
+	d := decision{verdict: again, pause: pause + retry.Jitter(pause/c.jitter, random)}
 	if asked > 0 && asked > left {
 		d = decision{verdict: ended, cause: context.DeadlineExceeded}
 	}
@@ -118,12 +118,6 @@ func (c policy) decide(p Progress, a answer, left time.Duration, random float64)
 		d.closed = pause
 	}
 	return p, d
-}
-
-// jitter is a random part of most, and of a minute. It is only ever added: a pause
-// is what the vendor, or the server, asks for at least.
-func jitter(most time.Duration, random float64) time.Duration {
-	return time.Duration(random * float64(min(most, time.Minute)))
 }
 
 // limits notes what the headers of an answer say.
@@ -160,24 +154,19 @@ func classify(a answer) kind {
 	switch {
 	case errors.As(a.err, &apiErr):
 		return classifyStatus(apiErr.StatusCode)
-	case errors.Is(a.err, gamma.ErrResponseTooLarge), wire.NoWay(a.err):
+	case errors.Is(a.err, gamma.ErrResponseTooLarge), retry.Permanent(a.err):
 		return final
 	}
 	return transient
 }
 
 func classifyStatus(code int) kind {
-	switch code {
-	case http.StatusTooManyRequests:
+	switch {
+	case code == http.StatusTooManyRequests:
 		return rateLimited
-	case http.StatusNotFound:
+	case code == http.StatusNotFound:
 		return notFound
-	case http.StatusRequestTimeout, http.StatusTooEarly:
-		return transient
-	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusNetworkAuthenticationRequired:
-		return final
-	}
-	if code/100 == 5 {
+	case retry.TransientStatus(code):
 		return transient
 	}
 	return final

@@ -47,7 +47,7 @@
 //
 // A [*FailedError] means that the generation failed. A [*WaitError] means that
 // only the wait ended; it carries the Progress to resume from. Bad input (an
-// invalid id, a nil client, a negative setting) is another error, given before
+// invalid id, a negative setting) is another error, given before
 // any request is sent.
 package poller
 
@@ -62,6 +62,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
@@ -124,8 +125,7 @@ type Poller struct {
 	gate   gate
 }
 
-// New returns a Poller with the default settings. A nil client is an error of
-// every method, not a panic.
+// New returns a Poller with the default settings.
 func New(client Client) *Poller { return &Poller{client: client} }
 
 // Wait polls until the generation id is finished. It returns the generation and
@@ -181,7 +181,7 @@ func (p *Poller) Check(ctx context.Context, progress *Progress) (*api.Generation
 	}
 	defer func() { *progress = w.progress }()
 	if ctx.Err() != nil {
-		return nil, 0, w.end(canceled(ctx))
+		return nil, 0, w.end(retry.Canceled(ctx))
 	}
 	if hold, _ := p.gate.hold(time.Now(), time.Time{}, w.policy.interval, noDeadline, rand.Float64()); hold > 0 {
 		return nil, hold, nil
@@ -226,8 +226,6 @@ func (p *Poller) settings() (policy, error) {
 	c := policy{interval: min(p.Interval, maxInterval), maxFailures: p.MaxFailures, jitter: 5}
 	why := ""
 	switch {
-	case wire.IsNil(p.client):
-		why = "nil client"
 	case p.Interval < 0:
 		why = "negative Interval"
 	case p.MaxFailures < 0:
@@ -263,7 +261,7 @@ func (w *wait) run(yield func(Event, error) bool) {
 	var polled time.Time
 	if w.progress.Polls == 0 {
 		// Since may be another host's time, which is ahead of ours.
-		sleep(ctx, min(time.Until(w.progress.Since.Add(w.FirstPoll)), w.FirstPoll, w.left()-w.lead()))
+		retry.Sleep(ctx, min(time.Until(w.progress.Since.Add(w.FirstPoll)), w.FirstPoll, w.left()-w.lead()))
 	}
 	for {
 		room := w.left() - w.lead()
@@ -280,7 +278,7 @@ func (w *wait) run(yield func(Event, error) bool) {
 			yield(Event{Progress: w.progress}, w.end(context.DeadlineExceeded))
 			return
 		case hold > 0:
-			sleep(ctx, hold)
+			retry.Sleep(ctx, hold)
 			continue // it may have become longer meanwhile
 		}
 		polled = time.Now()
@@ -290,7 +288,7 @@ func (w *wait) run(yield func(Event, error) bool) {
 			return
 		}
 		if pause := w.untilNext(ev.Next, w.left()); pause < w.left() {
-			sleep(ctx, pause)
+			retry.Sleep(ctx, pause)
 		} else {
 			<-ctx.Done() // no deadline is claimed that has not come
 		}
@@ -374,22 +372,13 @@ func (w *wait) poll(ctx context.Context, left time.Duration) (ev Event, over boo
 // cause is why ctx, which is done, ended the wait.
 func (w *wait) cause(ctx context.Context) error {
 	if w.parent.Err() != nil {
-		return canceled(w.parent)
+		return retry.Canceled(w.parent)
 	}
 	return ctx.Err()
 }
 
 func (w *wait) end(cause error) *WaitError {
 	return &WaitError{Progress: w.progress, Cause: cause, Last: w.last}
-}
-
-// canceled joins what ctx says and why, where that differs.
-func canceled(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == err {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // ask sends one request and tells the gate of the answer.
@@ -449,17 +438,4 @@ func ask(ctx context.Context, client Client, id string) (*api.GenerationStatusRe
 		return gen, a
 	}
 	return nil, a
-}
-
-// sleep returns after d or when ctx is done.
-func sleep(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

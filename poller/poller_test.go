@@ -538,10 +538,7 @@ func TestBadInput(t *testing.T) {
 		progress poller.Progress
 		want     string
 	}{
-		{"nil client", poller.New(nil), poller.Progress{ID: "x"}, "nil client"},
-		{"typed nil client", poller.New((*api.ClientWithResponses)(nil)), poller.Progress{ID: "x"}, "nil client"},
-		{"zero Poller", &poller.Poller{}, poller.Progress{ID: "x"}, "nil client"},
-		{"negative Interval", &poller.Poller{Interval: -1}, poller.Progress{ID: "x"}, "nil client"},
+		{"negative Interval", &poller.Poller{Interval: -1}, poller.Progress{ID: "x"}, "negative Interval"},
 		{"empty id", poller.New(client), poller.Progress{}, "is empty"},
 		{"dots", poller.New(client), poller.Progress{ID: ".."}, "dot segment"},
 		{"slash", poller.New(client), poller.Progress{ID: "a/b"}, "position 1"},

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
@@ -147,9 +147,9 @@ type WaitError struct {
 
 // Error returns one printable line.
 func (e *WaitError) Error() string {
-	s := fmt.Sprintf("gamma: stopped waiting for generation %s after %d polls: %s", e.ID, e.Polls, inner(e.Cause))
+	s := fmt.Sprintf("gamma: stopped waiting for generation %s after %d polls: %s", e.ID, e.Polls, retry.Inner(e.Cause))
 	if e.Last != nil && !errors.Is(e.Cause, e.Last) {
-		s += "; last error: " + inner(e.Last)
+		s += "; last error: " + retry.Inner(e.Last)
 	}
 	return s
 }
@@ -160,9 +160,4 @@ func (e *WaitError) Unwrap() []error {
 		return []error{e.Cause}
 	}
 	return []error{e.Cause, e.Last}
-}
-
-// inner is the text of an error inside another's.
-func inner(err error) string {
-	return wire.Printable(strings.TrimPrefix(err.Error(), "gamma: "))
 }

@@ -12,12 +12,11 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
-	"resty.dev/v3"
-
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/internal/bench/peers/oapi"
 	"github.com/gamma-sdk/gamma-go/internal/bench/peers/ogen"
+	"resty.dev/v3"
 )
 
 const (
@@ -83,7 +82,7 @@ func connectBare(base string, transport http.RoundTripper) (poll, error) {
 }
 
 // newGamma returns a client of this SDK.
-func newGamma(base string, transport http.RoundTripper) (*api.ClientWithResponses, error) {
+func newGamma(base string, transport http.RoundTripper) (*gamma.Client, error) {
 	opts := []gamma.Option{gamma.WithBaseURL(base)}
 	if transport != nil {
 		opts = append(opts, gamma.WithHTTPClient(httpClient(transport)))

@@ -161,7 +161,7 @@ func TestConformance(t *testing.T) {
 	t.Run("Create", func(t *testing.T) { p.testCreate(t, client) })
 	t.Run("Themes", func(t *testing.T) {
 		p.testPages(t, func() (ids []string, err error) {
-			for theme, end := range gamma.Themes(t.Context(), client, sample.As[*api.ListThemesParams](map[string]any{"query": "green & black", "limit": 1, "after": "a/b+c="})) {
+			for theme, end := range client.Themes(t.Context(), sample.As[*api.ListThemesParams](map[string]any{"query": "green & black", "limit": 1, "after": "a/b+c="})) {
 				ids, err = append(ids, theme.ID), end
 			}
 			return ids, err
@@ -169,7 +169,7 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("Folders", func(t *testing.T) {
 		p.testPages(t, func() (ids []string, err error) {
-			for folder, end := range gamma.Folders(t.Context(), client, sample.As[*api.ListFoldersParams](map[string]any{"query": "50 % ü", "limit": 1, "after": "a/b+c="})) {
+			for folder, end := range client.Folders(t.Context(), sample.As[*api.ListFoldersParams](map[string]any{"query": "50 % ü", "limit": 1, "after": "a/b+c="})) {
 				ids, err = append(ids, folder.ID), end
 			}
 			return ids, err
@@ -323,7 +323,7 @@ func (p *prism) checkError(t *testing.T, o sample.Operation, status int, send fu
 	}
 }
 
-func (p *prism) testCreate(t *testing.T, client gamma.Creator) {
+func (p *prism) testCreate(t *testing.T, client *gamma.Client) {
 	template := sample.Request(document, "createFromTemplateGeneration", api.TemplateGenerationRequest{Prompt: "Tea"})
 	check := func(created gamma.Created, err error) {
 		t.Helper()
@@ -337,7 +337,7 @@ func (p *prism) testCreate(t *testing.T, client gamma.Creator) {
 			continue // Create would wait
 		}
 		p.prefer = fmt.Sprintf("code=%d", status)
-		switch created, err := gamma.Create(t.Context(), client, text("Tea")); {
+		switch created, err := client.CreateGeneration(t.Context(), text("Tea")); {
 		case status/100 == 2:
 			check(created, err)
 		case status/100 == 4 && status != http.StatusRequestTimeout:
@@ -347,7 +347,7 @@ func (p *prism) testCreate(t *testing.T, client gamma.Creator) {
 		}
 	}
 	p.prefer = fmt.Sprintf("code=%d", operation(t, "createFromTemplateGeneration").Status)
-	check(gamma.Create(t.Context(), client, template))
+	check(client.CreateFromTemplateGeneration(t.Context(), template))
 }
 
 // testPages follows pages. each returns the ids of one sequence, with an empty one

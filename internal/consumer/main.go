@@ -16,7 +16,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	created, err := gamma.Create(ctx, client, api.GenerationRequest{
+	created, err := client.CreateGeneration(ctx, api.GenerationRequest{
 		InputText: "A short history of tea",
 		NumCards:  5,
 		ExportAs:  api.ExportAsPDF,
@@ -30,7 +30,7 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("Gamma:", gen.GammaURL)
-	if err := gamma.DownloadFile(ctx, gen.ExportURL, "tea.pdf"); err != nil {
+	if err := client.DownloadFile(ctx, gen.ExportURL, "tea.pdf"); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("Saved: tea.pdf")

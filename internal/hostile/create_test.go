@@ -107,7 +107,7 @@ func TestCreateUnread(t *testing.T) {
 	large := text
 	large.InputText = strings.Repeat("tea ", 99_999)
 	e := entry{"Create", creating, func(ctx context.Context, r *rig) outcome {
-		created, err := gamma.Create(ctx, r.client, large)
+		created, err := r.client.CreateGeneration(ctx, large)
 		return outcome{value: created, err: err}
 	}}
 	early := "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -153,11 +153,17 @@ func TestCreateRefused(t *testing.T) {
 	}
 }
 
-// Generate is Create and Wait: with less than its first pause until the deadline it
-// polls once, just before it.
-func TestGenerate(t *testing.T) {
-	e := entry{"Generate", creating, func(ctx context.Context, r *rig) outcome {
-		gen, err := poller.Generate(ctx, r.client, text)
+// With less than its first pause until the deadline, a wait after a create polls once,
+// just before the deadline.
+func TestCreateAndWait(t *testing.T) {
+	e := entry{"CreateGeneration and Wait", creating, func(ctx context.Context, r *rig) outcome {
+		created, err := r.client.CreateGeneration(ctx, text)
+		if err != nil {
+			return outcome{value: created, err: err}
+		}
+		p := poller.New(r.client)
+		p.FirstPoll = 20 * time.Second
+		gen, err := p.Wait(ctx, created.GenerationID)
 		return outcome{value: gen, err: err}
 	}}
 	for name, tt := range map[string]struct {

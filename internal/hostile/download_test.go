@@ -180,7 +180,7 @@ func TestDownloadWithoutEnd(t *testing.T) {
 	for _, a := range attacks {
 		a.file, a.budget = fails, patience
 		run(t, []attack{a}, []entry{{"a full disk", fetching, func(ctx context.Context, r *rig) outcome {
-			err := gamma.Download(ctx, r.url, &limited{3 << 20}, r.downloads())
+			err := r.client.Download(ctx, r.url, &limited{3 << 20})
 			if !errors.Is(err, errFull) {
 				err = nil // which is none of the ends of this attack
 			}
@@ -228,7 +228,7 @@ func TestDownloadTargets(t *testing.T) {
 		{"/good", "new", true},
 	} {
 		before := names(t, dir)
-		err := gamma.DownloadFile(t.Context(), s.url+tt.path, at(tt.name), r.downloads())
+		err := r.client.DownloadFile(t.Context(), s.url+tt.path, at(tt.name))
 		if (err == nil) != tt.ok {
 			t.Errorf("%s to %s: %v", tt.path, tt.name, err)
 		}

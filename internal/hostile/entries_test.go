@@ -59,13 +59,13 @@ var readers = map[string]string{
 // entries are all operations of the document, and what the SDK adds to them.
 var entries = append(operations(), []entry{
 	{"Themes", operation, func(ctx context.Context, r *rig) (o outcome) {
-		for item, err := range gamma.Themes(ctx, r.client, nil) {
+		for item, err := range r.client.Themes(ctx, nil) {
 			o = outcome{value: item, err: err}
 		}
 		return o
 	}},
 	{"Folders", operation, func(ctx context.Context, r *rig) (o outcome) {
-		for item, err := range gamma.Folders(ctx, r.client, nil) {
+		for item, err := range r.client.Folders(ctx, nil) {
 			o = outcome{value: item, err: err}
 		}
 		return o
@@ -97,22 +97,22 @@ var entries = append(operations(), []entry{
 		return outcome{gen, err, next}
 	}},
 	{"Create", creating, func(ctx context.Context, r *rig) outcome {
-		created, err := gamma.Create(ctx, r.client, text)
+		created, err := r.client.CreateGeneration(ctx, text)
 		return outcome{value: created, err: err}
 	}},
 	{"Create from a template", creating, func(ctx context.Context, r *rig) outcome {
-		created, err := gamma.Create(ctx, r.client, template)
+		created, err := r.client.CreateFromTemplateGeneration(ctx, template)
 		return outcome{value: created, err: err}
 	}},
 	{"Download", fetching, func(ctx context.Context, r *rig) outcome {
 		var b bytes.Buffer
-		err := gamma.Download(ctx, r.url+"/deck.pdf?"+secret, &b, r.downloads())
+		err := r.client.Download(ctx, r.url+"/deck.pdf?"+secret, &b)
 		return outcome{value: b.Len(), err: err}
 	}},
 	{"DownloadFile", fetching, func(ctx context.Context, r *rig) outcome {
 		dir := r.dir()
 		path := filepath.Join(dir, "deck.pdf")
-		err := gamma.DownloadFile(ctx, r.url+"/deck.pdf?"+secret, path, r.downloads())
+		err := r.client.DownloadFile(ctx, r.url+"/deck.pdf?"+secret, path)
 		files, _ := os.ReadDir(dir)
 		switch {
 		case err == nil && len(files) == 1 && files[0].Name() == "deck.pdf":
@@ -189,10 +189,6 @@ func (r *rig) poller() *poller.Poller {
 	p := poller.New(r.client)
 	p.Interval = interval
 	return p
-}
-
-func (r *rig) downloads() gamma.DownloadOption {
-	return gamma.WithDownloadClient(&http.Client{Transport: r.transport})
 }
 
 // wrong says why o, after a number of requests, is not how a call must end.

@@ -24,7 +24,6 @@ import (
 	"unicode"
 
 	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/api"
 )
 
 const (
@@ -312,7 +311,7 @@ func (e ends) of(k kind) end {
 // rig is one case: a client, a server, and what one call did.
 type rig struct {
 	*server
-	client    *api.ClientWithResponses
+	client    *gamma.Client
 	transport *http.Transport
 	dir       func() string // of DownloadFile
 	outcome   outcome

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"github.com/gamma-sdk/gamma-go"
 )
 
 // elsewhere is a server that nobody should talk to, over TLS or not: it counts
@@ -178,7 +176,7 @@ func TestDownloadHasNoKey(t *testing.T) {
 		t.Error("the API has not got the key")
 	}
 	heard.Reset()
-	if err := gamma.Download(t.Context(), s.url+"/v1.0/generations/gen1", io.Discard, r.downloads()); err != nil {
+	if err := r.client.Download(t.Context(), s.url+"/v1.0/generations/gen1", io.Discard); err != nil {
 		t.Error(err)
 	}
 	if text := heard.String(); text == "" || showsKey(text) || strings.Contains(text, "Authorization") || strings.Contains(text, "Cookie") {

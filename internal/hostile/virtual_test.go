@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
@@ -21,7 +20,7 @@ import (
 // the request and the time since the first.
 type network func(req *http.Request, n int, since time.Duration) (*http.Response, error)
 
-func (f network) client(t *testing.T) (*api.ClientWithResponses, *[]time.Duration) {
+func (f network) client(t *testing.T) (*gamma.Client, *[]time.Duration) {
 	t.Helper()
 	var at []time.Duration
 	start := time.Now()
@@ -203,7 +202,7 @@ func TestCreateForMinutes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, at := tt.network.client(t)
 				start := time.Now()
-				created, err := gamma.Create(t.Context(), client, text)
+				created, err := client.CreateGeneration(t.Context(), text)
 				checkError(t, err)
 				spent := time.Since(start)
 				if (err == nil) != (tt.want == completes) || errors.Is(err, gamma.ErrMaybeCreated) != (tt.want == maybe) || spent < tt.from || spent > tt.to || len(*at) != tt.requests {
@@ -215,7 +214,7 @@ func TestCreateForMinutes(t *testing.T) {
 }
 
 // A generation from its creation to its end, with a server that fails in between.
-func TestGenerateForMinutes(t *testing.T) {
+func TestCreateAndWaitForMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, at := network(func(req *http.Request, n int, since time.Duration) (*http.Response, error) {
 			switch {
@@ -230,9 +229,12 @@ func TestGenerateForMinutes(t *testing.T) {
 			}
 			return reply(200, answer)
 		}).client(t)
-		var id string
-		gen, err := poller.Generate(t.Context(), client, text, func(c gamma.Created) { id = c.GenerationID })
-		if err != nil || gen.GenerationID != "gen1" || id != "gen1" || len(*at) > 60 {
+		created, err := client.CreateGeneration(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gen, err := poller.New(client).Wait(t.Context(), created.GenerationID)
+		if err != nil || gen.GenerationID != "gen1" || len(*at) > 70 {
 			t.Errorf("%v, %v after %d requests", gen, err, len(*at))
 		}
 	})
@@ -247,13 +249,16 @@ func TestDownloadForMinutes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start, requests := time.Now(), 0
-				client := &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+				client, err := gamma.NewClient(key, gamma.WithHTTPClient(&http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 					requests++
 					rsp, _ := reply(200, "", "Etag", `"1"`)
 					rsp.Body, rsp.ContentLength, rsp.Request = body(req.Context()), 100, req
 					return rsp, nil
-				})}
-				err := gamma.Download(t.Context(), "https://files.example/x?"+secret, io.Discard, gamma.WithDownloadClient(client))
+				})}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = client.Download(t.Context(), "https://files.example/x?"+secret, io.Discard)
 				checkError(t, err)
 				if spent := time.Since(start); err == nil || requests > 6 || spent < 2*time.Minute || spent > 4*time.Minute {
 					t.Errorf("%v after %v and %d requests", err, spent, requests)

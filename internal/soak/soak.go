@@ -18,7 +18,7 @@ import (
 	"sync"
 	"time"
 
-	gamma "github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
 	"github.com/gamma-sdk/gamma-go/internal/sample"
@@ -38,7 +38,7 @@ type soak struct {
 	addresses
 	dir       string
 	transport *http.Transport
-	client    *api.ClientWithResponses
+	client    *gamma.Client
 	poller    *poller.Poller
 	work      sync.WaitGroup // waits and downloads
 
@@ -53,25 +53,28 @@ type soak struct {
 
 func newSoak(s settings, a addresses, dir string) (*soak, error) {
 	transport := gamma.NewTransport()
-	client, err := gamma.NewClient(gammatest.Key, gamma.WithBaseURL("http://"+a.API),
-		gamma.WithHTTPClient(&http.Client{Transport: transport}), gamma.WithRequestTimeout(s.part(200, time.Second, 3*time.Second)))
-	if err != nil {
-		return nil, err
-	}
 	k := &soak{
 		settings:  s,
 		addresses: a,
 		dir:       dir,
 		transport: transport,
-		client:    client,
-		poller:    poller.New(client),
 		ledger:    ledger{creations: make([]creation, s.Generations), outcomes: make(map[string][]string, s.Generations)},
 		faults:    make(map[string]int),
 	}
+	client, err := k.newClient()
+	if err != nil {
+		return nil, err
+	}
+	k.client, k.poller = client, poller.New(client)
 	k.poller.Interval = s.part(600, 50*time.Millisecond, time.Second)
 	k.poller.Timeout = s.Time / 5 // some take longer
 	k.poller.OnPoll = k.count
 	return k, nil
+}
+
+func (k *soak) newClient(opts ...gamma.Option) (*gamma.Client, error) {
+	return gamma.NewClient(gammatest.Key, append(opts, gamma.WithBaseURL("http://"+k.API),
+		gamma.WithHTTPClient(&http.Client{Transport: k.transport}), gamma.WithRequestTimeout(k.part(200, time.Second, 3*time.Second)))...)
 }
 
 // run returns when every generation has ended, and every download.
@@ -112,23 +115,22 @@ func (k *soak) run(ctx context.Context) {
 	k.work.Wait()
 }
 
-// creator marks the requests of one call of Create, and counts those that were
-// refused: only after such an answer may there be another.
-type creator struct {
-	*api.ClientWithResponses
-	number  string
-	refused *int
-}
-
-func (c creator) CreateGenerationWithResponse(ctx context.Context, body api.CreateGenerationJSONRequestBody, editors ...api.RequestEditorFn) (*api.CreateGenerationHTTPResponse, error) {
-	rsp, err := c.ClientWithResponses.CreateGenerationWithResponse(ctx, body, append(editors, func(_ context.Context, req *http.Request) error {
-		req.Header.Set(createHeader, c.number)
-		return nil
-	})...)
-	if errors.Is(err, gamma.ErrRateLimited) {
-		*c.refused++
+// creator returns a client for one create, which marks its requests and counts those
+// that were refused: only after a refusal may there be another.
+func (k *soak) creator(n int, refused *int) (*gamma.Client, error) {
+	client, err := k.newClient(gamma.WithOnRetry(func(r gamma.Retry) {
+		if errors.Is(r.Err, gamma.ErrRateLimited) {
+			*refused++
+		}
+	}))
+	if err != nil {
+		return nil, err
 	}
-	return rsp, err
+	client.ClientInterface.(*api.Client).RequestEditors = []api.RequestEditorFn{func(_ context.Context, req *http.Request) error { //nolint:forcetypeassert // as NewClient makes it
+		req.Header.Set(createHeader, strconv.Itoa(n))
+		return nil
+	}}
+	return client, nil
 }
 
 var document = sample.New(gamma.OpenAPI())
@@ -142,9 +144,16 @@ func text(input string) api.GenerationRequest {
 // is tried again.
 func (k *soak) create(ctx context.Context, n int) (id string) {
 	c := &k.creations[n]
-	client := creator{k.client, strconv.Itoa(n), &c.refused}
+	client, err := k.creator(n, &c.refused)
+	if err != nil {
+		k.fail(err)
+		return ""
+	}
 	for ctx.Err() == nil {
-		created, err := gamma.Create(ctx, client, text("A short history of tea, chapter "+client.number))
+		created, err := client.CreateGeneration(ctx, text("A short history of tea, chapter "+strconv.Itoa(n)))
+		if errors.Is(err, gamma.ErrRateLimited) {
+			c.refused++
+		}
 		var answer *gamma.APIError
 		var invalid *gamma.InvalidRequestError
 		switch {
@@ -247,7 +256,7 @@ func (k *soak) download(ctx context.Context, gen *api.GenerationStatusResponse) 
 	}
 	link.Host = k.Exports
 	for ctx.Err() == nil {
-		if err = gamma.DownloadFile(ctx, link.String(), k.file(gen.GenerationID)); err == nil {
+		if err = k.client.DownloadFile(ctx, link.String(), k.file(gen.GenerationID)); err == nil {
 			k.mu.Lock()
 			k.downloads = append(k.downloads, gen.GenerationID)
 			k.mu.Unlock()

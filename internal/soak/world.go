@@ -17,11 +17,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/rs/zerolog"
-
-	gamma "github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/gammatest"
 	"github.com/gamma-sdk/gamma-go/poller"
+	"github.com/rs/zerolog"
 )
 
 // worldVariable makes this program the world: the stand-in and the proxies before
@@ -195,7 +194,7 @@ func exportsHost(server *gammatest.Server) (string, error) {
 		return "", err
 	}
 	server.Created(gammatest.Completed(""))
-	created, err := gamma.Create(context.Background(), client, text("tea"))
+	created, err := client.CreateGeneration(context.Background(), text("tea"))
 	if err != nil {
 		return "", err
 	}

@@ -26,7 +26,7 @@ import (
 	"syscall"
 	"time"
 
-	gamma "github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
 	"github.com/gamma-sdk/gamma-go/internal/sample"
@@ -66,7 +66,7 @@ func waitAtGamma(ctx context.Context, screen *screen, id string) error {
 	if base := os.Getenv("GAMMA_BASE_URL"); base != "" {
 		host = base
 	}
-	screen.printf("This waits for the generation %s at %s. Ctrl-C ends the wait, not the generation.\n", printable(id), host)
+	screen.printf("This waits for the generation %s at %s. Ctrl-C ends the wait, not the generation.\n", gamma.Printable(id), host)
 
 	p := poller.New(client)
 	p.OnPoll = screen.poll
@@ -105,11 +105,11 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 
 	var theme string
 	var names []string
-	for t, err := range gamma.Themes(ctx, client, nil) {
+	for t, err := range client.Themes(ctx, nil) {
 		if err != nil {
 			return err
 		}
-		theme, names = t.ID, append(names, printable(t.Name))
+		theme, names = t.ID, append(names, gamma.Printable(t.Name))
 	}
 	screen.printf("\nThemes: %s\n", strings.Join(names, ", "))
 
@@ -119,7 +119,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		what:  "a text, to be exported as a PDF",
 		steps: []gammatest.Step{gammatest.Pending(3), gammatest.Completed("")},
 		request: func() (gamma.Created, error) {
-			return gamma.Create(ctx, client, sample.Request(document, "createGeneration", api.GenerationRequest{
+			return client.CreateGeneration(ctx, sample.Request(document, "createGeneration", api.GenerationRequest{
 				InputText: "A short history of tea",
 				NumCards:  50,
 				ThemeID:   theme,
@@ -131,7 +131,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		what:  "a text, which will fail",
 		steps: []gammatest.Step{gammatest.Pending(2), gammatest.Failed(422, "Failed to generate text. Check your inputs and try again.")},
 		request: func() (gamma.Created, error) {
-			return gamma.Create(ctx, client, sample.Request(document, "createGeneration", api.GenerationRequest{InputText: "?"}))
+			return client.CreateGeneration(ctx, sample.Request(document, "createGeneration", api.GenerationRequest{InputText: "?"}))
 		},
 		check: func(_ *api.GenerationStatusResponse, err error) bool {
 			var failed *poller.FailedError
@@ -141,7 +141,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		what:  "a template, with a 429 and a dropped connection on the way",
 		steps: []gammatest.Step{gammatest.Pending(1), gammatest.RateLimited(time.Second), gammatest.Drop(), gammatest.Pending(1), gammatest.Completed("")},
 		request: func() (gamma.Created, error) {
-			return gamma.Create(ctx, client, sample.Request(document, "createFromTemplateGeneration", api.TemplateGenerationRequest{
+			return client.CreateFromTemplateGeneration(ctx, sample.Request(document, "createFromTemplateGeneration", api.TemplateGenerationRequest{
 				GammaID: "g_template",
 				Prompt:  "A short history of coffee",
 			}))
@@ -181,11 +181,11 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		return err
 	}
 	g.BreakDownloads(1, 40_000)
-	return download(ctx, screen, jobs[0].gen.ExportURL)
+	return download(ctx, client, screen, jobs[0].gen.ExportURL)
 }
 
 // download fetches the export to a file, and removes it again: it is not a real one.
-func download(ctx context.Context, screen *screen, link string) error {
+func download(ctx context.Context, client *gamma.Client, screen *screen, link string) error {
 	dir, err := os.MkdirTemp("", "gamma-demo-")
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func download(ctx context.Context, screen *screen, link string) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "tea.pdf")
 	screen.printf("\nDownloading the export; the connection will break once\n")
-	err = gamma.DownloadFile(ctx, link, path, gamma.WithProgress(func(written, total int64) {
+	err = client.DownloadFile(ctx, link, path, gamma.WithProgress(func(written, total int64) {
 		screen.printf("%6.2fs  %6d of %d bytes\n", time.Since(screen.start).Seconds(), written, total)
 	}))
 	if err != nil {
@@ -221,7 +221,7 @@ func (s *screen) printf(format string, args ...any) {
 func (s *screen) poll(ev poller.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	what := printable(string(ev.Status))
+	what := gamma.Printable(string(ev.Status))
 	if ev.Err != nil {
 		what = strings.TrimPrefix(ev.Err.Error(), "gamma: ")
 		var answered *gamma.APIError
@@ -247,7 +247,7 @@ func (s *screen) result(id string, gen *api.GenerationStatusResponse, err error)
 	)
 	switch {
 	case err == nil:
-		s.printf("\n%s completed\n", printable(id))
+		s.printf("\n%s completed\n", gamma.Printable(id))
 		s.printf("  URL      %s\n", orNone(gen.GammaURL))
 		s.printf("  export   %s\n", orNone(gen.ExportURL))
 	case errors.As(err, &failed):
@@ -272,14 +272,7 @@ func orNone(s string) string {
 	if s == "" {
 		return "none"
 	}
-	return printable(s)
-}
-
-// printable keeps what a server, or a pasted argument, says from steering the
-// terminal.
-func printable(s string) string {
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
+	return gamma.Printable(s)
 }
 
 // host is to the stand-in what a test would be.

@@ -8,50 +8,37 @@ import (
 	"iter"
 
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 // maxEmptyPages is how many pages in a row may be empty and promise more.
 const maxEmptyPages = 10
 
-// ThemeLister is the generated method that [Themes] needs. A client of [NewClient]
-// has it.
-type ThemeLister interface {
-	ListThemesWithResponse(ctx context.Context, params *api.ListThemesParams, reqEditors ...api.RequestEditorFn) (*api.ListThemesHTTPResponse, error)
-}
-
-// FolderLister is the generated method that [Folders] needs. A client of
-// [NewClient] has it.
-type FolderLister interface {
-	ListFoldersWithResponse(ctx context.Context, params *api.ListFoldersParams, reqEditors ...api.RequestEditorFn) (*api.ListFoldersHTTPResponse, error)
-}
-
 // Themes yields the workspace's themes, page by page as the loop asks for them. A
 // nil params means all of them; its Limit is the size of a page, its After the
-// cursor to begin at, and the rest of it goes with every page. params is not
+// cursor to start at, and the rest of it is sent with every page. params is not
 // changed. An error ends the sequence: that of the request that failed, or one
-// that is [ErrUnexpectedResponse] when the pages do not end, as when a cursor comes
-// a second time. Each range over the sequence asks anew.
-func Themes(ctx context.Context, client ThemeLister, params *api.ListThemesParams) iter.Seq2[api.ThemeItem, error] {
-	return pages("Themes", wire.IsNil(client), valueOf(params).After, func(cursor string) (page[api.ThemeItem], error) {
+// matching [ErrUnexpectedResponse] when the pages do not end, as when a cursor comes
+// a second time. Each range over the sequence asks again.
+func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.Seq2[api.ThemeItem, error] {
+	return pages("Themes", valueOf(params).After, func(cursor string) (page[api.ThemeItem], error) {
 		p := valueOf(params)
 		p.After = cursor
-		rsp, err := client.ListThemesWithResponse(ctx, &p)
-		if err != nil || rsp == nil || rsp.JSON200 == nil {
+		rsp, err := c.ListThemesWithResponse(ctx, &p)
+		if err != nil || rsp.JSON200 == nil {
 			return page[api.ThemeItem]{}, err
 		}
 		return page[api.ThemeItem]{true, rsp.JSON200.Data, rsp.JSON200.HasMore, rsp.JSON200.NextCursor}, nil
 	})
 }
 
-// Folders yields the workspace's folders that the key's owner belongs to. For the
-// rest it is like [Themes].
-func Folders(ctx context.Context, client FolderLister, params *api.ListFoldersParams) iter.Seq2[api.FolderItem, error] {
-	return pages("Folders", wire.IsNil(client), valueOf(params).After, func(cursor string) (page[api.FolderItem], error) {
+// Folders yields the workspace's folders that the key's owner belongs to. It is
+// otherwise like [Client.Themes].
+func (c *Client) Folders(ctx context.Context, params *api.ListFoldersParams) iter.Seq2[api.FolderItem, error] {
+	return pages("Folders", valueOf(params).After, func(cursor string) (page[api.FolderItem], error) {
 		p := valueOf(params)
 		p.After = cursor
-		rsp, err := client.ListFoldersWithResponse(ctx, &p)
-		if err != nil || rsp == nil || rsp.JSON200 == nil {
+		rsp, err := c.ListFoldersWithResponse(ctx, &p)
+		if err != nil || rsp.JSON200 == nil {
 			return page[api.FolderItem]{}, err
 		}
 		return page[api.FolderItem]{true, rsp.JSON200.Data, rsp.JSON200.HasMore, rsp.JSON200.NextCursor}, nil
@@ -65,13 +52,9 @@ type page[T any] struct {
 	next  string
 }
 
-func pages[T any](name string, unusable bool, first string, get func(cursor string) (page[T], error)) iter.Seq2[T, error] {
+func pages[T any](name string, first string, get func(cursor string) (page[T], error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
-		if unusable {
-			yield(none, fmt.Errorf("gamma: %s: nil client", name))
-			return
-		}
 		seed := maphash.MakeSeed()
 		seen := map[uint64]bool{maphash.String(seed, first): true} // a cursor may be long, and there may be many
 		cursor, empty := first, 0

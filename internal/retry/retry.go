@@ -1,0 +1,88 @@
+// Package retry holds what creates, downloads and polls have in common: which
+// failures may pass, how long to pause, and how an error describes another.
+package retry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go/internal/wire"
+)
+
+// Sleep returns true after d, at once if d is not positive, or false as soon as ctx is
+// done.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Backoff returns base doubled n times, and at most limit.
+func Backoff(base, limit time.Duration, n int) time.Duration {
+	for ; n > 0 && base < limit; n-- {
+		base *= 2
+	}
+	return min(base, limit)
+}
+
+// Jitter returns a random part of most, and of a minute; random is in [0, 1). It is
+// added to a pause, never taken from it: a pause is what the API or the server asks
+// for at least.
+func Jitter(most time.Duration, random float64) time.Duration {
+	return time.Duration(random * float64(min(most, time.Minute)))
+}
+
+// TransientStatus reports whether a request that got status may succeed later.
+func TransientStatus(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusNetworkAuthenticationRequired:
+		return false
+	}
+	return status/100 == 5
+}
+
+// Permanent reports whether err says that the server cannot be reached, now or a
+// moment later: its certificate does not verify, or there is no such host.
+func Permanent(err error) bool {
+	var (
+		dnsErr  *net.DNSError
+		certErr *tls.CertificateVerificationError
+		// From a TLS client other than crypto/tls.
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	return errors.As(err, &certErr) || errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &invalid) ||
+		errors.As(err, &dnsErr) && dnsErr.IsNotFound
+}
+
+// Canceled joins the error of ctx, which is done, and its cause where that differs.
+func Canceled(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == err {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// Inner returns the text of err for use inside the text of another error.
+func Inner(err error) string {
+	return wire.Printable(strings.TrimPrefix(err.Error(), "gamma: "))
+}

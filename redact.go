@@ -1,0 +1,72 @@
+package gamma
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+const redacted = "[API key]"
+
+// redactHeader removes the key from what the server echoes in the head of rsp.
+func (d *doer) redactHeader(rsp *http.Response) {
+	for _, h := range [...]http.Header{rsp.Header, rsp.Trailer} {
+		for name, values := range h {
+			for i, v := range values {
+				if clean := d.redact(v); clean != v { // a stub may share its header
+					values[i] = clean
+				}
+			}
+			if d.isKey(name) {
+				delete(h, name)
+				h[redacted] = values
+			}
+		}
+	}
+	rsp.Status = d.redact(rsp.Status)
+}
+
+// redactBody removes the key from what the server echoes in a body, also where
+// JSON escapes hide it from a plain search. Strings are looked at one by one, since
+// a decoder drops some of them and the body need not be whole.
+func redactBody(body []byte, key string) []byte {
+	if bytes.Contains(body, []byte(key)) {
+		body = bytes.ReplaceAll(body, []byte(key), []byte(redacted))
+	}
+	if bytes.IndexByte(body, '\\') < 0 {
+		return body
+	}
+	var clean []byte
+	copied := 0 // how much of body is in clean
+	for i := 0; i < len(body); i++ {
+		if body[i] != '"' {
+			continue
+		}
+		start, escapes := i, false
+		for i++; i < len(body) && body[i] != '"'; i++ {
+			if body[i] == '\\' {
+				escapes = true
+				i++
+			}
+		}
+		if !escapes || i-start <= len(key) {
+			continue
+		}
+		literal := body[start:min(i+1, len(body))]
+		if i >= len(body) {
+			literal = append(bytes.Clone(literal), '"') // the body is cut
+		}
+		var text string
+		if json.Unmarshal(literal, &text) != nil || !strings.Contains(text, key) {
+			continue
+		}
+		quoted, _ := json.Marshal(strings.ReplaceAll(text, key, redacted))
+		clean = append(append(clean, body[copied:start]...), quoted...)
+		copied = min(i+1, len(body))
+	}
+	if copied == 0 {
+		return body
+	}
+	return append(clean, body[copied:]...)
+}

@@ -1,0 +1,218 @@
+package gamma
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go/internal/retry"
+	"github.com/gamma-sdk/gamma-go/internal/wire"
+)
+
+const (
+	maxBody      = 1 << 20  // of a successful response, decoded
+	maxErrorBody = 16 << 10 // of any other response: enough for its message
+)
+
+// doer is the one layer under every generated operation. It calls the
+// RoundTripper itself: what an http.Client adds is redirects, which are refused
+// here, and a timeout that costs more than a context's.
+type doer struct {
+	base      *url.URL
+	transport http.RoundTripper
+	timeout   time.Duration
+	onRetry   func(Retry)
+
+	// The key lives in closures alone, where no dump of any value shows it.
+	authorize  func(http.Header)
+	redact     func(string) string // returns its argument when the key is not in it
+	redactBody func([]byte) []byte
+	isKey      func(header string) bool // its name has the key, in whatever case
+
+	// stale is set by a request that timed out: its connection may be dead.
+	stale atomic.Bool
+}
+
+func newDoer(key string, base *url.URL, c config) *doer {
+	d := &doer{base: base, transport: c.client.Transport, timeout: c.timeout, onRetry: c.onRetry}
+	if d.transport == nil {
+		d.transport = NewTransport()
+	}
+	if t := c.client.Timeout; t > 0 {
+		d.timeout = min(d.timeout, t)
+	}
+	keyValue, userAgent := []string{key}, []string{c.userAgent}
+	d.authorize = func(h http.Header) {
+		h["X-Api-Key"] = keyValue[:1:1]
+		if h["User-Agent"] == nil {
+			h["User-Agent"] = userAgent[:1:1]
+		}
+	}
+	d.redact = func(s string) string {
+		if len(s) < len(key) { // as most of a header is
+			return s
+		}
+		return strings.ReplaceAll(s, key, redacted)
+	}
+	d.redactBody = func(body []byte) []byte { return redactBody(body, key) }
+	lower := strings.ToLower(key) // net/http changes the case of names
+	d.isKey = func(name string) bool {
+		return len(name) >= len(lower) && strings.Contains(strings.ToLower(name), lower)
+	}
+	return d
+}
+
+// Do sends req with the key, to the base URL's host only, and returns its answer
+// with the body read whole. Any status but success is an [*APIError].
+func (d *doer) Do(req *http.Request) (*http.Response, error) {
+	if u := req.URL; u == nil || u.Scheme != d.base.Scheme || u.Host != d.base.Host || u.User != nil || u.Opaque != "" ||
+		req.Host != "" && req.Host != d.base.Host {
+		return nil, refuse(req, errOtherHost)
+	}
+	if err := parsed().checkRequest(req, d.base.EscapedPath()); err != nil {
+		return nil, refuse(req, err)
+	}
+	if err := req.Context().Err(); err != nil {
+		return nil, refuse(req, d.fail(req.Context(), req, err, true))
+	}
+	if d.stale.Load() && d.stale.Swap(false) {
+		if t, ok := d.transport.(interface{ CloseIdleConnections() }); ok {
+			t.CloseIdleConnections()
+		}
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), d.timeout)
+	defer cancel()
+	var x struct { // one allocation for both
+		bounded
+		out http.Request
+	}
+	x.bounded.Context = ctx
+	x.left.Store(maxConns)
+	// The caller's request never holds the key: it stays within reach of the answer.
+	x.out = *req.WithContext(&x.bounded)
+	x.out.Header = make(http.Header, len(req.Header)+2)
+	for name, values := range req.Header {
+		if strings.EqualFold(name, "Host") {
+			return nil, refuse(req, errOtherHost) // net/http would send it as it is
+		}
+		x.out.Header[name] = values
+	}
+	d.authorize(x.out.Header)
+	// With it net/http sends a body a second time also where the server may have
+	// begun with the first, as after an HTTP/2 PROTOCOL_ERROR.
+	x.out.GetBody = nil
+	rsp, err := d.transport.RoundTrip(&x.out)
+	if err == nil && rsp == nil {
+		err = errors.New("the transport returned neither an answer nor an error")
+	}
+	if err != nil {
+		return nil, d.fail(ctx, req, err, notBegun(err))
+	}
+	rsp.Request = req
+	body, err := d.read(rsp)
+	body = d.redactBody(body)
+	d.redactHeader(rsp) // now that the trailer has come
+	if rsp.StatusCode/100 != 2 {
+		// The status is the verdict, however much of the body arrived.
+		return nil, newAPIError(parsed().operation(req, d.base.EscapedPath()), rsp, body)
+	}
+	if err == nil && ctx.Err() != nil && !json.Valid(body) {
+		err = ctx.Err() // closing the connection may look like the end of the body
+	}
+	if err != nil {
+		failure := d.fail(ctx, req, err, false)
+		if req.Method == http.MethodPost {
+			failure.part = body // which may tell what was created
+		}
+		return nil, failure
+	}
+	rsp.Body = wire.NewBody(body)
+	return rsp, nil
+}
+
+// retry tells the caller of a pause, and makes it. It returns false when ctx ended
+// first.
+func (d *doer) retry(ctx context.Context, r Retry) bool {
+	if d.onRetry != nil {
+		d.onRetry(r)
+	}
+	return retry.Sleep(ctx, r.Pause)
+}
+
+// read reads the body of rsp up to its limit and closes it.
+func (d *doer) read(rsp *http.Response) ([]byte, error) {
+	if rsp.Body == nil {
+		return nil, nil
+	}
+	defer func() { _ = rsp.Body.Close() }()
+	limit := int64(maxBody)
+	switch rsp.StatusCode / 100 {
+	case 1, 3:
+		return nil, nil // the body of a 101 is the connection, which has no end
+	case 2:
+		if rsp.ContentLength > limit {
+			return nil, ErrResponseTooLarge
+		}
+	default:
+		limit = maxErrorBody
+	}
+	size := int64(512)
+	if n := rsp.ContentLength; n >= 0 && n <= limit {
+		size = n + 1 // one more, to see the end without growing
+	}
+	body := make([]byte, 0, size)
+	for {
+		n, err := rsp.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if int64(len(body)) > limit {
+			return body[:limit], ErrResponseTooLarge
+		}
+		if err == io.EOF {
+			return body, nil
+		}
+		if err != nil {
+			return body, err
+		}
+		if len(body) == cap(body) {
+			body = append(body, 0)[:len(body)]
+		}
+	}
+}
+
+// refuse returns err, for a request that is not sent.
+func refuse(req *http.Request, err error) error {
+	if req.Body != nil {
+		_ = req.Body.Close() // as an http.Client does
+	}
+	return err
+}
+
+// fail describes a failure to get an answer to req. ctx is the context that
+// bounded the exchange. unsent says that the server has surely not begun with req.
+func (d *doer) fail(ctx context.Context, req *http.Request, err error, unsent bool) *exchangeError {
+	e := &exchangeError{err: err, unsent: unsent}
+	switch parent := req.Context(); {
+	case parent.Err() != nil:
+		// The transport returns the cause alone; both must be found.
+		e.err, e.text = retry.Canceled(parent), parent.Err().Error()
+	case ctx.Err() != nil:
+		d.stale.Store(true)
+		e.err = ctx.Err()
+		e.text = fmt.Sprintf("no answer within %v", d.timeout)
+	default:
+		e.text = describe(err)
+		if text := err.Error(); d.redact(text) != text {
+			e.err, e.text = errors.New(d.redact(text)), "the exchange failed"
+		}
+		e.err = unquoted(e.err, e.text)
+	}
+	e.text = "gamma: " + parsed().operation(req, d.base.EscapedPath()) + ": " + e.text
+	return e
+}

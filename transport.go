@@ -1,0 +1,156 @@
+package gamma
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go/internal/retry"
+	"github.com/gamma-sdk/gamma-go/internal/wire"
+)
+
+// NewTransport returns a new copy of the transport that [NewClient] uses, for
+// callers who must add a proxy or a certificate authority and pass it back in an
+// [http.Client] through [WithHTTPClient]. Against [http.DefaultTransport] it
+// keeps more idle connections to one host, bounds the response header to 256 KiB,
+// finds a dead HTTP/2 connection by pings, within 10 seconds, and opens at most
+// twelve connections for one request. Like the default, it uses the proxy
+// that the environment names.
+func NewTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dial,
+		ForceAttemptHTTP2:      true, // also once the caller has set TLSClientConfig
+		MaxIdleConns:           1024,
+		MaxIdleConnsPerHost:    1024, // all of them go to one host
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
+	}
+}
+
+// One request may open so many connections at once, and some more after pauses.
+// net/http repeats by itself what has no body, for as long as HTTP/2 connections end in
+// certain ways, at once and each time over a new one. But many requests at once may
+// take each other's room on new ones, too.
+const (
+	maxConns     = 8
+	maxSlowConns = 4
+)
+
+var errTooManyConns = errors.New("the server ended one connection after the other")
+
+// bounded is the context of a request. The dialer of [NewTransport] counts its
+// connections.
+type bounded struct {
+	context.Context
+	left atomic.Int32
+}
+
+type boundedKey struct{}
+
+func (b *bounded) Value(key any) any {
+	if key == (boundedKey{}) {
+		return b
+	}
+	return b.Context.Value(key)
+}
+
+// dial connects for a request, if it has not had its share of connections.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if b, ok := ctx.Value(boundedKey{}).(*bounded); ok {
+		n := -b.left.Add(-1)
+		if n > maxSlowConns {
+			return nil, errTooManyConns
+		}
+		if n > 0 && !retry.Sleep(ctx, 50*time.Millisecond<<n) {
+			return nil, ctx.Err()
+		}
+	}
+	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
+}
+
+// unquoted is err, but only its description where net/http quotes the server. Those
+// errors have no exported type that would be lost.
+func unquoted(err error, description string) error {
+	if strings.HasSuffix(description, mayQuote) {
+		for _, its := range [...]string{"HTTP/1.x transport connection broken", malformedHeader, "http2: server sent GOAWAY"} {
+			if strings.Contains(err.Error(), its) {
+				return errors.New(description)
+			}
+		}
+	}
+	return err
+}
+
+const (
+	malformedHeader = "malformed MIME header" // and what follows is a part of it
+	mayQuote        = " (the rest may quote the answer)"
+)
+
+// notRepeated returns why net/http would have repeated a request over HTTP/2, had
+// it known how to get its body again.
+func notRepeated(err error) (why string, ok bool) {
+	why, ok = strings.CutPrefix(err.Error(), "http2: Transport: cannot retry err [")
+	why, _, _ = strings.Cut(why, "]")
+	return why, ok
+}
+
+// notBegun reports whether err, from a transport, says that the server has surely not
+// begun with a request that has a body: it refused the stream or left the connection
+// before it (RFC 9113, sections 6.8 and 8.7), or the connection had no room for it.
+// net/http has no type for these. Where it words them otherwise, they are in doubt.
+func notBegun(err error) bool {
+	why, ok := notRepeated(err)
+	return ok && (strings.HasSuffix(why, "; REFUSED_STREAM; received from peer") || why == "http2: Transport received Server's graceful shutdown GOAWAY") ||
+		err.Error() == "net/http: cannot rewind body after connection loss"
+}
+
+// describe returns the text of a transport's error. net/http quotes what it
+// cannot read, which may be part of a body, so its own errors are cut there.
+func describe(err error) string {
+	var (
+		urlErr  *url.Error
+		opErr   *net.OpError
+		dnsErr  *net.DNSError
+		certErr *tls.CertificateVerificationError
+		errno   syscall.Errno
+	)
+	switch {
+	case errors.Is(err, ErrResponseTooLarge):
+		return fmt.Sprintf("the answer is larger than %d bytes", maxBody)
+	case errors.As(err, &certErr):
+		err = certErr
+	case errors.As(err, &dnsErr):
+		err = dnsErr
+	case errors.As(err, &opErr):
+		err = opErr
+	case errors.As(err, &errno):
+		err = errno
+	default:
+		if errors.As(err, &urlErr) {
+			err = urlErr.Err
+		}
+		text := err.Error()
+		if why, ok := notRepeated(err); ok {
+			text = why
+		}
+		if before, _, found := strings.Cut(text, malformedHeader); found {
+			text = before + malformedHeader + mayQuote
+		} else if before, _, found := strings.Cut(text, `"`); found {
+			text = strings.TrimRight(before, ": ") + mayQuote
+		}
+		return wire.Printable(text)
+	}
+	return wire.Printable(err.Error())
+}
