@@ -96,7 +96,7 @@ func TestUnexpectedOutcome(t *testing.T) {
 		"This talks":        "/v1.0/themes",
 		"Themes":            "/v1.0/generations: ",
 		"Created gen000003": "demo: the generation gen000002 did not go as scripted",
-		"Downloading":       "download",
+		"Downloading":       "GET export: ",
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel() // as above
