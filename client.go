@@ -23,23 +23,34 @@ const defaultRequestTimeout = 15 * time.Second
 type Option func(*config) error
 
 type config struct {
-	baseURL   string
-	client    *http.Client
-	userAgent string
-	timeout   time.Duration
-	onRetry   func(Retry)
+	baseURL      string
+	insecureHTTP bool
+	client       *http.Client
+	userAgent    string
+	timeout      time.Duration
+	onRetry      func(Retry)
 }
 
 // WithBaseURL sends requests to rawURL instead of the document's first server,
 // https://public-api.gamma.app. It must be an https URL with a host and may have
-// a path; http is accepted for loopback hosts only. User info, a query, a
-// fragment, and dot segments are refused. The API key goes to this URL's scheme,
-// host and port and nowhere else.
+// a path, with or without the API's version (https://host/v1.0); http is accepted for
+// loopback hosts only, see [WithInsecureHTTP]. User info, a query, a fragment and dot
+// segments are refused. The API key is sent to this URL's scheme, host and port and
+// nowhere else.
 func WithBaseURL(rawURL string) Option {
 	return func(c *config) error {
 		c.baseURL = rawURL
-		_, err := parseBaseURL(rawURL)
-		return err
+		return nil
+	}
+}
+
+// WithInsecureHTTP accepts http for any host, in the base URL and in export URLs. The
+// API key and the exports then cross the network in the clear: it is for a fake server
+// in a compose file or a cluster, never for the real API.
+func WithInsecureHTTP() Option {
+	return func(c *config) error {
+		c.insecureHTTP = true
+		return nil
 	}
 }
 
@@ -134,10 +145,10 @@ type Client struct {
 }
 
 // NewClient returns a [Client] that authenticates with apiKey, ignoring white space
-// around it. It returns an error if the key is empty or not printable ASCII, or if
+// and a pair of quotes around it. It returns an error if the key is empty or not printable ASCII, or if
 // an option is invalid. It sends no request.
 func NewClient(apiKey string, opts ...Option) (*Client, error) {
-	key := strings.TrimSpace(apiKey)
+	key := unquote(apiKey)
 	switch {
 	case key == "":
 		return nil, errors.New("gamma: the API key is empty")
@@ -158,7 +169,7 @@ func NewClient(apiKey string, opts ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
-	base, err := parseBaseURL(c.baseURL)
+	base, err := parseBaseURL(c.baseURL, c.insecureHTTP)
 	if err != nil {
 		return nil, err
 	}
@@ -167,25 +178,43 @@ func NewClient(apiKey string, opts ...Option) (*Client, error) {
 }
 
 // NewClientFromEnv is [NewClient] with the key from the environment variable
-// GAMMA_API_KEY and, where it is set and not empty, the base URL from
-// GAMMA_BASE_URL. Options win over the environment.
+// GAMMA_API_KEY and, where it is set and not empty, the base URL from GAMMA_BASE_URL.
+// A true GAMMA_INSECURE_HTTP, as [strconv.ParseBool] reads it, is [WithInsecureHTTP].
+// Options take precedence over the environment.
 func NewClientFromEnv(opts ...Option) (*Client, error) {
-	key := os.Getenv("GAMMA_API_KEY")
-	if strings.TrimSpace(key) == "" {
+	key := unquote(os.Getenv("GAMMA_API_KEY"))
+	if key == "" {
 		return nil, errors.New("gamma: the environment variable GAMMA_API_KEY is not set")
 	}
-	if base := os.Getenv("GAMMA_BASE_URL"); base != "" {
-		opts = append([]Option{func(c *config) error { // checked at the end, where no option wins
+	base, insecure := unquote(os.Getenv("GAMMA_BASE_URL")), unquote(os.Getenv("GAMMA_INSECURE_HTTP"))
+	env := func(c *config) (err error) {
+		if base != "" {
 			c.baseURL = base
-			return nil
-		}}, opts...)
+		}
+		if insecure != "" {
+			if c.insecureHTTP, err = strconv.ParseBool(insecure); err != nil {
+				return errors.New("gamma: the environment variable GAMMA_INSECURE_HTTP is not a boolean")
+			}
+		}
+		return nil
 	}
-	return NewClient(key, opts...)
+	return NewClient(key, append([]Option{env}, opts...)...)
+}
+
+// unquote removes white space around s, and quotes: docker's --env-file keeps those of
+// KEY="value".
+func unquote(s string) string {
+	s = strings.TrimSpace(s)
+	if n := len(s); n >= 2 && (s[0] == '"' || s[0] == '\'') && s[n-1] == s[0] {
+		s = strings.TrimSpace(s[1 : n-1])
+	}
+	return s
 }
 
 // parseBaseURL checks rawURL by the rules of [WithBaseURL]. Its errors do not
 // quote rawURL, which may hold a password or be the API key.
-func parseBaseURL(rawURL string) (*url.URL, error) {
+func parseBaseURL(rawURL string, insecureHTTP bool) (*url.URL, error) {
+	rawURL = unquote(rawURL)
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return nil, errors.New("gamma: the base URL is not a URL")
@@ -197,8 +226,8 @@ func parseBaseURL(rawURL string) (*url.URL, error) {
 		why = "no host"
 	case u.Scheme != "https" && u.Scheme != "http":
 		why = "a scheme other than https and http"
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		why = "http to a host that is not loopback: the API key would be readable on the way"
+	case u.Scheme == "http" && !insecureHTTP && !isLoopback(u.Hostname()):
+		why = "http for a host that is not loopback: the API key would be sent in the clear, which WithInsecureHTTP or GAMMA_INSECURE_HTTP=1 allows for a fake server"
 	case u.User != nil:
 		why = "user info"
 	case u.RawQuery != "" || u.ForceQuery:
@@ -216,7 +245,10 @@ func parseBaseURL(rawURL string) (*url.URL, error) {
 	if why != "" {
 		return nil, errors.New("gamma: the base URL has " + why)
 	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	for _, path := range []*string{&u.Path, &u.RawPath} {
+		// The paths of the document have the version themselves.
+		*path = strings.TrimRight(strings.TrimSuffix(strings.TrimRight(*path, "/"), parsed().version()), "/")
+	}
 	return u, nil
 }
 

@@ -159,7 +159,12 @@ var baseURLs = []struct {
 	{"https://h#", false},
 	{"https://h/a/../b", false},
 	{"https://h/%2e%2e/b", false},
-	{"https://h/a b\n", false},
+	{"https://h/a\nb", false},
+	{"http://gamma-mock:8080", false},
+	{"http://gamma.localhost:8080", false},
+	{" https://h\n", true},
+	{`"https://h"`, true},
+	{`"https://h'`, false},
 	{"https://h\x00", false},
 	{"%zz", false},
 }
@@ -179,6 +184,101 @@ func TestBaseURL(t *testing.T) {
 	}
 }
 
+// What people write for the base URL leads to one address.
+func TestBaseURLForms(t *testing.T) {
+	tests := []struct {
+		name, url, want string
+	}{
+		{"a host", "https://h", "https://h/v1.0/generations/gen1"},
+		{"a slash at the end", "https://h/", "https://h/v1.0/generations/gen1"},
+		{"with the version", "https://public-api.gamma.app/v1.0", "https://public-api.gamma.app/v1.0/generations/gen1"},
+		{"with the version and a slash", "https://public-api.gamma.app/v1.0/", "https://public-api.gamma.app/v1.0/generations/gen1"},
+		{"a path", "https://h/gamma", "https://h/gamma/v1.0/generations/gen1"},
+		{"a path and the version", "https://h/gamma/v1.0", "https://h/gamma/v1.0/generations/gen1"},
+		{"a path that ends like the version", "https://h/xv1.0", "https://h/xv1.0/v1.0/generations/gen1"},
+		{"another version", "https://h/v2", "https://h/v2/v1.0/generations/gen1"},
+		{"white space", " \thttps://h\r\n", "https://h/v1.0/generations/gen1"},
+		{"double quotes", `"https://h"`, "https://h/v1.0/generations/gen1"},
+		{"single quotes and white space", ` ' https://h/v1.0 ' `, "https://h/v1.0/generations/gen1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, how := range []string{"option", "environment"} {
+				var sent string
+				transport := gamma.WithHTTPClient(&http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+					sent = req.URL.String() + " " + req.Header.Get("X-Api-Key")
+					return nil, io.EOF
+				})})
+				t.Setenv("GAMMA_API_KEY", ` "`+key+"\"\n")
+				t.Setenv("GAMMA_BASE_URL", tt.url)
+				client, err := gamma.NewClientFromEnv(transport)
+				if how == "option" {
+					client, err = gamma.NewClient("'"+key+"'", gamma.WithBaseURL(tt.url), transport)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := get(t, client); err == nil || sent != tt.want+" "+key {
+					t.Errorf("%s: sent to %s, want %s", how, sent, tt.want)
+				}
+			}
+		})
+	}
+}
+
+// Plain http needs loopback, or a switch that nobody sets by accident.
+func TestInsecureHTTP(t *testing.T) {
+	for _, tt := range []struct {
+		name, variable string
+		opts           []gamma.Option
+		ok             bool
+	}{
+		{"without the option", "", nil, false},
+		{"the option", "", []gamma.Option{gamma.WithInsecureHTTP()}, true},
+		{"the option after the base URL", "", []gamma.Option{gamma.WithBaseURL("http://other-mock"), gamma.WithInsecureHTTP()}, true},
+		{"the variable", "1", nil, true},
+		{"the variable in quotes", `"true"`, nil, true},
+		{"the variable, false", "0", nil, false},
+		{"the variable, no boolean", "yes please", nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("GAMMA_API_KEY", key)
+			t.Setenv("GAMMA_BASE_URL", "http://gamma-mock:8080")
+			t.Setenv("GAMMA_INSECURE_HTTP", tt.variable)
+			client, err := gamma.NewClientFromEnv(append(tt.opts, gamma.WithHTTPClient(&http.Client{Transport: with(func() *http.Response {
+				return reply(200, "application/pdf", "%PDF")
+			})}))...)
+			if (err == nil) != tt.ok {
+				t.Fatal(err)
+			}
+			if err != nil {
+				checkText(t, err)
+				return
+			}
+			if err := client.Download(t.Context(), "http://gamma-mock:8081/deck.pdf", io.Discard); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Fake keys are short words, and responses have those by themselves.
+func TestShortKeysAreNotRedacted(t *testing.T) {
+	const body = `{"generationId":"gen1","status":"completed","gammaUrl":"https://gamma.app/docs/my-test-deck"}`
+	for _, key := range []string{"test", "status", "gen1", "completed"} {
+		client, err := gamma.NewClient(key, gamma.WithHTTPClient(&http.Client{Transport: with(func() *http.Response {
+			return reply(200, "application/json", body, "X-Test", "my-test")
+		})}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rsp, err := get(t, client)
+		if err != nil || rsp.JSON200.Status != "completed" || rsp.JSON200.GammaURL != "https://gamma.app/docs/my-test-deck" || rsp.HTTPResponse.Header.Get("X-Test") != "my-test" {
+			t.Errorf("key %q: %+v, %v", key, rsp, err)
+		}
+	}
+}
+
 // Whatever base URL is accepted, the request goes to it, over TLS or to this
 // machine, and its path is the base's with the operation's behind it.
 func FuzzBaseURL(f *testing.F) {
@@ -194,7 +294,14 @@ func FuzzBaseURL(f *testing.F) {
 		if err != nil {
 			return
 		}
-		base, err := url.Parse(raw)
+		trimmed := strings.TrimSpace(raw)
+		for _, quote := range []string{`"`, "'"} {
+			if inner, ok := strings.CutPrefix(trimmed, quote); ok && strings.HasSuffix(inner, quote) {
+				trimmed = strings.TrimSpace(strings.TrimSuffix(inner, quote))
+				break
+			}
+		}
+		base, err := url.Parse(trimmed)
 		if err != nil {
 			t.Fatalf("accepted %q: %v", raw, err)
 		}
@@ -207,7 +314,8 @@ func FuzzBaseURL(f *testing.F) {
 		if host := sent.URL.Hostname(); sent.URL.Scheme != "https" && (sent.URL.Scheme != "http" || !strings.EqualFold(host, "localhost") && !net.ParseIP(host).IsLoopback()) {
 			t.Fatalf("%q sends the key in the clear to %v", raw, sent.URL)
 		}
-		if want := strings.TrimRight(base.Path, "/") + "/v1.0/generations/gen1"; sent.URL.Path != want {
+		prefix := strings.TrimRight(strings.TrimSuffix(strings.TrimRight(base.Path, "/"), "/v1.0"), "/")
+		if want := prefix + "/v1.0/generations/gen1"; sent.URL.Path != want {
 			t.Fatalf("%q asks for %q, want %q", raw, sent.URL.Path, want)
 		}
 	})
@@ -890,7 +998,7 @@ func TestEchoedKey(t *testing.T) {
 
 // net/http changes the case of a name.
 func TestEchoedKeyAsName(t *testing.T) {
-	const key = "sk-gamma-abcDEF"
+	const key = "sk-gamma-abcDEF0123"
 	client, err := gamma.NewClient(key, gamma.WithHTTPClient(&http.Client{Transport: with(func() *http.Response {
 		r := reply(200, "application/json", `{"generationId":"gen1","status":"pending"}`)
 		r.Header.Set("X-"+key, "1")

@@ -53,6 +53,20 @@ func defaultBaseURL() string {
 	return ""
 }
 
+// version returns the first segment of the document's paths, as in "/v1.0", empty if
+// they do not share one.
+func (c *contract) version() string {
+	first := ""
+	for path := range c.Paths {
+		segment, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		if segment = "/" + segment; first != "" && segment != first {
+			return ""
+		}
+		first = segment
+	}
+	return first
+}
+
 // operation names the request as "METHOD /path/{parameter}", which is safe to
 // print where the URL is not. prefix is the path of the base URL.
 func (c *contract) operation(req *http.Request, prefix string) string {

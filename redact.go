@@ -9,6 +9,31 @@ import (
 
 const redacted = "[API key]"
 
+// minKey is the length of the shortest key that is looked for. A shorter one, such as
+// "test", is no secret, and a response may well contain it by itself.
+const minKey = 16
+
+// setRedaction makes d remove key from what a server echoes.
+func (d *doer) setRedaction(key string) {
+	if len(key) < minKey {
+		d.redact = func(s string) string { return s }
+		d.redactBody = func(body []byte) []byte { return body }
+		d.isKey = func(string) bool { return false }
+		return
+	}
+	d.redact = func(s string) string {
+		if len(s) < len(key) { // like most of a header
+			return s
+		}
+		return strings.ReplaceAll(s, key, redacted)
+	}
+	d.redactBody = func(body []byte) []byte { return redactBody(body, key) }
+	lower := strings.ToLower(key) // net/http changes the case of names
+	d.isKey = func(name string) bool {
+		return len(name) >= len(lower) && strings.Contains(strings.ToLower(name), lower)
+	}
+}
+
 // redactHeader removes the key from what the server echoes in the head of rsp.
 func (d *doer) redactHeader(rsp *http.Response) {
 	for _, h := range [...]http.Header{rsp.Header, rsp.Trailer} {

@@ -29,19 +29,20 @@ type doer struct {
 	transport http.RoundTripper
 	timeout   time.Duration
 	onRetry   func(Retry)
+	insecure  bool // http is accepted for any host
 
 	// The key lives in closures alone, where no dump of any value shows it.
 	authorize  func(http.Header)
-	redact     func(string) string // returns its argument when the key is not in it
+	redact     func(string) string // returns its argument if the key is not in it
 	redactBody func([]byte) []byte
-	isKey      func(header string) bool // its name has the key, in whatever case
+	isKey      func(header string) bool // whether its name has the key, in any case
 
 	// stale is set by a request that timed out: its connection may be dead.
 	stale atomic.Bool
 }
 
 func newDoer(key string, base *url.URL, c config) *doer {
-	d := &doer{base: base, transport: c.client.Transport, timeout: c.timeout, onRetry: c.onRetry}
+	d := &doer{base: base, transport: c.client.Transport, timeout: c.timeout, onRetry: c.onRetry, insecure: c.insecureHTTP}
 	if d.transport == nil {
 		d.transport = NewTransport()
 	}
@@ -55,17 +56,7 @@ func newDoer(key string, base *url.URL, c config) *doer {
 			h["User-Agent"] = userAgent[:1:1]
 		}
 	}
-	d.redact = func(s string) string {
-		if len(s) < len(key) { // as most of a header is
-			return s
-		}
-		return strings.ReplaceAll(s, key, redacted)
-	}
-	d.redactBody = func(body []byte) []byte { return redactBody(body, key) }
-	lower := strings.ToLower(key) // net/http changes the case of names
-	d.isKey = func(name string) bool {
-		return len(name) >= len(lower) && strings.Contains(strings.ToLower(name), lower)
-	}
+	d.setRedaction(key)
 	return d
 }
 
