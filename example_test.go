@@ -4,47 +4,45 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/fake"
 )
 
-// stand-in for the API: it knows one key and one generation.
-func exampleServer() *httptest.Server {
-	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("X-RateLimit-Remaining-Burst", "9994")
-		switch {
-		case r.Header.Get("X-API-KEY") != "sk-gamma-example":
-			w.WriteHeader(http.StatusUnauthorized)
-			io.WriteString(w, `{"message":"Invalid API key.","statusCode":401}`)
-		case r.URL.Path != "/v1.0/generations/gen1":
-			w.WriteHeader(http.StatusNotFound)
-			io.WriteString(w, `{"message":"Generation ID not found.","statusCode":404}`)
-		default:
-			io.WriteString(w, `{"generationId":"gen1","status":"pending"}`)
-		}
-	}))
-}
+// The examples find a fake server in the environment.
+func TestMain(m *testing.M) { fake.Main(m) }
 
 func ExampleNewClient() {
-	server := exampleServer()
-	defer server.Close()
-
-	client, err := gamma.NewClient("sk-gamma-example",
-		gamma.WithBaseURL(server.URL), // leave it out for the real API
+	client, err := gamma.NewClient(os.Getenv("GAMMA_API_KEY"),
+		gamma.WithBaseURL(os.Getenv("GAMMA_BASE_URL")), // leave it out for the real API
 		gamma.WithRequestTimeout(5*time.Second))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	rsp, err := client.GetGenerationStatusWithResponse(context.Background(), "gen1")
+	gen, err := client.GetGenerationStatus(context.Background(), "deck-example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(gen.Status)
+	// Output: pending
+}
+
+func ExampleNewClientFromEnv() {
+	client, err := gamma.NewClientFromEnv() // GAMMA_API_KEY
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// The suffix WithResponse is for the headers.
+	rsp, err := client.GetGenerationStatusWithResponse(context.Background(), "deck-headers")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -53,38 +51,13 @@ func ExampleNewClient() {
 	// Output: pending 9994
 }
 
-func ExampleNewClientFromEnv() {
-	server := exampleServer()
-	defer server.Close()
-	os.Setenv("GAMMA_API_KEY", "sk-gamma-example")
-	os.Setenv("GAMMA_BASE_URL", server.URL)
-	defer os.Unsetenv("GAMMA_API_KEY")
-	defer os.Unsetenv("GAMMA_BASE_URL")
-
-	client, err := gamma.NewClientFromEnv()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	rsp, err := client.GetGenerationStatusWithResponse(context.Background(), "gen1")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(rsp.JSON200.Status)
-	// Output: pending
-}
-
 func ExampleAPIError() {
-	server := exampleServer()
-	defer server.Close()
-
-	client, err := gamma.NewClient("sk-gamma-old", gamma.WithBaseURL(server.URL))
+	client, err := gamma.NewClient("sk-gamma-old", gamma.WithBaseURL(os.Getenv("GAMMA_BASE_URL")))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	_, err = client.GetGenerationStatusWithResponse(context.Background(), "gen1")
+	_, err = client.GetGenerationStatus(context.Background(), "deck-error")
 	fmt.Println(err)
 
 	var apiErr *gamma.APIError
@@ -100,19 +73,13 @@ func ExampleNewTransport() {
 	transport := gamma.NewTransport()
 	transport.Proxy = nil // or http.ProxyURL(...)
 
-	client, err := gamma.NewClient("sk-gamma-example",
-		gamma.WithHTTPClient(&http.Client{Transport: transport}))
+	client, err := gamma.NewClientFromEnv(gamma.WithHTTPClient(&http.Client{Transport: transport}))
 	fmt.Println(client != nil, err)
 	// Output: true <nil>
 }
 
 func ExampleClient_CreateGeneration() {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"generationId":"gen1","warnings":"numCards was lowered to 60"}`)
-	}))
-	defer server.Close()
-	client, err := gamma.NewClient("sk-gamma-example", gamma.WithBaseURL(server.URL))
+	client, err := gamma.NewClientFromEnv()
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -125,7 +92,7 @@ func ExampleClient_CreateGeneration() {
 	var invalid *gamma.InvalidRequestError
 	switch {
 	case errors.Is(err, gamma.ErrMaybeCreated):
-		fmt.Println("do not create it again without a look at the credits:", err)
+		fmt.Println("look at the credits before creating it again:", err)
 	case errors.As(err, &invalid):
 		fmt.Println("not sent:", invalid.Field, invalid.Reason)
 	case err != nil:
@@ -133,20 +100,11 @@ func ExampleClient_CreateGeneration() {
 	default:
 		fmt.Println(created.GenerationID, "with a warning:", created.Warnings)
 	}
-	// Output: gen1 with a warning: numCards was lowered to 60
+	// Output: deck1 with a warning: numCards was lowered to 60
 }
 
 func ExampleClient_Themes() {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if r.URL.Query().Get("after") == "" {
-			io.WriteString(w, `{"data":[{"id":"t1","name":"Ash","type":"standard"}],"hasMore":true,"nextCursor":"c1"}`)
-		} else {
-			io.WriteString(w, `{"data":[{"id":"t2","name":"Oak","type":"custom"}],"hasMore":false,"nextCursor":null}`)
-		}
-	}))
-	defer server.Close()
-	client, err := gamma.NewClient("sk-gamma-example", gamma.WithBaseURL(server.URL))
+	client, err := gamma.NewClientFromEnv()
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -156,7 +114,7 @@ func ExampleClient_Themes() {
 			fmt.Println(err)
 			return
 		}
-		fmt.Println(theme.ID, theme.Name)
+		fmt.Println(theme.ID, gamma.Printable(theme.Name))
 	}
 	// Output:
 	// t1 Ash
@@ -164,17 +122,12 @@ func ExampleClient_Themes() {
 }
 
 func ExampleClient_DownloadFile() {
-	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/pdf")
-		io.WriteString(w, "%PDF-1.7 ...")
-	}))
-	defer files.Close()
-	client, err := gamma.NewClient("sk-gamma-example")
+	client, err := gamma.NewClientFromEnv()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	gen := &api.GenerationStatusResponse{ExportURL: files.URL + "/deck.pdf"} // from a Poller
+	exportURL := os.Getenv("GAMMA_BASE_URL") + "/files/deck1.pdf" // from a completed generation
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		fmt.Println(err)
@@ -182,13 +135,26 @@ func ExampleClient_DownloadFile() {
 	}
 	defer os.RemoveAll(dir)
 
-	path := filepath.Join(dir, "deck.pdf")
-	err = client.DownloadFile(context.Background(), gen.ExportURL, path,
+	err = client.DownloadFile(context.Background(), exportURL, filepath.Join(dir, "deck.pdf"),
 		gamma.WithProgress(func(written, total int64) { fmt.Println(written, "of", total, "bytes") }))
 	if errors.Is(err, gamma.ErrLinkExpired) {
-		fmt.Println("poll the status again for another link")
+		fmt.Println("poll the generation again for a new link")
 	} else if err != nil {
 		fmt.Println(err)
 	}
 	// Output: 12 of 12 bytes
+}
+
+func ExampleValidate() {
+	err := gamma.Validate(api.GenerationRequest{ExportAs: "pdf"})
+	fmt.Println(err)
+	// Output: gamma: POST /v1.0/generations: inputText is missing
+}
+
+func ExampleWithOnRetry() {
+	client, err := gamma.NewClientFromEnv(gamma.WithOnRetry(func(r gamma.Retry) {
+		fmt.Printf("%s: attempt %d failed, next one in %v: %v\n", r.Operation, r.Attempt, r.Pause, r.Err)
+	}))
+	fmt.Println(client != nil, err)
+	// Output: true <nil>
 }

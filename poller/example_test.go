@@ -5,39 +5,27 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
-	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/internal/fake"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// newExampleClient returns a client of a stand-in that gives these answers, one
-// after the other.
-func newExampleClient(answers ...string) (*gamma.Client, func()) {
-	var n atomic.Int32
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, answers[min(int(n.Add(1)), len(answers))-1])
-	}))
-	client, err := gamma.NewClient("sk-gamma-example", gamma.WithBaseURL(server.URL))
-	if err != nil {
-		panic(err)
-	}
-	return client, server.Close
-}
+// The examples find a fake server in the environment.
+func TestMain(m *testing.M) { fake.Main(m) }
 
 func ExamplePoller_Wait() {
-	client, stop := newExampleClient(
-		`{"generationId":"gen1","status":"completed","gammaUrl":"https://gamma.app/docs/x","credits":{"deducted":25,"remaining":4975}}`)
-	defer stop()
+	client, err := gamma.NewClientFromEnv()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 
-	gen, err := poller.New(client).Wait(context.Background(), "gen1")
+	gen, err := poller.New(client).Wait(context.Background(), "done1")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -47,16 +35,18 @@ func ExamplePoller_Wait() {
 		fmt.Printf("%v credits used, %v left\n", gen.Credits.Deducted, gen.Credits.Remaining)
 	}
 	// Output:
-	// https://gamma.app/docs/x
+	// https://gamma.app/docs/done1
 	// 25 credits used, 4975 left
 }
 
 func ExamplePoller_Wait_errors() {
-	client, stop := newExampleClient(
-		`{"generationId":"gen1","status":"failed","error":{"message":"Failed to generate text.","statusCode":422}}`)
-	defer stop()
+	client, err := gamma.NewClientFromEnv()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 
-	_, err := poller.New(client).Wait(context.Background(), "gen1")
+	_, err = poller.New(client).Wait(context.Background(), "bad1")
 	var failed *poller.FailedError
 	var stopped *poller.WaitError
 	switch {
@@ -69,14 +59,15 @@ func ExamplePoller_Wait_errors() {
 }
 
 func ExamplePoller_Watch() {
-	client, stop := newExampleClient(
-		`{"generationId":"gen1","status":"pending"}`,
-		`{"generationId":"gen1","status":"completed"}`)
-	defer stop()
+	client, err := gamma.NewClientFromEnv()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 
 	p := poller.New(client)
 	p.Interval = time.Millisecond // 5 seconds is right for the real API
-	for ev, err := range p.Watch(context.Background(), poller.Progress{ID: "gen1"}) {
+	for ev, err := range p.Watch(context.Background(), poller.Progress{ID: "deck2"}) {
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -90,13 +81,14 @@ func ExamplePoller_Watch() {
 
 // One process polls once and saves where it stands; another goes on.
 func ExamplePoller_Check() {
-	client, stop := newExampleClient(
-		`{"generationId":"gen1","status":"pending"}`,
-		`{"generationId":"gen1","status":"completed"}`)
-	defer stop()
+	client, err := gamma.NewClientFromEnv()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	p := poller.New(client)
 
-	progress := poller.Progress{ID: "gen1"}
+	progress := poller.Progress{ID: "deck3"}
 	_, next, err := p.Check(context.Background(), &progress)
 	fmt.Println(progress.Status, next >= 5*time.Second, err)
 	saved, err := json.Marshal(progress)
@@ -118,12 +110,14 @@ func ExamplePoller_Check() {
 }
 
 func ExamplePoller_All() {
-	client, stop := newExampleClient(
-		`{"generationId":"gen1","status":"completed","gammaUrl":"https://gamma.app/docs/x"}`)
-	defer stop()
+	client, err := gamma.NewClientFromEnv()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	ctx := context.Background()
 	ids := make(chan string, 1)
-	ids <- "gen1"
+	ids <- "done4"
 	close(ids)
 
 	p := poller.New(client)
@@ -141,17 +135,17 @@ func ExamplePoller_All() {
 		}
 		fmt.Println(gen.GenerationID, gen.GammaURL)
 	}
-	// Output: gen1 https://gamma.app/docs/x
+	// Output: done4 https://gamma.app/docs/done4
 }
 
 // Every poll as a line of a structured log. The message of an error is safe to
 // log: it holds no key, no URL and no body.
 func ExamplePoller_slog() {
-	client, stop := newExampleClient(
-		`not JSON`,
-		`{"generationId":"gen1","status":"pending"}`,
-		`{"generationId":"gen1","status":"completed"}`)
-	defer stop()
+	client, err := gamma.NewClientFromEnv()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
@@ -170,11 +164,11 @@ func ExamplePoller_slog() {
 		}
 		log.Log(context.Background(), level, "poll", "id", ev.ID, "polls", ev.Polls, "status", ev.Status, "failures", ev.Failures, "err", ev.Err)
 	}
-	if _, err := p.Wait(context.Background(), "gen1"); err != nil {
+	if _, err := p.Wait(context.Background(), "odd1"); err != nil {
 		log.Error("the wait ended", "err", err)
 	}
 	// Output:
-	// level=WARN msg=poll id=gen1 polls=1 status="" failures=1 err="gamma: GET /v1.0/generations/{id}: status 200 with a body that is not the documented JSON"
-	// level=INFO msg=poll id=gen1 polls=2 status=pending failures=0 err=<nil>
-	// level=INFO msg=poll id=gen1 polls=3 status=completed failures=0 err=<nil>
+	// level=WARN msg=poll id=odd1 polls=1 status="" failures=1 err="gamma: GET /v1.0/generations/{id}: status 200 with a body that is not the documented JSON"
+	// level=INFO msg=poll id=odd1 polls=2 status=pending failures=0 err=<nil>
+	// level=INFO msg=poll id=odd1 polls=3 status=completed failures=0 err=<nil>
 }
