@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/sample"
 )
 
 const key = `sk-gamma-7Zq&<>"\secret`
@@ -577,6 +579,48 @@ func TestCredits(t *testing.T) {
 }
 
 // endless is a body without end that counts what was read of it.
+// Every operation has a method that returns its model, whichever documented success
+// came, and an error where there is none.
+func TestModels(t *testing.T) {
+	for _, o := range published.Operations {
+		for _, status := range o.Statuses {
+			t.Run(fmt.Sprint(o.ID, " ", status), func(t *testing.T) {
+				body, _ := json.Marshal(published.Value(o.Response, sample.Mode{}))
+				if !sample.IsJSON(o.ResponseType) {
+					body = nil
+				}
+				client := answering(t, with(func() *http.Response { return reply(status, o.ResponseType, string(body)) }))
+				model, err := published.Model(t.Context(), client.ClientWithResponses, o, sample.Mode{}, nil)
+				switch {
+				case err == nil && (model == nil && body != nil || status/100 != 2), err != nil && (model != nil || status == o.Status):
+					t.Errorf("%v, %v", model, err)
+				}
+			})
+		}
+	}
+}
+
+// A success that the document does not have is an error, not an empty model, also over
+// a client that NewClient did not make.
+func TestModelOfAnotherStatus(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		status, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/v1.0/generations/"))
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, `{"generationId":"gen1","status":"pending"}`)
+	}))
+	defer server.Close()
+	client, err := api.NewClientWithResponses(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range []string{"299", "404", "500"} {
+		if gen, err := client.GetGenerationStatus(t.Context(), status); gen != nil || !errors.Is(err, gamma.ErrUnexpectedResponse) {
+			t.Errorf("status %s: %v, %v", status, gen, err)
+		}
+	}
+}
+
 type endless struct {
 	read   int
 	closed bool

@@ -124,7 +124,17 @@ func spell(v any) string {
 // are parameters, by name, in place of samples. The response is what the method
 // returns, nil where that is a nil pointer.
 func (d *Document) Call(ctx context.Context, client any, o Operation, m Mode, values map[string]any) (response any, err error) {
-	method, raw := find(client, o.ID)
+	return d.call(ctx, client, o, m, values, "withresponse")
+}
+
+// Model is Call by the method that returns the model alone, as ListThemes is for
+// listThemes.
+func (d *Document) Model(ctx context.Context, client any, o Operation, m Mode, values map[string]any) (model any, err error) {
+	return d.call(ctx, client, o, m, values, "")
+}
+
+func (d *Document) call(ctx context.Context, client any, o Operation, m Mode, values map[string]any, suffix string) (response any, err error) {
+	method, raw := find(client, o.ID, suffix)
 	if !method.IsValid() {
 		return nil, fmt.Errorf("sample: %T has no method for %s", client, o.ID)
 	}
@@ -143,13 +153,16 @@ func (d *Document) Call(ctx context.Context, client any, o Operation, m Mode, va
 		body = []any{d.Value(o.Body, m)}
 	}
 	t := method.Type()
-	most := t.NumIn() - 2 // without the context and the request editors
+	most := t.NumIn() - 1 // without the context
+	if t.IsVariadic() {
+		most-- // and the request editors
+	}
 	// Where all others are optional headers, there may be no struct of them.
 	if len(arguments) < len(o.Parameters) && len(arguments)+len(body) < most {
 		arguments = append(arguments, d.arguments(o, m, values, "query", "header", "cookie"))
 	}
 	arguments = append(arguments, body...)
-	if !t.IsVariadic() || most != len(arguments) {
+	if most != len(arguments) {
 		return nil, fmt.Errorf("sample: the method for %s takes %d arguments, not %d", o.ID, most, len(arguments))
 	}
 	in := []reflect.Value{reflect.ValueOf(ctx)}
@@ -169,26 +182,28 @@ func (d *Document) Call(ctx context.Context, client any, o Operation, m Mode, va
 		in = append(in, v.Elem())
 	}
 	out := method.Call(in)
-	err, _ = out[1].Interface().(error)
-	if out[0].IsNil() {
+	err, _ = out[len(out)-1].Interface().(error)
+	if len(out) == 1 || out[0].IsNil() {
 		return nil, err
 	}
 	return out[0].Interface(), err
 }
 
-// find returns the generated method of an operation. It is a raw one, which takes a
-// content type and a reader, where there is no other.
-func find(client any, operationID string) (method reflect.Value, raw bool) {
+// find returns the generated method of an operation, by the suffix of its name. raw
+// says that it takes a content type and a reader, as where there is no other.
+func find(client any, operationID, suffix string) (method reflect.Value, raw bool) {
 	v := reflect.ValueOf(client)
 	names := map[string]int{}
 	for i := range v.NumMethod() {
 		names[strings.ToLower(v.Type().Method(i).Name)] = i
 	}
-	if i, ok := names[plain(operationID)+"withresponse"]; ok {
-		return v.Method(i), false
+	_, typed := names[plain(operationID)+"withresponse"]
+	name := plain(operationID) + suffix
+	if !typed && suffix != "" {
+		name = plain(operationID) + "withbody" + suffix
 	}
-	if i, ok := names[plain(operationID)+"withbodywithresponse"]; ok {
-		return v.Method(i), true
+	if i, ok := names[name]; ok {
+		return v.Method(i), !typed
 	}
 	return reflect.Value{}, false
 }
