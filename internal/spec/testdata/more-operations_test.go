@@ -1,7 +1,11 @@
 package api
 
 import (
+	"context"
+	"encoding/json"
 	"io"
+	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -31,5 +35,61 @@ func TestPathParametersAreChecked(t *testing.T) {
 		if req, err := NewDeleteThingRequest("https://api.example/", id); err == nil {
 			t.Errorf("%q gave %s", id, req.URL)
 		}
+	}
+}
+
+// doer responds with one status, content type and body.
+type doer struct {
+	status            int
+	contentType, body string
+}
+
+func (d doer) Do(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: d.status, Header: http.Header{"Content-Type": {d.contentType}}, Body: io.NopCloser(strings.NewReader(d.body))}, nil
+}
+
+// The methods that return models, for every kind of success that a document may have.
+func TestModels(t *testing.T) {
+	put := func(c *ClientWithResponses) (any, error) {
+		return c.PutPart(context.Background(), "a", "1", nil, PutPartJSONRequestBody{})
+	}
+	table := func(c *ClientWithResponses) (any, error) { return c.GetTable(context.Background(), "a") }
+	state := func(c *ClientWithResponses) (any, error) { return c.GetState(context.Background(), "a") }
+	nothing := func(c *ClientWithResponses) (any, error) { return "", c.DeleteThing(context.Background(), "a") }
+	upload := func(c *ClientWithResponses) (any, error) {
+		return "", c.Upload(context.Background(), "application/pdf", strings.NewReader("%PDF"))
+	}
+	const js = "application/json"
+	tests := []struct {
+		name string
+		call func(*ClientWithResponses) (any, error)
+		rsp  doer
+		want string // as JSON, empty for an error
+	}{
+		{"the first success", put, doer{200, js, `{"id":"x"}`}, `{"id":"x"}`},
+		{"a success without a body", put, doer{201, "", ""}, `{"id":""}`},
+		{"a success with another model", put, doer{203, js, `["a"]`}, ""},
+		{"an error with a model", put, doer{404, js, `{"message":"x","statusCode":404}`}, ""},
+		{"not JSON", put, doer{200, "text/html", `<html>`}, ""},
+		{"bytes", table, doer{200, "text/csv", "a,b"}, `"YSxi"`},
+		{"bytes with another status", table, doer{500, "text/csv", "a,b"}, ""},
+		{"the default", state, doer{200, js, `{"id":"x"}`}, `{"id":"x"}`},
+		{"the default of an error", state, doer{400, js, `{"id":"x"}`}, ""},
+		{"nothing", nothing, doer{204, "", ""}, `""`},
+		{"nothing, refused", nothing, doer{403, "", ""}, ""},
+		{"a body of another type", upload, doer{204, "", ""}, `""`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			client, err := NewClientWithResponses("https://api.example", WithHTTPClient(tt.rsp))
+			if err != nil {
+				t.Fatal(err)
+			}
+			model, err := tt.call(client)
+			got, _ := json.Marshal(model)
+			if (err == nil) != (tt.want != "") || err == nil && string(got) != tt.want {
+				t.Errorf("%s, %v, want %s", got, err, tt.want)
+			}
+		})
 	}
 }
