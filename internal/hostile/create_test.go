@@ -25,7 +25,7 @@ func TestCreateOnUsedConnection(t *testing.T) {
 		"half answered": func(x *exchange) { x.say("HTTP/1.1 200 OK\r\nContent-Le"); reset(x.Conn) },
 		"answered 408":  func(x *exchange) { x.say(full("408 Request Timeout", "", "", "Connection: close")); _ = x.Close() },
 	} {
-		for _, e := range some("Create", "Create from a template") {
+		for _, e := range some("CreateGeneration", "CreateFromTemplateGeneration") {
 			t.Run(name+"/"+e.name, func(t *testing.T) {
 				t.Parallel()
 				s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
@@ -66,7 +66,7 @@ func TestCreateOverHTTP2(t *testing.T) {
 		"RST":            func(x *stream) { x.rst(refusedStream) },
 		"protocol error": func(x *stream) { x.rst(protocolError) },
 	} {
-		for _, e := range some("Create", "Create from a template") {
+		for _, e := range some("CreateGeneration", "CreateFromTemplateGeneration") {
 			t.Run(name+"/"+e.name, func(t *testing.T) {
 				t.Parallel()
 				want := map[bool]int32{true: 2, false: 1}[name != "protocol error"]
@@ -88,7 +88,7 @@ func TestCreateOverHTTP2(t *testing.T) {
 
 // A connection that takes no request has created nothing.
 func TestCreateWithoutStreams(t *testing.T) {
-	for _, e := range some("Create", "Create from a template") {
+	for _, e := range some("CreateGeneration", "CreateFromTemplateGeneration") {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "https", http2("\x00\x03\x00\x00\x00\x00", func(*stream) {})), settings{})
@@ -106,7 +106,7 @@ func TestCreateWithoutStreams(t *testing.T) {
 func TestCreateUnread(t *testing.T) {
 	large := text
 	large.InputText = strings.Repeat("tea ", 99_999)
-	e := entry{"Create", creating, func(ctx context.Context, r *rig) outcome {
+	e := entry{"CreateGeneration", creating, func(ctx context.Context, r *rig) outcome {
 		created, err := r.client.CreateGeneration(ctx, large)
 		return outcome{value: created, err: err}
 	}}

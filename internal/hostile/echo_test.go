@@ -55,5 +55,5 @@ func TestEchoedKey(t *testing.T) {
 		attacks = append(attacks, attack{name: name, handle: saysAndCloses(text), ends: lost})
 	}
 	attacks = append(attacks, attack{name: "an answer twice", handle: saysAndCloses(full("500 "+key, "text/html", key)), ends: lost})
-	run(t, attacks, some("status", "create", "Wait", "Watch", "All", "Create", "Download"))
+	run(t, attacks, some("status", "create", "Wait", "Watch", "All", "CreateGeneration", "Download"))
 }

@@ -58,6 +58,10 @@ var readers = map[string]string{
 
 // entries are all operations of the document, and what the SDK adds to them.
 var entries = append(operations(), []entry{
+	{"GetGenerationStatus", operation, func(ctx context.Context, r *rig) outcome {
+		gen, err := r.client.GetGenerationStatus(ctx, "gen1")
+		return outcome{value: gen, err: err}
+	}},
 	{"Themes", operation, func(ctx context.Context, r *rig) (o outcome) {
 		for item, err := range r.client.Themes(ctx, nil) {
 			o = outcome{value: item, err: err}
@@ -96,11 +100,11 @@ var entries = append(operations(), []entry{
 		gen, next, err := r.poller().Check(ctx, &poller.Progress{ID: "gen1"})
 		return outcome{gen, err, next}
 	}},
-	{"Create", creating, func(ctx context.Context, r *rig) outcome {
+	{"CreateGeneration", creating, func(ctx context.Context, r *rig) outcome {
 		created, err := r.client.CreateGeneration(ctx, text)
 		return outcome{value: created, err: err}
 	}},
-	{"Create from a template", creating, func(ctx context.Context, r *rig) outcome {
+	{"CreateFromTemplateGeneration", creating, func(ctx context.Context, r *rig) outcome {
 		created, err := r.client.CreateFromTemplateGeneration(ctx, template)
 		return outcome{value: created, err: err}
 	}},
@@ -151,10 +155,10 @@ func some(names ...string) (picked []entry) {
 }
 
 // brief stands for all entries where the rest would show no more.
-var brief = some("status", "create", "Themes", "Wait", "All", "Check", "Create", "DownloadFile")
+var brief = some("status", "create", "Themes", "Wait", "All", "Check", "CreateGeneration", "DownloadFile")
 
 // few are for what costs much.
-var few = some("status", "Wait", "Create")
+var few = some("status", "Wait", "CreateGeneration")
 
 // generated looks at what a generated method returned, also beside an error.
 func generated(rsp any, err error) outcome {

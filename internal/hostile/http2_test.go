@@ -372,7 +372,7 @@ func TestHTTP2Server(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		},
 	} {
-		for _, e := range some("status", "Wait", "All", "Create") {
+		for _, e := range some("status", "Wait", "All", "CreateGeneration") {
 			t.Run(fmt.Sprint(name, "/", e.name), func(t *testing.T) {
 				s := httptest.NewUnstartedServer(respond)
 				s.EnableHTTP2 = true

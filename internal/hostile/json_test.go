@@ -123,7 +123,7 @@ func TestJSON(t *testing.T) {
 	for _, r := range rows {
 		attacks = append(attacks, attack{name: r.name, handle: says(isJSON(r.body)), ends: r.ends})
 	}
-	run(t, attacks, some("status", "Wait", "All", "Check", "Create"))
+	run(t, attacks, some("status", "Wait", "All", "Check", "CreateGeneration"))
 }
 
 // What of an odd answer can be read is there.

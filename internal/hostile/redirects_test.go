@@ -72,7 +72,7 @@ var locations = map[string]string{
 func TestRedirects(t *testing.T) {
 	for _, status := range redirects {
 		for name, location := range locations {
-			for _, e := range some("status", "Wait", "Create") {
+			for _, e := range some("status", "Wait", "CreateGeneration") {
 				t.Run(fmt.Sprint(status, " to ", name, "/", e.name), func(t *testing.T) {
 					t.Parallel()
 					other := newElsewhere(t)

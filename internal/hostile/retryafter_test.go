@@ -80,7 +80,7 @@ func TestRetryAfter(t *testing.T) {
 			a.handle = says(full(status.line, "application/json", status.body, row.heads...))
 			attacks = append(attacks, a)
 		}
-		run(t, attacks, some("Wait", "Check", "Create", "Download"))
+		run(t, attacks, some("Wait", "Check", "CreateGeneration", "Download"))
 	}
 }
 
@@ -100,5 +100,5 @@ func TestRateLimitHeaders(t *testing.T) {
 	attacks = append(attacks,
 		attack{name: "a spent budget", handle: says(isJSON(answer, spent...)), ends: good},
 		attack{name: "a spent budget and pending", handle: says(isJSON(`{"generationId":"gen1","status":"pending"}`, spent...)), ends: ends{wait: deadline}})
-	run(t, attacks, some("Wait", "All", "Check", "Create"))
+	run(t, attacks, some("Wait", "All", "Check", "CreateGeneration"))
 }

@@ -95,6 +95,6 @@ func TestStatuses(t *testing.T) {
 			}
 			attacks = append(attacks, a)
 		}
-		run(t, attacks, some("status", "Wait", "Check", "Create", "Download"))
+		run(t, attacks, some("status", "Wait", "Check", "CreateGeneration", "Download"))
 	}
 }

@@ -15,8 +15,12 @@ import (
 	"time"
 )
 
-// longAgo is before the time in a bubble of testing/synctest, too.
-var longAgo = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
+// Certificates are made once, in a bubble of testing/synctest or outside: they hold for
+// the times in both.
+var (
+	longAgo = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
+	farOff  = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+)
 
 // authority signs certificates.
 type authority struct {
@@ -31,7 +35,7 @@ func newAuthority(name string) *authority {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: longAgo, NotAfter: time.Now().Add(time.Hour),
+		NotBefore: longAgo, NotAfter: farOff,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -49,7 +53,7 @@ func newAuthority(name string) *authority {
 func (a *authority) sign(change func(*x509.Certificate)) tls.Certificate {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"},
-		NotBefore: longAgo, NotAfter: time.Now().Add(time.Hour),
+		NotBefore: longAgo, NotAfter: farOff,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
