@@ -84,11 +84,12 @@ func ExampleClient_CreateGeneration() {
 		fmt.Println(err)
 		return
 	}
-	created, err := client.CreateGeneration(context.Background(), api.GenerationRequest{
+	request := generation(api.GenerationRequest{ // which adds what another document may require
 		InputText: "A short history of tea",
 		Format:    "presentation",
 		NumCards:  75,
 	})
+	created, err := client.CreateGeneration(context.Background(), request)
 	var invalid *gamma.InvalidRequestError
 	switch {
 	case errors.Is(err, gamma.ErrMaybeCreated):
@@ -146,9 +147,13 @@ func ExampleClient_DownloadFile() {
 }
 
 func ExampleValidate() {
-	err := gamma.Validate(api.GenerationRequest{ExportAs: "pdf"})
-	fmt.Println(err)
-	// Output: gamma: POST /v1.0/generations: inputText is missing
+	err := gamma.Validate(api.GenerationRequest{ExportAs: "pdf"}) // without a text
+
+	var invalid *gamma.InvalidRequestError
+	if errors.As(err, &invalid) {
+		fmt.Println("the API would refuse", invalid.Operation)
+	}
+	// Output: the API would refuse POST /v1.0/generations
 }
 
 func ExampleWithOnRetry() {
