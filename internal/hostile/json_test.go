@@ -69,7 +69,7 @@ func TestJSON(t *testing.T) {
 		{"names in another case", `{"GENERATIONID":"gen1","Status":"completed"}`, done1},
 		{"status twice, completed last", `{` + id + `,"status":"pending","status":"completed"}`, done1},
 		{"status twice, pending last", `{` + id + `,"status":"completed","status":"pending"}`, pending},
-		{"status in two cases, oddities too", `{` + id + `,"status":"pending","credits":1,"STATUS":"completed"}`, done1},
+		{"status in two cases, oddities too", `{` + id + `,"status":"pending","credits":1,"STATUS":"completed"}`, pending},
 		{"status in two cases the other way", `{` + id + `,"STATUS":"completed","credits":1,"status":"pending"}`, pending},
 		{"an id twice", `{"generationId":"gen2",` + done + `}`, done1},
 		{"10,000 properties", `{` + done + strings.Repeat(`,"x":1`, 10000) + `}`, done1},

@@ -81,9 +81,13 @@ func IsJSON(rsp *http.Response) bool {
 }
 
 // Decode reads the JSON value data into dest, a pointer to a generated type.
-// What has a type that the document does not promise is left out, as if it were
-// absent, as long as it belongs to an optional property: one odd detail must
-// not hide the verdict on a job that was paid for, nor the other objects of a list.
+//
+// A property of an unexpected type is left out, as if it were absent, if it is
+// optional: one odd detail must not hide the status of a job that was paid for, nor
+// the other objects of a list. A number or a boolean may come as a string that is
+// exactly its JSON. Of the names of an object that encoding/json takes for one
+// property, the exact one counts; of several equal ones, the last.
+//
 // It is an error when data is not JSON, is null, has a required property of another
 // type, or is an object with none of them. It is an error, too, when there are more
 // than 16,384 values in it: a list of them can take a hundred times the memory of its
@@ -92,63 +96,155 @@ func Decode(data []byte, dest any) error {
 	if len(data) > maxValues && values(data) > maxValues {
 		return fmt.Errorf("more than %d values", maxValues)
 	}
+	target := reflect.ValueOf(dest).Elem()
 	err := json.Unmarshal(data, dest)
-	if err == nil {
-		return checkPresent(data, dest)
+	if err == nil && !otherSpelling(data, properties(target.Type()).names) {
+		return checkPresent(data, target)
 	}
 	var mismatch *json.UnmarshalTypeError
-	object := json.NewDecoder(bytes.NewReader(data))
-	if start, _ := object.Token(); start != json.Delim('{') || !errors.As(err, &mismatch) {
+	if err != nil && !errors.As(err, &mismatch) {
 		return err
 	}
-	// encoding/json names only the first mismatch, so each property is tried alone,
-	// in the document's order: of two that fill one field, the last counts.
-	target := reflect.ValueOf(dest).Elem()
 	target.SetZero()
+	return decode(data, target, true)
+}
+
+// decode reads valid JSON into v. strict says that v is a whole response or part of a
+// required property, so that an object must have its own required properties.
+func decode(data []byte, v reflect.Value, strict bool) error {
+	whole := v.Addr().Interface()
+	if _, ok := whole.(json.Unmarshaler); ok {
+		return json.Unmarshal(data, whole)
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		return decodeObject(data, v, strict)
+	case reflect.Pointer:
+		if string(data) == "null" {
+			return nil
+		}
+		element := reflect.New(v.Type().Elem())
+		if err := decode(data, element.Elem(), strict); err != nil {
+			return err
+		}
+		v.Set(element)
+		return nil
+	case reflect.Slice:
+		var items []json.RawMessage
+		if err := json.Unmarshal(data, &items); err != nil || items == nil {
+			return err
+		}
+		v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+		for i, item := range items {
+			if err := decode(item, v.Index(i), strict); err != nil {
+				return err
+			}
+		}
+		return nil
+	case reflect.Map:
+		var items map[string]json.RawMessage
+		if err := json.Unmarshal(data, &items); err != nil || items == nil {
+			return err
+		}
+		v.Set(reflect.MakeMapWithSize(v.Type(), len(items)))
+		for key, item := range items {
+			element := reflect.New(v.Type().Elem()).Elem()
+			if err := decode(item, element, strict); err != nil {
+				return err
+			}
+			v.SetMapIndex(reflect.ValueOf(key), element)
+		}
+		return nil
+	case reflect.Bool, reflect.Int, reflect.Int32, reflect.Int64, reflect.Float32, reflect.Float64:
+		var text string
+		if data[0] == '"' && json.Unmarshal(data, &text) == nil && strings.Trim(text, " \t\r\n") == text && text != "null" {
+			data = []byte(text)
+		}
+	}
+	return json.Unmarshal(data, whole)
+}
+
+// decodeObject is [decode] for a struct.
+func decodeObject(data []byte, v reflect.Value, strict bool) error {
+	object := json.NewDecoder(bytes.NewReader(data))
+	if start, _ := object.Token(); start != json.Delim('{') {
+		if err := json.Unmarshal(data, v.Addr().Interface()); err != nil || !strict {
+			return err
+		}
+		return checkPresent(data, v)
+	}
+	type member struct {
+		field int
+		exact bool
+		value json.RawMessage
+	}
+	var members []member
+	exact := map[int]bool{} // by field: its exact name is there
 	for object.More() {
-		key, _ := object.Token()
-		var raw json.RawMessage
-		if err := object.Decode(&raw); err != nil {
+		key, err := object.Token()
+		if err != nil {
+			return err
+		}
+		var m member
+		if err := object.Decode(&m.value); err != nil {
 			return err
 		}
 		name, _ := key.(string)
-		i := field(target.Type(), name)
-		if i < 0 {
+		if m.field, m.exact = field(v.Type(), name); m.field < 0 {
 			continue
 		}
-		err := json.Unmarshal(raw, target.Field(i).Addr().Interface())
-		if err == nil {
+		members = append(members, m)
+		exact[m.field] = exact[m.field] || m.exact
+	}
+	for _, m := range members {
+		if exact[m.field] && !m.exact {
 			continue
 		}
-		if !isOptional(target.Type().Field(i)) {
-			if decodeList(raw, target.Field(i)) != nil {
+		required := strict && !isOptional(v.Type().Field(m.field))
+		if err := decode(m.value, v.Field(m.field), required); err != nil {
+			if required {
 				return err
 			}
-			continue
+			v.Field(m.field).SetZero()
 		}
-		if !errors.As(err, &mismatch) || mismatch.Field == "" {
-			target.Field(i).SetZero()
-		} // else the mismatch is further inside, and the rest could be read
 	}
-	return checkPresent(data, dest)
-}
-
-// decodeList reads a list of objects, each by the rules of [Decode].
-func decodeList(data []byte, list reflect.Value) error {
-	if list.Kind() != reflect.Slice {
-		return errors.New("not a list")
-	}
-	var items []json.RawMessage
-	if err := json.Unmarshal(data, &items); err != nil {
-		return err
-	}
-	list.Set(reflect.MakeSlice(list.Type(), len(items), len(items)))
-	for i, item := range items {
-		if err := Decode(item, list.Index(i).Addr().Interface()); err != nil {
-			return err
-		}
+	if strict {
+		return checkPresent(data, v)
 	}
 	return nil
+}
+
+// otherSpelling reports whether an object in valid JSON has a name that is equal to
+// one of names except for case, or that may be once its escapes are read.
+func otherSpelling(data []byte, names [][]byte) bool {
+	for {
+		start := bytes.IndexByte(data, '"') + 1
+		if start == 0 {
+			return false
+		}
+		data = data[start:]
+		end := bytes.IndexByte(data, '"')
+		escaped := bytes.IndexByte(data[:end], '\\') >= 0
+		if escaped {
+			for end = 0; data[end] != '"'; end++ {
+				if data[end] == '\\' {
+					end++
+				}
+			}
+		}
+		name := data[:end]
+		data = data[end+1:]
+		after := data
+		for len(after) > 0 && (after[0] == ' ' || after[0] == '\t' || after[0] == '\r' || after[0] == '\n') {
+			after = after[1:]
+		}
+		if len(after) == 0 || after[0] != ':' {
+			continue // a value
+		}
+		if escaped || isOther(name, names) {
+			return true
+		}
+	}
 }
 
 const maxValues = 16 << 10
@@ -170,28 +266,41 @@ func values(data []byte) (n int) {
 	return n
 }
 
+func isOther(name []byte, names [][]byte) bool {
+	for _, n := range names {
+		if bytes.Equal(n, name) {
+			return false
+		}
+	}
+	for _, n := range names {
+		if bytes.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // checkPresent refuses null, and an object that has none of the properties that
 // the document requires: it is something else, such as an error in a 200.
-func checkPresent(data []byte, dest any) error {
-	v := reflect.ValueOf(dest).Elem()
+func checkPresent(data []byte, v reflect.Value) error {
 	if v.Kind() != reflect.Struct {
 		return nil
 	}
-	required := requiredFields(v.Type())
+	required := properties(v.Type()).required
 	for _, i := range required {
 		if !v.Field(i).IsZero() {
 			return nil
 		}
 	}
-	var properties map[string]json.RawMessage
-	if err := json.Unmarshal(data, &properties); err != nil {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
 		return err
 	}
-	if properties == nil {
+	if members == nil {
 		return errors.New("null")
 	}
-	for key, raw := range properties {
-		if slices.Contains(required, field(v.Type(), key)) && string(raw) != "null" {
+	for key, raw := range members {
+		if i, _ := field(v.Type(), key); slices.Contains(required, i) && string(raw) != "null" {
 			return nil
 		}
 	}
@@ -201,36 +310,77 @@ func checkPresent(data []byte, dest any) error {
 	return nil
 }
 
-// required holds the requiredFields of a reflect.Type: there are as many as there
-// are kinds of answers.
-var required sync.Map
-
-func requiredFields(t reflect.Type) []int {
-	if known, ok := required.Load(t); ok {
-		return known.([]int) //nolint:forcetypeassert // nothing else is stored
-	}
-	var fields []int
-	for i := range t.NumField() {
-		if !isOptional(t.Field(i)) {
-			fields = append(fields, i)
-		}
-	}
-	required.Store(t, fields)
-	return fields
+// typeProperties is what the tags of a type say.
+type typeProperties struct {
+	required []int    // the fields that the document requires
+	names    [][]byte // of all properties, and of those inside them
 }
 
-// field returns the field of t that encoding/json puts the property key into, -1
-// if there is none.
-func field(t reflect.Type, key string) int {
-	if t.Kind() != reflect.Struct {
-		return -1
+// known holds the typeProperties of a reflect.Type: there are as many as there are
+// kinds of responses.
+var known sync.Map
+
+func properties(t reflect.Type) *typeProperties {
+	if p, ok := known.Load(t); ok {
+		return p.(*typeProperties) //nolint:forcetypeassert // nothing else is stored
 	}
-	for i := range t.NumField() {
-		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); strings.EqualFold(tag, key) {
-			return i
+	p := new(typeProperties)
+	if t.Kind() == reflect.Struct {
+		for i := range t.NumField() {
+			if jsonName(t.Field(i)) != "" && !isOptional(t.Field(i)) {
+				p.required = append(p.required, i)
+			}
 		}
 	}
-	return -1
+	p.addNames(t, map[reflect.Type]bool{})
+	known.Store(t, p)
+	return p
+}
+
+func (p *typeProperties) addNames(t reflect.Type, seen map[reflect.Type]bool) {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		p.addNames(t.Elem(), seen)
+	case reflect.Struct:
+		if seen[t] {
+			return
+		}
+		seen[t] = true
+		for i := range t.NumField() {
+			if name := jsonName(t.Field(i)); name != "" {
+				p.names = append(p.names, []byte(name))
+			}
+			p.addNames(t.Field(i).Type, seen)
+		}
+	}
+}
+
+// field returns the field of t that encoding/json puts the property key into, -1 if
+// there is none, and whether key is its exact name.
+func field(t reflect.Type, key string) (i int, exact bool) {
+	folded := -1
+	for i := range t.NumField() {
+		name := jsonName(t.Field(i))
+		if name == "" {
+			continue
+		}
+		if name == key {
+			return i, true
+		}
+		if folded < 0 && strings.EqualFold(name, key) {
+			folded = i
+		}
+	}
+	return folded, false
+}
+
+// jsonName returns the name of a property that f has, empty if it is for none.
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if name == "-" || !f.IsExported() {
+		return ""
+	}
+	return name
 }
 
 // isOptional knows an optional property by the tag that oapi-codegen gives it.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -171,10 +172,11 @@ func TestDecode(t *testing.T) {
 		{`{"note":1,"id":1}`, ``},
 		{`{"note":"n"}`, ``},
 		{`{"note":5}`, ``},
-		{`{"id":"a","ID":"b","note":1,"Id":"c"}`, `{"id":"c","ready":false}`},
+		{`{"id":"a","ID":"b","note":1,"Id":"c"}`, `{"id":"a","ready":false}`},
 		{`{"Id":"c","ID":"b","note":1,"id":"a"}`, `{"id":"a","ready":false}`},
 		{` {"id":"a","id":"b","note":1}`, `{"id":"b","ready":false}`},
-		{`{"id":"a","note":1,"ID":1}`, ``},
+		{`{"id":"a","note":1,"ID":1}`, `{"id":"a","ready":false}`},
+		{`{"id":1,"note":1,"ID":"a"}`, ``},
 		{`{"id":null}`, ``},
 		{`{}`, ``},
 		{`null`, ``},
@@ -239,10 +241,26 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"id":"a","ready":true,"note":1,"credits":{"deducted":"x"},"tags":[1]}`))
 	f.Add([]byte(`{"id":1}`))
 	f.Add([]byte(`{"ID":"a","iD":2,"credits":{"DEDUCTED":[]}}`))
+	f.Add([]byte(`{"id":"a","\u0049d":"b","ready":"true","credits":{"deducted":"-1.5e3","deducteD":2}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var got status
-		if Decode(data, &got) == nil && !json.Valid(data) {
+		err := Decode(data, &got)
+		if err == nil && !json.Valid(data) {
 			t.Fatalf("%q was read as JSON", data)
+		}
+		// Without names that occur twice or are spelled otherwise, what encoding/json
+		// can read is read the same way.
+		var object map[string]any
+		if err != nil || json.Unmarshal(data, &object) != nil {
+			return
+		}
+		data, err = json.Marshal(object)
+		var fast, slow status
+		if err != nil || json.Unmarshal(data, &fast) != nil || otherSpelling(data, properties(reflect.TypeFor[status]()).names) {
+			return
+		}
+		if err := decode(data, reflect.ValueOf(&slow).Elem(), false); err != nil || !reflect.DeepEqual(fast, slow) {
+			t.Fatalf("%s: %+v, %v, want %+v", data, slow, err, fast)
 		}
 	})
 }
