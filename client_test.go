@@ -569,12 +569,33 @@ func TestCredits(t *testing.T) {
 		t.Fatal(err)
 	}
 	gen := rsp.JSON200
-	if gen.Credits.Deducted != 16777217 || gen.Credits.Remaining != 1<<53 {
-		t.Errorf("credits = %+v", gen.Credits)
+	if c := gen.Credits; c.Deducted == nil || c.Remaining == nil || *c.Deducted != 16777217 || *c.Remaining != 1<<53 {
+		t.Errorf("credits = %+v", c)
 	}
 	texts := [...]string{gen.GammaID, gen.GammaURL, gen.ExportURL} // plain strings
 	if texts != [...]string{"g_1", "u", "e"} || gen.Error != nil {
 		t.Errorf("%+v", gen)
+	}
+	// Unknown is not 0, and a number may come as a string.
+	forty := 40.0
+	for body, want := range map[string]*float64{
+		`{"deducted":40,"remaining":2960}`:            &forty,
+		`{"deducted":"40","remaining":2960}`:          &forty,
+		`{"deducted":null,"remaining":2960}`:          nil,
+		`{"deducted":{"amount":40},"remaining":2960}`: nil,
+		`{"deducted":"forty","remaining":2960}`:       nil,
+		`{"remaining":2960}`:                          nil,
+		`{"deducted":1e400,"remaining":"2960"}`:       nil,
+	} {
+		rsp, err := get(t, answering(t, with(func() *http.Response {
+			return reply(200, "application/json", `{"generationId":"gen1","status":"completed","credits":`+body+`}`)
+		})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := rsp.JSON200.Credits; !reflect.DeepEqual(c.Deducted, want) || c.Remaining == nil || *c.Remaining != 2960 {
+			t.Errorf("%s was read as %+v", body, c)
+		}
 	}
 }
 

@@ -40,9 +40,10 @@
 // If a 2xx response is not the documented JSON, the error matches
 // [ErrUnexpectedResponse]; methods with the suffix WithResponse return the response
 // too. An optional property of an unexpected type is left out, so that it does not hide
-// the rest. Responses may contain enumeration values that this version does not know. A
-// body of more than 1 MiB, decoded, is [ErrResponseTooLarge]; a header of more than 256
-// KiB is an error of the transport.
+// the rest. Numbers and booleans are pointers, nil if unknown, except where zero means
+// the same. Responses may contain enumeration values that this version does not know.
+// A body of more than 1 MiB, decoded, is [ErrResponseTooLarge]; a header of more than
+// 256 KiB is an error of the transport.
 //
 // # Errors
 //

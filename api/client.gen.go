@@ -765,7 +765,7 @@ func (e WorkspaceAccess) Valid() bool {
 // ArchiveGammaResponse defines model for ArchiveGammaResponse.
 type ArchiveGammaResponse struct {
 	// Archived True once archived.
-	Archived bool `json:"archived"`
+	Archived *bool `json:"archived,omitempty"`
 
 	// GammaID Gamma that was archived.
 	GammaID string `json:"gammaId"`
@@ -798,10 +798,10 @@ type CreateGenerationResponse struct {
 // CreditsResponse defines model for CreditsResponse.
 type CreditsResponse struct {
 	// Deducted Credits deducted for this generation.
-	Deducted float64 `json:"deducted"`
+	Deducted *float64 `json:"deducted,omitempty"`
 
 	// Remaining Credits remaining in workspace after deduction.
-	Remaining float64 `json:"remaining"`
+	Remaining *float64 `json:"remaining,omitempty"`
 }
 
 // DeleteGammaResponse defines model for DeleteGammaResponse.

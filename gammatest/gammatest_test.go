@@ -800,7 +800,7 @@ func TestWithTheClient(t *testing.T) {
 		}
 		g.Add("gen1", Completed("https://example.com/x.pdf"), RateLimited(7*time.Second), Cut(Pending(1)))
 		rsp, err := client.GetGenerationStatusWithResponse(t.Context(), "gen1")
-		if err != nil || rsp.JSON200.ExportURL != "https://example.com/x.pdf" || rsp.JSON200.Credits.Remaining != 2960 {
+		if err != nil || rsp.JSON200.ExportURL != "https://example.com/x.pdf" || *rsp.JSON200.Credits.Remaining != 2960 {
 			t.Errorf("%+v, %v", rsp, err)
 		}
 		_, err = client.GetGenerationStatusWithResponse(t.Context(), "gen1")

@@ -31,8 +31,8 @@ func ExamplePoller_Wait() {
 		return
 	}
 	fmt.Println(gen.GammaURL)
-	if gen.Credits != nil {
-		fmt.Printf("%v credits used, %v left\n", gen.Credits.Deducted, gen.Credits.Remaining)
+	if c := gen.Credits; c != nil && c.Deducted != nil && c.Remaining != nil {
+		fmt.Printf("%v credits used, %v left\n", *c.Deducted, *c.Remaining)
 	}
 	// Output:
 	// https://gamma.app/docs/done1

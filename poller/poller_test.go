@@ -149,8 +149,8 @@ func TestWaitSchedule(t *testing.T) {
 				if err != nil || gen.Status != api.GenerationStatusCompleted {
 					t.Fatalf("Wait = %+v, %v", gen, err)
 				}
-				if gen.Credits.Remaining != 1<<53 {
-					t.Errorf("Credits.Remaining = %v, want 2^53", gen.Credits.Remaining)
+				if r := gen.Credits.Remaining; r == nil || *r != 1<<53 {
+					t.Errorf("Credits.Remaining = %v, want 2^53", r)
 				}
 				within(t, script.polls(), tt.want...)
 			})

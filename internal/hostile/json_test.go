@@ -132,7 +132,7 @@ func TestOddAnswerIsKept(t *testing.T) {
 	r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "http", says(isJSON(body))), settings{})
 	o := r.call(t, t.Context(), some("Wait")[0])
 	gen, _ := o.value.(*api.GenerationStatusResponse)
-	if o.err != nil || gen == nil || gen.ExportURL != "https://x" || gen.Credits == nil || gen.Credits.Remaining != 1<<53 {
+	if o.err != nil || gen == nil || gen.ExportURL != "https://x" || gen.Credits == nil || gen.Credits.Deducted != nil || gen.Credits.Remaining == nil || *gen.Credits.Remaining != 1<<53 {
 		t.Errorf("%+v, %v", gen, o.err)
 	}
 }

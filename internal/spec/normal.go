@@ -421,11 +421,20 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 		if field := plural(property); field != "" {
 			one["x-go-name"] = field
 		}
-		if slices.Contains(n.Values, name+"."+property) {
-			one[skipPointer] = true
+		pointer := false
+		switch kindOf(flat) {
+		case "object", "union":
+			pointer = true
+		case "number", "boolean":
+			if slices.Contains(n.Values, name+"."+property) {
+				one[skipPointer] = true
+			} else if !p.request {
+				delete(one, skipPointer)
+				pointer = true
+			}
 		}
-		// An object is a pointer, required or not.
-		if kind := kindOf(flat); slices.Contains(required, property) && kind != "object" && kind != "union" {
+		// A pointer is one whether the document requires the property or not.
+		if slices.Contains(required, property) && !pointer {
 			must = append(must, property)
 		}
 		properties[property] = one

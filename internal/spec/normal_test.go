@@ -354,6 +354,18 @@ func TestChangesInGo(t *testing.T) {
 			},
 			"+ type ImageOptions has [Dark] *bool\n+ type ImageOptions has [Weight] *float64", nil,
 		},
+		"numbers and booleans of a response, required or not": {
+			func(d map[string]any) {
+				for property, text := range map[string]string{
+					"size": `{"type":"integer"}`, "rate": `{"type":"number"}`, "limit": `{"type":"number"}`, "shared": `{"type":"boolean"}`, "hidden": `{"type":"boolean"}`,
+				} {
+					setProperty(d, "FolderItem", property, text)
+				}
+				item := at(d, "components", "schemas", "FolderItem")
+				item["required"] = append(slices.Clone(array(item["required"])), "rate", "limit", "shared")
+			},
+			"+ type FolderItem has [Hidden] *bool\n+ type FolderItem has [Limit] *int\n+ type FolderItem has [Rate] *float64\n+ type FolderItem has [Shared] *bool\n+ type FolderItem has [Size] *float64", nil,
+		},
 		"objects that lead to themselves": {
 			func(d map[string]any) {
 				setSchema(d, "Node", `{"type":"object","properties":{"next":{"$ref":"#/components/schemas/Node"}}}`)

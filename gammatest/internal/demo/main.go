@@ -264,8 +264,11 @@ func (s *screen) result(id string, gen *api.GenerationStatusResponse, err error)
 }
 
 // whole prints a number in digits, whether it is an integer in the document or not.
-func whole[N int | int32 | int64 | float32 | float64](n N) string {
-	return strconv.FormatFloat(float64(n), 'f', 0, 64)
+func whole[N int | int32 | int64 | float32 | float64](n *N) string {
+	if n == nil {
+		return "unknown"
+	}
+	return strconv.FormatFloat(float64(*n), 'f', 0, 64)
 }
 
 func orNone(s string) string {

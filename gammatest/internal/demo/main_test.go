@@ -195,8 +195,9 @@ func TestGammaInterrupted(t *testing.T) {
 }
 
 func TestWhole(t *testing.T) {
-	if a, b := whole(2_960_000), whole(2_960_000.0); a != "2960000" || b != a {
-		t.Errorf("%s and %s", a, b)
+	integer, number := 2_960_000, 2_960_000.0
+	if a, b, c := whole(&integer), whole(&number), whole[float64](nil); a != "2960000" || b != a || c != "unknown" {
+		t.Errorf("%s, %s and %s", a, b, c)
 	}
 }
 
