@@ -60,11 +60,12 @@ type APIError struct {
 	// is empty when the answer has none.
 	RequestID string
 
-	// RetryAfter is how long the server asks to wait, at most 24 hours; 0 when
-	// it does not say. A date is read against the answer's own clock.
+	// RetryAfter is how long the server asks to wait, rounded up to a second, at most
+	// 24 hours; 0 when it does not say. A date is read against the response's Date. Of
+	// Retry-After, Retry-After-Burst and Retry-After-Daily the longest counts.
 	RetryAfter time.Duration
 
-	// RateLimit is the budget as of this answer.
+	// RateLimit is the budget as of this response.
 	RateLimit RateLimit
 }
 

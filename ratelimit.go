@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 // RateLimit is what an answer's x-ratelimit headers say about the budget of the
@@ -19,6 +22,11 @@ type RateLimit struct {
 type Window struct {
 	Limit     int64 // requests allowed in the window; -1 when the answer does not say
 	Remaining int64 // requests left in the window; -1 when the answer does not say
+
+	// Reset is how long until the window renews, as of the response; -1 when the
+	// response does not say, or says more than 24 hours. That the server sends it is
+	// inferred from its rate limiter, not documented by the vendor.
+	Reset time.Duration
 }
 
 // Low reports whether less than 1 % of the window is left. It is false for a
@@ -27,19 +35,32 @@ func (w Window) Low() bool {
 	return w.Limit > 0 && w.Remaining >= 0 && w.Remaining <= (w.Limit-1)/100
 }
 
-// RateLimitOf reads the x-ratelimit headers of an answer, such as
+// RateLimitOf reads the x-ratelimit headers of a response, such as
 // HTTPResponse.Header of any generated response. A header that is absent or is
 // not a whole number reads as -1. A nil header is fine.
 //
 // The API documents six headers: x-ratelimit-limit-burst,
 // x-ratelimit-remaining-burst, x-ratelimit-limit and x-ratelimit-remaining (for
-// the hour), x-ratelimit-limit-daily and x-ratelimit-remaining-daily.
+// the hour), x-ratelimit-limit-daily and x-ratelimit-remaining-daily. It does not
+// document x-ratelimit-reset-burst, x-ratelimit-reset and x-ratelimit-reset-daily, in
+// seconds: the rate limiter that has the other six by these names (nestjs/throttler)
+// sends them too.
 func RateLimitOf(h http.Header) RateLimit {
 	return RateLimit{
-		Burst: Window{count(h, "X-Ratelimit-Limit-Burst"), count(h, "X-Ratelimit-Remaining-Burst")},
-		Hour:  Window{count(h, "X-Ratelimit-Limit"), count(h, "X-Ratelimit-Remaining")},
-		Day:   Window{count(h, "X-Ratelimit-Limit-Daily"), count(h, "X-Ratelimit-Remaining-Daily")},
+		Burst: Window{count(h, "X-Ratelimit-Limit-Burst"), count(h, "X-Ratelimit-Remaining-Burst"), reset(h, "X-Ratelimit-Reset-Burst")},
+		Hour:  Window{count(h, "X-Ratelimit-Limit"), count(h, "X-Ratelimit-Remaining"), reset(h, "X-Ratelimit-Reset")},
+		Day:   Window{count(h, "X-Ratelimit-Limit-Daily"), count(h, "X-Ratelimit-Remaining-Daily"), reset(h, "X-Ratelimit-Reset-Daily")},
 	}
+}
+
+// reset reads a header as seconds. More than a day is none of the windows: it may be a
+// point in time, as other servers send.
+func reset(h http.Header, key string) time.Duration {
+	n := count(h, key)
+	if n < 0 || n > int64(wire.MaxRetryAfter/time.Second) {
+		return -1
+	}
+	return time.Duration(n) * time.Second
 }
 
 // count reads a header, given in its canonical form, as a whole number.

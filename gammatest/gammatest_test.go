@@ -308,9 +308,9 @@ func TestHeadersOnEveryAnswer(t *testing.T) {
 		for i, id := range []string{"gen1", "gen1", "gen1", "nothing"} {
 			h := get(id).header
 			want := gamma.RateLimit{
-				Burst: gamma.Window{Limit: 1_000_000, Remaining: int64(999_999 - i)},
-				Hour:  gamma.Window{Limit: 4_000_000, Remaining: int64(3_999_999 - i)},
-				Day:   gamma.Window{Limit: 20_000_000, Remaining: int64(19_999_999 - i)},
+				Burst: gamma.Window{Limit: 1_000_000, Remaining: int64(999_999 - i), Reset: -1},
+				Hour:  gamma.Window{Limit: 4_000_000, Remaining: int64(3_999_999 - i), Reset: -1},
+				Day:   gamma.Window{Limit: 20_000_000, Remaining: int64(19_999_999 - i), Reset: -1},
 			}
 			if limits := gamma.RateLimitOf(h); limits != want {
 				t.Errorf("answer %d: %+v, want %+v", i+1, limits, want)

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,18 +11,33 @@ import (
 const MaxRetryAfter = 24 * time.Hour
 
 // RetryAfter reads the Retry-After header (RFC 9110, section 10.2.3): seconds,
-// or a date in one of the three forms of RFC 9110, section 5.6.7. A date is read
-// against the answer's own Date header, so neither clock need be right; now
-// stands in where there is none. It returns 0 for a header that is absent,
-// unreadable or in the past, and at most [MaxRetryAfter].
-func RetryAfter(h http.Header, now time.Time) time.Duration {
-	v := strings.Trim(h.Get("Retry-After"), " \t")
-	if v == "" {
-		return 0
+// or a date in one of the three forms of RFC 9110, section 5.6.7. A fraction of a
+// second is rounded up. A date is read against the response's Date header, so neither
+// clock need be right; now is used where there is none. It returns 0 for a header that
+// is absent, unreadable or in the past, and at most [MaxRetryAfter].
+//
+// Retry-After-Burst and Retry-After-Daily are read by the same rules, and the longest
+// of the three counts. The vendor does not document them: its rate-limit headers are
+// those of nestjs/throttler, which sends one for each of its limits.
+func RetryAfter(h http.Header, now time.Time) (longest time.Duration) {
+	for _, key := range [...]string{"Retry-After", "Retry-After-Burst", "Retry-After-Daily"} {
+		if values := h[key]; len(values) > 0 {
+			longest = max(longest, retryAfter(values[0], h, now))
+		}
 	}
-	seconds, err := strconv.ParseUint(v, 10, 64) // the largest there is, when out of range
-	if err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(min(seconds, uint64(MaxRetryAfter/time.Second))) * time.Second
+	return longest
+}
+
+func retryAfter(v string, h http.Header, now time.Time) time.Duration {
+	v = strings.Trim(v, " \t")
+	whole, fraction, hasFraction := strings.Cut(v, ".")
+	if isDigits(whole) && (!hasFraction || isDigits(fraction)) {
+		seconds, _ := strconv.ParseUint(whole, 10, 64) // the largest there is, when out of range
+		d := time.Duration(min(seconds, uint64(MaxRetryAfter/time.Second))) * time.Second
+		if strings.Trim(fraction, "0") != "" {
+			d += time.Second
+		}
+		return min(d, MaxRetryAfter)
 	}
 	at, err := http.ParseTime(v)
 	if err != nil {
@@ -34,3 +48,5 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 	}
 	return min(max(at.Sub(now), 0), MaxRetryAfter)
 }
+
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -100,7 +101,23 @@ func TestRetryAfter(t *testing.T) {
 		{strings.Repeat("9", 10000), "", MaxRetryAfter},
 		{"-1", "", 0},
 		{"+5", "", 0},
-		{"1.5", "", 0},
+		{"1.5", "", 2 * time.Second},
+		{"299.997", "", 300 * time.Second},
+		{"299.000", "", 299 * time.Second},
+		{"0.0001", "", time.Second},
+		{"86399.5", "", MaxRetryAfter},
+		{"86400.5", "", MaxRetryAfter},
+		{strings.Repeat("9", 100) + "." + strings.Repeat("9", 100), "", MaxRetryAfter},
+		{"5.", "", 0},
+		{".5", "", 0},
+		{"1.5.5", "", 0},
+		{"1,5", "", 0},
+		{"-1.5", "", 0},
+		{"1.5e3", "", 0},
+		{"0x10", "", 0},
+		{"1_0", "", 0},
+		{"NaN", "", 0},
+		{"Inf", "", 0},
 		{"1e3", "", 0},
 		{"5s", "", 0},
 		{"soon", "", 0},
@@ -131,15 +148,61 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// The rate limiter behind the vendor's headers has one header for each limit.
+func TestRetryAfterOfEachLimit(t *testing.T) {
+	now := time.Date(2026, 4, 24, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name                string
+		plain, burst, daily string
+		want                time.Duration
+	}{
+		{"burst alone", "", "7", "", 7 * time.Second},
+		{"daily alone", "", "", "3600", time.Hour},
+		{"the plain one is the longest", "9", "7", "8", 9 * time.Second},
+		{"burst is the longest", "5", "7", "6", 7 * time.Second},
+		{"daily is the longest", "5", "7", "299.997", 300 * time.Second},
+		{"an unreadable one", "5", "soon", "-1", 5 * time.Second},
+		{"a date", "", "7", "Fri, 24 Apr 2026 12:00:20 GMT", 20 * time.Second},
+		{"more than a day", "5", "7", "99999999", MaxRetryAfter},
+	} {
+		h := http.Header{}
+		for name, v := range map[string]string{"Retry-After": tt.plain, "Retry-After-burst": tt.burst, "Retry-After-daily": tt.daily} {
+			if v != "" {
+				h.Set(name, v)
+			}
+		}
+		if got := RetryAfter(h, now); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	h := http.Header{"Retry-After-Burst": {"7"}}
+	if n := testing.AllocsPerRun(100, func() { RetryAfter(h, now) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func FuzzRetryAfter(f *testing.F) {
-	f.Add("30", "")
-	f.Add("Fri, 24 Apr 2026 12:00:20 GMT", "Fri, 24 Apr 2026 12:00:15 GMT")
-	f.Add("99999999999999999999", "x")
-	f.Fuzz(func(t *testing.T, value, date string) {
-		h := http.Header{"Retry-After": {value}, "Date": {date}}
-		d := RetryAfter(h, time.Date(2026, 4, 24, 12, 0, 0, 0, time.UTC))
-		if d < 0 || d > MaxRetryAfter {
-			t.Fatalf("RetryAfter(%q, %q) = %v", value, date, d)
+	f.Add("30", "", "", "")
+	f.Add("299.997", "3", "0.001", "")
+	f.Add("Fri, 24 Apr 2026 12:00:20 GMT", "", "1e3", "Fri, 24 Apr 2026 12:00:15 GMT")
+	f.Add("99999999999999999999", "+5", "NaN", "x")
+	f.Fuzz(func(t *testing.T, value, burst, daily, date string) {
+		now := time.Date(2026, 4, 24, 12, 0, 0, 0, time.UTC)
+		all := RetryAfter(http.Header{"Retry-After": {value}, "Retry-After-Burst": {burst}, "Retry-After-Daily": {daily}, "Date": {date}}, now)
+		var longest time.Duration
+		for _, v := range []string{value, burst, daily} {
+			one := RetryAfter(http.Header{"Retry-After": {v}, "Date": {date}}, now)
+			if one < 0 || one > MaxRetryAfter {
+				t.Fatalf("RetryAfter(%q, %q) = %v", v, date, one)
+			}
+			// A number is never less than it says.
+			if n, err := strconv.ParseFloat(v, 64); err == nil && one > 0 && one.Seconds() < min(n, MaxRetryAfter.Seconds()) {
+				t.Fatalf("RetryAfter(%q) = %v", v, one)
+			}
+			longest = max(longest, one)
+		}
+		if all != longest {
+			t.Fatalf("RetryAfter(%q, %q, %q, %q) = %v, want %v", value, burst, daily, date, all, longest)
 		}
 	})
 }
