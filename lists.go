@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 // maxEmptyPages is how many pages in a row may be empty and promise more.
@@ -27,7 +28,7 @@ func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.
 		if err != nil || rsp.JSON200 == nil {
 			return page[api.ThemeItem]{}, err
 		}
-		return page[api.ThemeItem]{true, rsp.JSON200.Data, rsp.JSON200.HasMore, rsp.JSON200.NextCursor}, nil
+		return page[api.ThemeItem]{true, rsp.JSON200.Data, hasMore(rsp.JSON200.HasMore, rsp.JSON200.NextCursor, rsp.Body), rsp.JSON200.NextCursor}, nil
 	})
 }
 
@@ -41,7 +42,7 @@ func (c *Client) Folders(ctx context.Context, params *api.ListFoldersParams) ite
 		if err != nil || rsp.JSON200 == nil {
 			return page[api.FolderItem]{}, err
 		}
-		return page[api.FolderItem]{true, rsp.JSON200.Data, rsp.JSON200.HasMore, rsp.JSON200.NextCursor}, nil
+		return page[api.FolderItem]{true, rsp.JSON200.Data, hasMore(rsp.JSON200.HasMore, rsp.JSON200.NextCursor, rsp.Body), rsp.JSON200.NextCursor}, nil
 	})
 }
 
@@ -94,6 +95,19 @@ func pages[T any](name string, first string, get func(cursor string) (page[T], e
 			return
 		}
 	}
+}
+
+// hasMore reports whether another page follows: where there is a cursor, only a
+// hasMore that is false in the body says that there is none. Missing or null, it
+// would be false in Go too, and the rest of the list lost.
+func hasMore(more bool, cursor string, body []byte) bool {
+	if more || cursor == "" {
+		return more
+	}
+	var said struct {
+		HasMore *bool `json:"hasMore,omitempty"`
+	}
+	return wire.Decode(body, &said) == nil && said.HasMore == nil
 }
 
 func valueOf[T any](p *T) (v T) {

@@ -55,6 +55,17 @@ func TestPages(t *testing.T) {
 		}, sample.As[*api.ListThemesParams](map[string]any{"limit": 2, "query": "dark"}), "123", false,
 			[]string{"/v1.0/themes?limit=2&query=dark", "/v1.0/themes?after=a&limit=2&query=dark", "/v1.0/themes?after=b&limit=2&query=dark"}},
 		{"from a cursor", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":false,"nextCursor":null}`}, &api.ListThemesParams{After: "a"}, "1", false, []string{"/v1.0/themes?after=a"}},
+		{"hasMore is missing or null beside a cursor", map[string]string{
+			"":  `{"data":[` + theme("1") + `],"nextCursor":"a"}`,
+			"a": `{"data":[` + theme("2") + `],"hasMore":null,"nextCursor":"b"}`,
+			"b": `{"data":[` + theme("3") + `]}`,
+		}, nil, "123", false, []string{"/v1.0/themes?", "/v1.0/themes?after=a", "/v1.0/themes?after=b"}},
+		{"hasMore is missing and the cursor comes again", map[string]string{
+			"":  `{"data":[` + theme("1") + `],"nextCursor":"a"}`,
+			"a": `{"data":[` + theme("2") + `],"nextCursor":"a"}`,
+		}, nil, "12", true, []string{"/v1.0/themes?", "/v1.0/themes?after=a"}},
+		{"hasMore is false as text, beside a cursor", map[string]string{"": `{"data":[` + theme("1") + `],"hasMore":"false","nextCursor":"a"}`}, nil, "1", false, []string{"/v1.0/themes?"}},
+		{"hasMore is false in another case, beside a cursor", map[string]string{"": `{"data":[` + theme("1") + `],"HasMore":false,"nextCursor":"a"}`}, nil, "1", false, []string{"/v1.0/themes?"}},
 		{"a cursor again", map[string]string{
 			"":  `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`,
 			"a": `{"data":[` + theme("2") + `],"hasMore":true,"nextCursor":"a"}`,
