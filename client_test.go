@@ -474,8 +474,10 @@ func TestAPIError(t *testing.T) {
 			if !errors.As(err, &got) || rsp != nil {
 				t.Fatalf("%v, %v, want an APIError", rsp, err)
 			}
-			if *got != tt.want {
-				t.Errorf("got  %+v\nwant %+v", *got, tt.want)
+			said := *got
+			said.Body = nil // see TestBodyOfAPIError
+			if !reflect.DeepEqual(said, tt.want) {
+				t.Errorf("got  %+v\nwant %+v", said, tt.want)
 			}
 			for _, sentinel := range []error{gamma.ErrUnauthorized, gamma.ErrInsufficientCredits, gamma.ErrForbidden, gamma.ErrNotFound, gamma.ErrRateLimited} {
 				if errors.Is(err, sentinel) != (sentinel == tt.is) {
@@ -487,6 +489,31 @@ func TestAPIError(t *testing.T) {
 			}
 			checkText(t, err)
 		})
+	}
+}
+
+func TestBodyOfAPIError(t *testing.T) {
+	long := strings.Repeat("x", 20000)
+	for _, tt := range []struct {
+		name       string
+		status     int
+		body, want string
+	}{
+		{"JSON", 400, `{"message":"no","code":7}`, `{"message":"no","code":7}`},
+		{"HTML", 502, "<html>\x00", "<html>\x00"},
+		{"the key", 500, "a " + key + " b", "a [API key] b"},
+		{"more than 16 KiB", 500, long, long[:16<<10]},
+		{"none", 500, "", ""},
+		{"that of a redirect, which is not read", 302, "moved", ""},
+	} {
+		_, err := get(t, answering(t, with(func() *http.Response { return reply(tt.status, "application/json", tt.body) })))
+		var got *gamma.APIError
+		if !errors.As(err, &got) || string(got.Body) != tt.want || (got.Body == nil) != (tt.want == "") {
+			t.Errorf("%s: %q", tt.name, got.Body)
+		}
+		if tt.want != "" && strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: the body shows in %q", tt.name, err)
+		}
 	}
 }
 
@@ -1232,6 +1259,9 @@ func FuzzAnswer(f *testing.F) {
 			if !errors.As(err, &apiErr) || apiErr.StatusCode != status || apiErr.Message == "" || apiErr.RetryAfter < 0 || apiErr.RetryAfter > 24*time.Hour {
 				t.Fatalf("%#v", err)
 			}
+			if bytes.Contains(apiErr.Body, []byte(key)) || len(apiErr.Body) > 16<<10 || apiErr.Body != nil && len(apiErr.Body) == 0 {
+				t.Fatalf("body %q", apiErr.Body)
+			}
 		}
 		if err != nil {
 			if text := err.Error(); strings.Contains(text, key) || strings.ContainsAny(text, "\n\r\x1b") || len(text) > 2000 {
@@ -1239,11 +1269,4 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 	})
-}
-
-// The exported structs stay comparable and free of hidden state.
-func TestAPIErrorIsPlainData(t *testing.T) {
-	if !reflect.TypeFor[gamma.APIError]().Comparable() {
-		t.Error("APIError is not comparable")
-	}
 }

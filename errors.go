@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,8 +54,9 @@ type APIError struct {
 	// StatusCode is the HTTP status.
 	StatusCode int
 
-	// Message is what the body says, made printable, cut to about 512 bytes and never
-	// empty: the name of the status stands in for a body that says nothing.
+	// Message has the reasons that the body gives, those for a field with its name,
+	// separated by "; ", made printable and cut to about 512 bytes. It is never empty:
+	// without a reason it is the name of the status.
 	Message string
 
 	// RequestID is the x-request-id header, which Gamma's support asks for. It
@@ -67,6 +70,11 @@ type APIError struct {
 
 	// RateLimit is the budget as of this response.
 	RateLimit RateLimit
+
+	// Body is the response body as received, at most its first 16 KiB, with the API
+	// key replaced. It is nil if there was none, and after a download. It is no part
+	// of Error.
+	Body []byte
 }
 
 // Error returns one printable line. It holds no URL, no key and no body other
@@ -107,6 +115,9 @@ func (e *APIError) Is(target error) bool {
 
 // newAPIError describes rsp, whose body starts with body.
 func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
+	if len(body) == 0 {
+		body = nil
+	}
 	return &APIError{
 		Operation:  operation,
 		StatusCode: rsp.StatusCode,
@@ -114,30 +125,117 @@ func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
 		RequestID:  wire.Printable(rsp.Header.Get("X-Request-Id")),
 		RetryAfter: wire.RetryAfter(rsp.Header, time.Now()),
 		RateLimit:  RateLimitOf(rsp.Header),
+		Body:       body,
 	}
 }
 
-// message returns the message of an error body, {"message": "..."} or
-// {"message": ["...", "..."]}. Any other body, such as a gateway's HTML, is not
-// shown: the name of the status says as much.
+// message returns the reasons that an error body gives in JSON. Any other body, such
+// as a gateway's HTML, is not shown: the name of the status says as much.
 func message(status int, body []byte) string {
-	var envelope struct {
-		Message json.RawMessage `json:"message"`
-	}
-	var text string
-	if json.Unmarshal(body, &envelope) == nil && json.Unmarshal(envelope.Message, &text) != nil {
-		var list []string
-		if json.Unmarshal(envelope.Message, &list) == nil {
-			text = strings.Join(list, "; ")
+	name := http.StatusText(status)
+	var r reasons
+	var value any
+	if json.Unmarshal(body, &value) == nil {
+		if object, ok := value.(map[string]any); ok {
+			r.addKnown(object, "")
+			r.add(property(object, "title"), "") // further inside it may be a field
+		} else {
+			r.add(value, "")
 		}
 	}
-	if text = strings.TrimSpace(text); text == "" {
-		text = http.StatusText(status)
+	if len(r) > 1 { // NestJS says "Bad Request" beside the reason
+		r = slices.DeleteFunc(r, func(text string) bool { return strings.EqualFold(text, name) })
 	}
-	if text == "" {
-		text = fmt.Sprintf("status %d", status)
+	switch {
+	case len(r) > 0:
+		return wire.Printable(strings.Join(r, "; "))
+	case name != "":
+		return name
 	}
-	return wire.Printable(text)
+	return fmt.Sprintf("status %d", status)
+}
+
+// reasons are the texts of an error body.
+type reasons []string
+
+// add collects the texts in value, which is about a field of the request, if that is
+// known.
+func (r *reasons) add(value any, field string) {
+	switch v := value.(type) {
+	case string:
+		text := strings.TrimSpace(v)
+		if text == "" {
+			return
+		}
+		if field != "" && !strings.HasPrefix(text, field+" ") {
+			text = field + ": " + text
+		}
+		if !slices.Contains(*r, text) {
+			*r = append(*r, text)
+		}
+	case []any:
+		for _, element := range v {
+			r.add(element, field)
+		}
+	case map[string]any:
+		for _, name := range [...]string{"property", "field", "path"} {
+			if inner, ok := v[name].(string); ok {
+				r.addKnown(v, join(field, inner))
+				return
+			}
+		}
+		n := len(*r)
+		if r.addKnown(v, field); len(*r) == n {
+			r.addFields(v, field)
+		}
+	}
+}
+
+// addKnown collects the texts of an object by the names that servers give them:
+// NestJS with class-validator (message, constraints, children), RFC 9457 (detail), and
+// others.
+func (r *reasons) addKnown(object map[string]any, field string) {
+	for _, name := range [...]string{"message", "constraints", "children", "errors", "error", "detail"} {
+		value := property(object, name)
+		inner, isObject := value.(map[string]any)
+		switch {
+		case isObject && name == "constraints":
+			for _, rule := range slices.Sorted(maps.Keys(inner)) {
+				r.add(inner[rule], field)
+			}
+		case isObject && name == "errors":
+			r.addFields(inner, field)
+		default:
+			r.add(value, field)
+		}
+	}
+}
+
+// addFields collects the texts of an object from fields to what is wrong with them.
+func (r *reasons) addFields(object map[string]any, field string) {
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		r.add(object[name], join(field, name))
+	}
+}
+
+func join(outer, inner string) string {
+	if outer == "" || inner == "" {
+		return outer + inner
+	}
+	return outer + "." + inner
+}
+
+// property returns the value of a name, in whatever case, the exact one first.
+func property(object map[string]any, name string) any {
+	if v, ok := object[name]; ok {
+		return v
+	}
+	for _, other := range slices.Sorted(maps.Keys(object)) {
+		if strings.EqualFold(other, name) {
+			return object[other]
+		}
+	}
+	return nil
 }
 
 // ErrMaybeCreated says that it is not known whether a generation was created: the
