@@ -1,6 +1,8 @@
 package gamma
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,15 +15,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
-// openEnums are the properties whose enumerations the vendor changes more often than
-// its document, so that a value the document lacks may well be right. They go by
-// name: the document has given their schema more than one.
-var openEnums = []string{"model"}
-
 // schema is the part of an OpenAPI schema that bounds a request. A pattern is not
-// checked: its syntax is not Go's.
+// checked: its syntax is not Go's. Nor are the values of an enumeration: the vendor may
+// have added one yesterday, and a 400 costs nothing.
 type schema struct {
 	Ref        string            `json:"$ref"`
 	AllOf      []schema          `json:"allOf"`
@@ -98,6 +97,17 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 	}
 	fault := func(field, reason string) error { return &InvalidRequestError{op, field, reason} }
 	query := req.URL.Query()
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		for i, text := range query[name] {
+			if utf8.ValidString(name) && utf8.ValidString(text) {
+				continue
+			}
+			if len(query[name]) > 1 {
+				name = fmt.Sprintf("%s[%d]", name, i)
+			}
+			return fault(wire.Printable(name), notUTF8)
+		}
+	}
 	for _, p := range l.Parameters {
 		if !query.Has(p.Name) || p.In != "query" {
 			continue
@@ -132,10 +142,68 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 	if err != nil || json.Unmarshal(data, &value) != nil {
 		return fault("the body", "cannot be read as JSON")
 	}
+	if field, found := invalidText(data, ""); found {
+		return fault(wire.Printable(cmp.Or(field, "the body")), notUTF8)
+	}
 	if field, reason := c.check(content.Schema, "", value); reason != "" {
 		return fault(field, reason)
 	}
 	return nil
+}
+
+const notUTF8 = "is not valid UTF-8"
+
+// invalidText returns the first field in valid JSON that is not UTF-8, or was not before
+// encoding/json wrote an escape in place of each odd byte. A U+FFFD that is meant has no
+// escape. name is that of data itself.
+func invalidText(data []byte, name string) (field string, found bool) {
+	if utf8.Valid(data) && !bytes.Contains(data, []byte(escapedByte)) {
+		return "", false
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	start, _ := d.Token()
+	if _, ok := start.(string); ok {
+		return name, isInvalid(data)
+	}
+	for i := 0; d.More(); i++ {
+		inner := fmt.Sprintf("%s[%d]", name, i)
+		if start == json.Delim('{') {
+			offset := d.InputOffset()
+			key, _ := d.Token()
+			inner, _ = key.(string)
+			if inner = join(name, inner); isInvalid(data[offset:d.InputOffset()]) {
+				return inner, true
+			}
+		}
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			break
+		}
+		if field, found := invalidText(value, inner); found {
+			return field, true
+		}
+	}
+	return "", false
+}
+
+const escapedByte = `\ufffd`
+
+// isInvalid reports whether a JSON string is not UTF-8, or has the escape of a byte that
+// was not.
+func isInvalid(literal []byte) bool {
+	if !utf8.Valid(literal) {
+		return true
+	}
+	for i := bytes.IndexByte(literal, '\\'); i >= 0 && i < len(literal); i++ {
+		if literal[i] != '\\' {
+			continue
+		}
+		if bytes.HasPrefix(literal[i:], []byte(escapedByte)) {
+			return true
+		}
+		i++ // the next one is escaped
+	}
+	return false
 }
 
 // parse returns the value that the texts of a query parameter stand for. It is not ok
@@ -224,8 +292,7 @@ func (c *contract) check(s schema, name string, value any) (field, reason string
 	for _, part := range parts {
 		switch v := value.(type) {
 		case string:
-			open := slices.Contains(openEnums, name[strings.LastIndexByte(name, '.')+1:])
-			reason = part.checkString(v, open)
+			reason = part.checkString(v)
 		case float64:
 			reason = part.checkNumber(v)
 		case bool:
@@ -299,7 +366,7 @@ func (c *contract) checkArray(s schema, field string, array []any) (string, stri
 	return field, ""
 }
 
-func (s schema) checkString(v string, open bool) (reason string) {
+func (s schema) checkString(v string) (reason string) {
 	n := utf8.RuneCountInString(v)
 	switch {
 	case s.Type != "" && s.Type != "string":
@@ -308,12 +375,6 @@ func (s schema) checkString(v string, open bool) (reason string) {
 		return fmt.Sprintf("has %d characters, fewer than %d", n, *s.MinLength)
 	case s.MaxLength != nil && n > *s.MaxLength:
 		return fmt.Sprintf("has %d characters, more than %d", n, *s.MaxLength)
-	case len(s.Enum) > 0 && !open && !slices.Contains(s.Enum, any(v)):
-		values := slices.DeleteFunc(slices.Clone(s.Enum), func(v any) bool { return v == nil })
-		if len(values) > 12 {
-			return fmt.Sprintf("is none of the %d values that the API takes", len(values))
-		}
-		return "is none of " + strings.Trim(fmt.Sprint(values), "[]")
 	case s.Format == "email":
 		if local, domain, ok := strings.Cut(v, "@"); !ok || local == "" || domain == "" || strings.ContainsAny(v, " <>\r\n\t") {
 			return "is not an e-mail address" // package net/mail would add 32 KiB

@@ -27,8 +27,8 @@
 // # Requests
 //
 // A request that violates the OpenAPI document is not sent: lengths, counts, formats
-// and required fields are checked, and the error is an [*InvalidRequestError] that names
-// the field. Enumerations are open, so that a value newer than this version can be
+// and required fields are checked, and that text is UTF-8; the error is an
+// [*InvalidRequestError] that names the field. Enumerations are open, so that a value newer than this version can be
 // used. Path parameters are 1 to 256 URL-unreserved characters (RFC 3986, section 2.3)
 // and not only dots.
 //

@@ -250,9 +250,9 @@ var ErrMaybeCreated = errors.New("gamma: the generation may have been created")
 // again: the API may give a new one.
 var ErrLinkExpired = errors.New("gamma: the export link has expired, the generation's status may have a new one")
 
-// InvalidRequestError says that a request breaks a limit of the OpenAPI document,
-// so that the server would refuse it. It was not sent. Every operation of the
-// client may return it; find it with [errors.As].
+// InvalidRequestError says that a request violates the OpenAPI document, so that the
+// server would refuse it, or has text that is not UTF-8. It was not sent. Every
+// operation of the client may return it; find it with [errors.As].
 type InvalidRequestError struct {
 	// Operation is the method and the path template, as in
 	// "POST /v1.0/generations".

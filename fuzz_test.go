@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
@@ -94,6 +95,9 @@ func FuzzRequest(f *testing.F) {
 				t.Fatalf("%v, sent %q", err, body)
 			}
 			return
+		}
+		if !utf8.ValidString(text) {
+			t.Fatalf("sent %q for %q", body, text)
 		}
 		var sent, want any
 		whole, _ := json.Marshal(request)
