@@ -3,9 +3,11 @@ package gamma_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -86,6 +88,15 @@ func TestValidRequestsAreSent(t *testing.T) {
 				t.Errorf("%s, %+v: sent %q", o.ID, m, s.body)
 			}
 		}
+	}
+}
+
+// The vendor may have added a value after the document.
+func TestNewValuesOfEnumerationsAreSent(t *testing.T) {
+	var s sink
+	request := generation(api.GenerationRequest{InputText: "x", ExportAs: "of next year"})
+	if _, err := s.client(t).CreateGenerationWithResponse(t.Context(), request); failed(err) || !strings.Contains(s.body, `"exportAs":"of next year"`) {
+		t.Errorf("%v, sent %q", err, s.body)
 	}
 }
 
@@ -230,11 +241,6 @@ func TestTextMustBeUTF8(t *testing.T) {
 		{"half a character", func(r *api.GenerationRequest) { r.InputText = "日本"[:4] }, "inputText"},
 		{"half a surrogate pair", func(r *api.GenerationRequest) { r.InputText = "\xed\xa0\x80" }, "inputText"},
 		{"an enumeration", func(r *api.GenerationRequest) { r.ExportAs = "pd\xff" }, "exportAs"},
-		{"a property inside", func(r *api.GenerationRequest) { r.TextOptions = &api.TextOptions{Tone: "\xe9l\xe9gant"} }, "textOptions.tone"},
-		{"an element of a list", func(r *api.GenerationRequest) { r.FolderIDs = []string{"a", "\xff"} }, "folderIds[1]"},
-		{"an element inside", func(r *api.GenerationRequest) {
-			r.SharingOptions = &api.SharingOptions{EmailOptions: &api.EmailOptions{Recipients: []string{"a@\xff"}}}
-		}, "sharingOptions.emailOptions.recipients[0]"},
 		{"a replacement character that is meant", func(r *api.GenerationRequest) { r.InputText = "Caf\uFFFD" }, ""},
 		{"the text of an escape", func(r *api.GenerationRequest) { r.InputText = `Caf\ufffd \\ufffd` }, ""},
 		{"other escapes", func(r *api.GenerationRequest) { r.InputText = "\"\\\t\u2028<é日\U0001F600" }, ""},
@@ -251,11 +257,48 @@ func TestTextMustBeUTF8(t *testing.T) {
 			}
 		})
 	}
+	o, _ := published.Operation("createGeneration")
+	full := sample.As[api.GenerationRequest](published.Value(o.Body, sample.Mode{Full: true}))
+	fields := map[string]bool{}
+	eachText(reflect.ValueOf(&full).Elem(), "", func(field string, text reflect.Value) {
+		var s sink
+		valid := text.String()
+		text.SetString(valid + "\xff")
+		_, err := s.client(t).CreateGenerationWithResponse(t.Context(), full)
+		checkRefusal(t, &s, err, create, field)
+		text.SetString(valid)
+		fields[field] = true
+	})
+	if !fields["inputText"] {
+		t.Errorf("tried %v", fields)
+	}
 	var s sink
 	_, err := s.client(t).ListThemesWithResponse(t.Context(), &api.ListThemesParams{Query: "Caf\xe9"})
 	checkRefusal(t, &s, err, themes, "query")
 	if _, err := s.client(t).ListThemesWithResponse(t.Context(), &api.ListThemesParams{Query: "Caf\uFFFD"}); err != nil || s.url.Query().Get("query") != "Caf\uFFFD" {
 		t.Errorf("%v, sent %v", err, s.url)
+	}
+}
+
+// eachText calls visit with each text in v, and with its name in JSON.
+func eachText(v reflect.Value, name string, visit func(field string, text reflect.Value)) {
+	switch v.Kind() {
+	case reflect.String:
+		visit(name, v)
+	case reflect.Pointer:
+		eachText(v.Elem(), name, visit)
+	case reflect.Slice:
+		for i := range v.Len() {
+			eachText(v.Index(i), fmt.Sprintf("%s[%d]", name, i), visit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			if name != "" {
+				field = name + "." + field
+			}
+			eachText(v.Field(i), field, visit)
+		}
 	}
 }
 
