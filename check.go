@@ -97,17 +97,6 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 	}
 	fault := func(field, reason string) error { return &InvalidRequestError{op, field, reason} }
 	query := req.URL.Query()
-	for _, name := range slices.Sorted(maps.Keys(query)) {
-		for i, text := range query[name] {
-			if utf8.ValidString(name) && utf8.ValidString(text) {
-				continue
-			}
-			if len(query[name]) > 1 {
-				name = fmt.Sprintf("%s[%d]", name, i)
-			}
-			return fault(wire.Printable(name), notUTF8)
-		}
-	}
 	for _, p := range l.Parameters {
 		if !query.Has(p.Name) || p.In != "query" {
 			continue
@@ -138,11 +127,14 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 	}
 	defer func() { _ = body.Close() }()
 	data, err := io.ReadAll(body)
+	// What is not UTF-8 reads as U+FFFD, and encoding/json has written it so, as an
+	// escape. One that is meant is no escape; any other character of one rune will do.
+	data = bytes.ReplaceAll(data, []byte("\uFFFD"), []byte("?"))
 	var value any
 	if err != nil || json.Unmarshal(data, &value) != nil {
 		return fault("the body", "cannot be read as JSON")
 	}
-	if field, found := invalidText(data, ""); found {
+	if field, found := oddText(value, ""); found {
 		return fault(wire.Printable(cmp.Or(field, "the body")), notUTF8)
 	}
 	if field, reason := c.check(content.Schema, "", value); reason != "" {
@@ -153,57 +145,30 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 
 const notUTF8 = "is not valid UTF-8"
 
-// invalidText returns the first field in valid JSON that is not UTF-8, or was not before
-// encoding/json wrote an escape in place of each odd byte. A U+FFFD that is meant has no
-// escape. name is that of data itself.
-func invalidText(data []byte, name string) (field string, found bool) {
-	if utf8.Valid(data) && !bytes.Contains(data, []byte(escapedByte)) {
-		return "", false
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	start, _ := d.Token()
-	if _, ok := start.(string); ok {
-		return name, isInvalid(data)
-	}
-	for i := 0; d.More(); i++ {
-		inner := fmt.Sprintf("%s[%d]", name, i)
-		if start == json.Delim('{') {
-			offset := d.InputOffset()
-			key, _ := d.Token()
-			inner, _ = key.(string)
-			if inner = join(name, inner); isInvalid(data[offset:d.InputOffset()]) {
-				return inner, true
+// oddText returns the first field in value, or name of one, that has a U+FFFD. name is
+// that of value itself.
+func oddText(value any, name string) (field string, found bool) {
+	switch v := value.(type) {
+	case string:
+		return name, strings.ContainsRune(v, utf8.RuneError)
+	case []any:
+		for i := range v {
+			if field, found := oddText(v[i], fmt.Sprintf("%s[%d]", name, i)); found {
+				return field, true
 			}
 		}
-		var value json.RawMessage
-		if d.Decode(&value) != nil {
-			break
-		}
-		if field, found := invalidText(value, inner); found {
-			return field, true
+	case map[string]any:
+		for _, key := range sortedKeys(v) {
+			inner := join(name, key)
+			if _, odd := oddText(key, ""); odd {
+				return inner, true
+			}
+			if field, found := oddText(v[key], inner); found {
+				return field, true
+			}
 		}
 	}
 	return "", false
-}
-
-const escapedByte = `\ufffd`
-
-// isInvalid reports whether a JSON string is not UTF-8, or has the escape of a byte that
-// was not.
-func isInvalid(literal []byte) bool {
-	if !utf8.Valid(literal) {
-		return true
-	}
-	for i := bytes.IndexByte(literal, '\\'); i >= 0 && i < len(literal); i++ {
-		if literal[i] != '\\' {
-			continue
-		}
-		if bytes.HasPrefix(literal[i:], []byte(escapedByte)) {
-			return true
-		}
-		i++ // the next one is escaped
-	}
-	return false
 }
 
 // parse returns the value that the texts of a query parameter stand for. It is not ok
@@ -337,7 +302,7 @@ func (c *contract) checkObject(s schema, name, field string, object map[string]a
 	if name != "" {
 		name += "."
 	}
-	for _, key := range slices.Sorted(maps.Keys(object)) {
+	for _, key := range sortedKeys(object) {
 		if property, ok := s.Properties[key]; ok {
 			if field, reason := c.check(property, name+key, object[key]); reason != "" {
 				return field, reason
@@ -346,6 +311,8 @@ func (c *contract) checkObject(s schema, name, field string, object map[string]a
 	}
 	return field, ""
 }
+
+func sortedKeys(object map[string]any) []string { return slices.Sorted(maps.Keys(object)) }
 
 func (c *contract) checkArray(s schema, field string, array []any) (string, string) {
 	switch n := len(array); {
@@ -371,6 +338,8 @@ func (s schema) checkString(v string) (reason string) {
 	switch {
 	case s.Type != "" && s.Type != "string":
 		return "is not of type " + s.Type
+	case !utf8.ValidString(v): // in a query
+		return notUTF8
 	case s.MinLength != nil && n < *s.MinLength:
 		return fmt.Sprintf("has %d characters, fewer than %d", n, *s.MinLength)
 	case s.MaxLength != nil && n > *s.MaxLength:

@@ -1,12 +1,9 @@
 package gamma
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -127,115 +124,6 @@ func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
 		RateLimit:  RateLimitOf(rsp.Header),
 		Body:       body,
 	}
-}
-
-// message returns the reasons that an error body gives in JSON. Any other body, such
-// as a gateway's HTML, is not shown: the name of the status says as much.
-func message(status int, body []byte) string {
-	name := http.StatusText(status)
-	var r reasons
-	var value any
-	if json.Unmarshal(body, &value) == nil {
-		if object, ok := value.(map[string]any); ok {
-			r.addKnown(object, "")
-			r.add(property(object, "title"), "") // further inside it may be a field
-		} else {
-			r.add(value, "")
-		}
-	}
-	if len(r) > 1 { // NestJS says "Bad Request" beside the reason
-		r = slices.DeleteFunc(r, func(text string) bool { return strings.EqualFold(text, name) })
-	}
-	switch {
-	case len(r) > 0:
-		return wire.Printable(strings.Join(r, "; "))
-	case name != "":
-		return name
-	}
-	return fmt.Sprintf("status %d", status)
-}
-
-// reasons are the texts of an error body.
-type reasons []string
-
-// add collects the texts in value, which is about a field of the request, if that is
-// known.
-func (r *reasons) add(value any, field string) {
-	switch v := value.(type) {
-	case string:
-		text := strings.TrimSpace(v)
-		if text == "" {
-			return
-		}
-		if field != "" && !strings.HasPrefix(text, field+" ") {
-			text = field + ": " + text
-		}
-		if !slices.Contains(*r, text) {
-			*r = append(*r, text)
-		}
-	case []any:
-		for _, element := range v {
-			r.add(element, field)
-		}
-	case map[string]any:
-		for _, name := range [...]string{"property", "field", "path"} {
-			if inner, ok := v[name].(string); ok {
-				r.addKnown(v, join(field, inner))
-				return
-			}
-		}
-		n := len(*r)
-		if r.addKnown(v, field); len(*r) == n {
-			r.addFields(v, field)
-		}
-	}
-}
-
-// addKnown collects the texts of an object by the names that servers give them:
-// NestJS with class-validator (message, constraints, children), RFC 9457 (detail), and
-// others.
-func (r *reasons) addKnown(object map[string]any, field string) {
-	for _, name := range [...]string{"message", "constraints", "children", "errors", "error", "detail"} {
-		value := property(object, name)
-		inner, isObject := value.(map[string]any)
-		switch {
-		case isObject && name == "constraints":
-			for _, rule := range slices.Sorted(maps.Keys(inner)) {
-				r.add(inner[rule], field)
-			}
-		case isObject && name == "errors":
-			r.addFields(inner, field)
-		default:
-			r.add(value, field)
-		}
-	}
-}
-
-// addFields collects the texts of an object from fields to what is wrong with them.
-func (r *reasons) addFields(object map[string]any, field string) {
-	for _, name := range slices.Sorted(maps.Keys(object)) {
-		r.add(object[name], join(field, name))
-	}
-}
-
-func join(outer, inner string) string {
-	if outer == "" || inner == "" {
-		return outer + inner
-	}
-	return outer + "." + inner
-}
-
-// property returns the value of a name, in whatever case, the exact one first.
-func property(object map[string]any, name string) any {
-	if v, ok := object[name]; ok {
-		return v
-	}
-	for _, other := range slices.Sorted(maps.Keys(object)) {
-		if strings.EqualFold(other, name) {
-			return object[other]
-		}
-	}
-	return nil
 }
 
 // ErrMaybeCreated says that it is not known whether a generation was created: the

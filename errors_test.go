@@ -40,8 +40,6 @@ func TestMessage(t *testing.T) {
 		{"RFC 9457", `{"type":"https://example.com/limit","title":"Out of range","status":400,"detail":"` + max60 + `","instance":"/x"}`, max60 + "; Out of range"},
 		{"RFC 9457, the title of the status", `{"type":"about:blank","title":"Bad Request","status":400}`, "Bad Request"},
 		{"the path of the request", `{"message":"no","path":"/v1.0/generations","timestamp":"2026-04-24T12:00:00Z"}`, "no"},
-		{"names in another case", `{"Message":"no"}`, "no"},
-		{"names in two cases", `{"Message":"yes","message":"no"}`, "no"},
 		{"a JSON text", `"no"`, "no"},
 		{"escapes", `{"message":["a\u001b[31m","\u202eb"]}`, `a\x1b[31m; \u202eb`},
 		{"other properties", `{"code":"x","ok":false}`, "Bad Request"},

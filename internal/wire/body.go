@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 )
@@ -86,7 +85,7 @@ func IsJSON(rsp *http.Response) bool {
 // optional: one odd detail must not hide the status of a job that was paid for, nor
 // the other objects of a list. A number or a boolean may come as a string that is
 // exactly its JSON. Of the names of an object that encoding/json takes for one
-// property, the exact one counts; of several equal ones, the last.
+// property, the exact one counts, and the last of it.
 //
 // It is an error when data is not JSON, is null, has a required property of another
 // type, or is an object with none of them. It is an error, too, when there are more
@@ -141,20 +140,6 @@ func decode(data []byte, v reflect.Value, strict bool) error {
 			}
 		}
 		return nil
-	case reflect.Map:
-		var items map[string]json.RawMessage
-		if err := json.Unmarshal(data, &items); err != nil || items == nil {
-			return err
-		}
-		v.Set(reflect.MakeMapWithSize(v.Type(), len(items)))
-		for key, item := range items {
-			element := reflect.New(v.Type().Elem()).Elem()
-			if err := decode(item, element, strict); err != nil {
-				return err
-			}
-			v.SetMapIndex(reflect.ValueOf(key), element)
-		}
-		return nil
 	case reflect.Bool, reflect.Int, reflect.Int32, reflect.Int64, reflect.Float32, reflect.Float64:
 		var text string
 		if data[0] == '"' && json.Unmarshal(data, &text) == nil && strings.Trim(text, " \t\r\n") == text && text != "null" {
@@ -166,46 +151,23 @@ func decode(data []byte, v reflect.Value, strict bool) error {
 
 // decodeObject is [decode] for a struct.
 func decodeObject(data []byte, v reflect.Value, strict bool) error {
-	object := json.NewDecoder(bytes.NewReader(data))
-	if start, _ := object.Token(); start != json.Delim('{') {
-		if err := json.Unmarshal(data, v.Addr().Interface()); err != nil || !strict {
-			return err
-		}
-		return checkPresent(data, v)
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return err
 	}
-	type member struct {
-		field int
-		exact bool
-		value json.RawMessage
-	}
-	var members []member
-	exact := map[int]bool{} // by field: its exact name is there
-	for object.More() {
-		key, err := object.Token()
-		if err != nil {
-			return err
-		}
-		var m member
-		if err := object.Decode(&m.value); err != nil {
-			return err
-		}
-		name, _ := key.(string)
-		if m.field, m.exact = field(v.Type(), name); m.field < 0 {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		name := jsonName(f)
+		value := member(members, name)
+		if value == nil || name == "" {
 			continue
 		}
-		members = append(members, m)
-		exact[m.field] = exact[m.field] || m.exact
-	}
-	for _, m := range members {
-		if exact[m.field] && !m.exact {
-			continue
-		}
-		required := strict && !isOptional(v.Type().Field(m.field))
-		if err := decode(m.value, v.Field(m.field), required); err != nil {
+		required := strict && !isOptional(f)
+		if err := decode(value, v.Field(i), required); err != nil {
 			if required {
 				return err
 			}
-			v.Field(m.field).SetZero()
+			v.Field(i).SetZero()
 		}
 	}
 	if strict {
@@ -214,9 +176,24 @@ func decodeObject(data []byte, v reflect.Value, strict bool) error {
 	return nil
 }
 
+// member returns the value of the exact name, or else of one that is equal except for
+// case; nil if there is none.
+func member(members map[string]json.RawMessage, name string) json.RawMessage {
+	value := members[name]
+	if value == nil {
+		other := ""
+		for key := range members {
+			if key > other && strings.EqualFold(key, name) {
+				other, value = key, members[key]
+			}
+		}
+	}
+	return value
+}
+
 // otherSpelling reports whether an object in valid JSON has a name that is equal to
 // one of names except for case, or that may be once its escapes are read.
-func otherSpelling(data []byte, names [][]byte) bool {
+func otherSpelling(data []byte, names []string) bool {
 	for {
 		start := bytes.IndexByte(data, '"') + 1
 		if start == 0 {
@@ -266,14 +243,15 @@ func values(data []byte) (n int) {
 	return n
 }
 
-func isOther(name []byte, names [][]byte) bool {
+func isOther(name []byte, names []string) bool {
 	for _, n := range names {
-		if bytes.Equal(n, name) {
+		if n == string(name) {
 			return false
 		}
 	}
+	text := string(name)
 	for _, n := range names {
-		if bytes.EqualFold(n, name) {
+		if strings.EqualFold(n, text) {
 			return true
 		}
 	}
@@ -299,8 +277,8 @@ func checkPresent(data []byte, v reflect.Value) error {
 	if members == nil {
 		return errors.New("null")
 	}
-	for key, raw := range members {
-		if i, _ := field(v.Type(), key); slices.Contains(required, i) && string(raw) != "null" {
+	for _, i := range required {
+		if value := member(members, jsonName(v.Type().Field(i))); value != nil && string(value) != "null" {
 			return nil
 		}
 	}
@@ -313,7 +291,7 @@ func checkPresent(data []byte, v reflect.Value) error {
 // typeProperties is what the tags of a type say.
 type typeProperties struct {
 	required []int    // the fields that the document requires
-	names    [][]byte // of all properties, and of those inside them
+	names    []string // of all properties, and of those inside them
 }
 
 // known holds the typeProperties of a reflect.Type: there are as many as there are
@@ -348,30 +326,11 @@ func (p *typeProperties) addNames(t reflect.Type, seen map[reflect.Type]bool) {
 		seen[t] = true
 		for i := range t.NumField() {
 			if name := jsonName(t.Field(i)); name != "" {
-				p.names = append(p.names, []byte(name))
+				p.names = append(p.names, name)
 			}
 			p.addNames(t.Field(i).Type, seen)
 		}
 	}
-}
-
-// field returns the field of t that encoding/json puts the property key into, -1 if
-// there is none, and whether key is its exact name.
-func field(t reflect.Type, key string) (i int, exact bool) {
-	folded := -1
-	for i := range t.NumField() {
-		name := jsonName(t.Field(i))
-		if name == "" {
-			continue
-		}
-		if name == key {
-			return i, true
-		}
-		if folded < 0 && strings.EqualFold(name, key) {
-			folded = i
-		}
-	}
-	return folded, false
 }
 
 // jsonName returns the name of a property that f has, empty if it is for none.

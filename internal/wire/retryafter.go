@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -31,13 +32,15 @@ func RetryAfter(h http.Header, now time.Time) (longest time.Duration) {
 func retryAfter(v string, h http.Header, now time.Time) time.Duration {
 	v = strings.Trim(v, " \t")
 	whole, fraction, hasFraction := strings.Cut(v, ".")
-	if isDigits(whole) && (!hasFraction || isDigits(fraction)) {
-		seconds, _ := strconv.ParseUint(whole, 10, 64) // the largest there is, when out of range
-		d := time.Duration(min(seconds, uint64(MaxRetryAfter/time.Second))) * time.Second
-		if strings.Trim(fraction, "0") != "" {
-			d += time.Second
+	seconds, ok := number(whole)
+	if hasFraction && ok {
+		var part uint64
+		if part, ok = number(fraction); part > 0 {
+			seconds = max(seconds, seconds+1)
 		}
-		return min(d, MaxRetryAfter)
+	}
+	if ok {
+		return time.Duration(min(seconds, uint64(MaxRetryAfter/time.Second))) * time.Second
 	}
 	at, err := http.ParseTime(v)
 	if err != nil {
@@ -49,4 +52,8 @@ func retryAfter(v string, h http.Header, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), MaxRetryAfter)
 }
 
-func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+// number reads digits as a whole number, the largest there is when it is out of range.
+func number(s string) (n uint64, ok bool) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil || errors.Is(err, strconv.ErrRange)
+}

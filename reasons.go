@@ -1,0 +1,106 @@
+package gamma
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gamma-sdk/gamma-go/internal/wire"
+)
+
+// message returns the reasons that an error body gives in JSON. Any other body, such
+// as a gateway's HTML, is not shown: the name of the status says as much.
+func message(status int, body []byte) string {
+	name := http.StatusText(status)
+	var r reasons
+	var value any
+	if json.Unmarshal(body, &value) == nil {
+		if object, ok := value.(map[string]any); ok {
+			r.addKnown(object, "")
+			r.add(object["title"], "") // further inside it may be a field
+		} else {
+			r.add(value, "")
+		}
+	}
+	if len(r) > 1 { // NestJS says "Bad Request" beside the reason
+		r = slices.DeleteFunc(r, func(text string) bool { return strings.EqualFold(text, name) })
+	}
+	switch {
+	case len(r) > 0:
+		return wire.Printable(strings.Join(r, "; "))
+	case name != "":
+		return name
+	}
+	return fmt.Sprintf("status %d", status)
+}
+
+// reasons are the texts of an error body.
+type reasons []string
+
+// add collects the texts in value, which is about a field of the request, if that is
+// known.
+func (r *reasons) add(value any, field string) {
+	switch v := value.(type) {
+	case string:
+		text := strings.TrimSpace(v)
+		if text == "" {
+			return
+		}
+		if field != "" && !strings.HasPrefix(text, field+" ") {
+			text = field + ": " + text
+		}
+		if !slices.Contains(*r, text) {
+			*r = append(*r, text)
+		}
+	case []any:
+		for _, element := range v {
+			r.add(element, field)
+		}
+	case map[string]any:
+		for _, name := range [...]string{"property", "field", "path"} {
+			if inner, ok := v[name].(string); ok {
+				r.addKnown(v, join(field, inner))
+				return
+			}
+		}
+		n := len(*r)
+		if r.addKnown(v, field); len(*r) == n {
+			r.addFields(v, field)
+		}
+	}
+}
+
+// addKnown collects the texts of an object by the names that servers give them:
+// NestJS with class-validator (message, constraints, children), RFC 9457 (detail), and
+// others.
+func (r *reasons) addKnown(object map[string]any, field string) {
+	for _, name := range [...]string{"message", "constraints", "children", "errors", "error", "detail"} {
+		inner, isObject := object[name].(map[string]any)
+		switch {
+		case isObject && name == "constraints":
+			for _, rule := range sortedKeys(inner) {
+				r.add(inner[rule], field)
+			}
+		case isObject && name == "errors":
+			r.addFields(inner, field)
+		default:
+			r.add(object[name], field)
+		}
+	}
+}
+
+// addFields collects the texts of an object from fields to what is wrong with them.
+func (r *reasons) addFields(object map[string]any, field string) {
+	for _, name := range sortedKeys(object) {
+		r.add(object[name], join(field, name))
+	}
+}
+
+func join(outer, inner string) string {
+	if outer == "" || inner == "" {
+		return outer + inner
+	}
+	return outer + "." + inner
+}
