@@ -199,29 +199,41 @@ func otherSpelling(data []byte, names []string) bool {
 		if start == 0 {
 			return false
 		}
-		data = data[start:]
-		end := bytes.IndexByte(data, '"')
-		escaped := bytes.IndexByte(data[:end], '\\') >= 0
-		if escaped {
-			for end = 0; data[end] != '"'; end++ {
+		end := start + bytes.IndexByte(data[start:], '"')
+		if data[end-1] == '\\' { // perhaps an escaped quote
+			for end = start; data[end] != '"'; end++ {
 				if data[end] == '\\' {
 					end++
 				}
 			}
 		}
-		name := data[:end]
-		data = data[end+1:]
-		after := data
-		for len(after) > 0 && (after[0] == ' ' || after[0] == '\t' || after[0] == '\r' || after[0] == '\n') {
-			after = after[1:]
+		after := end + 1
+		for after < len(data) && data[after] <= ' ' {
+			after++
 		}
-		if len(after) == 0 || after[0] != ':' {
-			continue // a value
+		if after < len(data) && data[after] == ':' && isOther(data[start:end], names) {
+			return true
 		}
-		if escaped || isOther(name, names) {
+		data = data[after:]
+	}
+}
+
+func isOther(name []byte, names []string) bool {
+	for _, n := range names {
+		if n == string(name) {
+			return false
+		}
+	}
+	if bytes.IndexByte(name, '\\') >= 0 {
+		return true
+	}
+	text := string(name)
+	for _, n := range names {
+		if strings.EqualFold(n, text) {
 			return true
 		}
 	}
+	return false
 }
 
 const maxValues = 16 << 10
@@ -241,21 +253,6 @@ func values(data []byte) (n int) {
 		}
 	}
 	return n
-}
-
-func isOther(name []byte, names []string) bool {
-	for _, n := range names {
-		if n == string(name) {
-			return false
-		}
-	}
-	text := string(name)
-	for _, n := range names {
-		if strings.EqualFold(n, text) {
-			return true
-		}
-	}
-	return false
 }
 
 // checkPresent refuses null, and an object that has none of the properties that
