@@ -888,59 +888,6 @@ func TestOpenAPIIsACopy(t *testing.T) {
 	}
 }
 
-func TestRateLimitOf(t *testing.T) {
-	absent := gamma.Window{Limit: -1, Remaining: -1, Reset: -1}
-	resets := func(burst, hour, day time.Duration) gamma.RateLimit {
-		l := gamma.RateLimit{Burst: absent, Hour: absent, Day: absent}
-		l.Burst.Reset, l.Hour.Reset, l.Day.Reset = burst, hour, day
-		return l
-	}
-	for _, tt := range []struct {
-		headers []string
-		want    gamma.RateLimit
-	}{
-		{nil, gamma.RateLimit{Burst: absent, Hour: absent, Day: absent}},
-		{[]string{"x-ratelimit-remaining-burst", "0"}, gamma.RateLimit{Burst: gamma.Window{Limit: -1, Remaining: 0, Reset: -1}, Hour: absent, Day: absent}},
-		{[]string{"x-ratelimit-limit", "40000", "x-ratelimit-remaining", " 39988 "}, gamma.RateLimit{Burst: absent, Hour: gamma.Window{Limit: 40000, Remaining: 39988, Reset: -1}, Day: absent}},
-		{[]string{"x-ratelimit-reset-burst", "5", "x-ratelimit-reset", "0", "x-ratelimit-reset-daily", "86400"}, resets(5*time.Second, 0, 24*time.Hour)},
-		{[]string{"x-ratelimit-reset-burst", "-5", "x-ratelimit-reset", "soon", "x-ratelimit-reset-daily", "86401"}, resets(-1, -1, -1)},
-		{[]string{"x-ratelimit-reset-burst", "99999999999999999999", "x-ratelimit-reset", "1777032000", "x-ratelimit-reset-daily", "1e3"}, resets(-1, -1, -1)},
-		{[]string{"x-ratelimit-limit-daily", "-5", "x-ratelimit-remaining-daily", "99999999999999999999", "x-ratelimit-limit", "+3", "x-ratelimit-remaining", "1e3", "x-ratelimit-limit-burst", ""}, gamma.RateLimit{Burst: absent, Hour: absent, Day: absent}},
-	} {
-		h := http.Header{}
-		for i := 0; i < len(tt.headers); i += 2 {
-			h.Set(tt.headers[i], tt.headers[i+1])
-		}
-		if got := gamma.RateLimitOf(h); got != tt.want {
-			t.Errorf("RateLimitOf(%v) = %+v, want %+v", h, got, tt.want)
-		}
-	}
-	if got := gamma.RateLimitOf(nil); got.Burst != absent {
-		t.Errorf("RateLimitOf(nil) = %+v", got)
-	}
-	h := http.Header{"X-Ratelimit-Reset-Burst": {"5"}, "X-Ratelimit-Remaining": {"7"}}
-	if n := testing.AllocsPerRun(100, func() { gamma.RateLimitOf(h) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-	for _, tt := range []struct {
-		window gamma.Window
-		want   bool
-	}{
-		{gamma.Window{Limit: 10000, Remaining: 99}, true},
-		{gamma.Window{Limit: 10000, Remaining: 100}, false},
-		{gamma.Window{Limit: 50, Remaining: 0}, true},
-		{gamma.Window{Limit: 50, Remaining: 1}, false},
-		{gamma.Window{Limit: 1<<63 - 1, Remaining: 5}, true},
-		{gamma.Window{Limit: -1, Remaining: 0}, false},
-		{gamma.Window{Limit: 100, Remaining: -1}, false},
-		{gamma.Window{}, false},
-	} {
-		if got := tt.window.Low(); got != tt.want {
-			t.Errorf("%+v.Low() = %v", tt.window, got)
-		}
-	}
-}
-
 // raw is a server that writes what it is told to every connection that sends it a
 // request.
 func raw(t *testing.T, respond func(net.Conn)) (url string) {

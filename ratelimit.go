@@ -9,9 +9,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
-// RateLimit is what an answer's x-ratelimit headers say about the budget of the
-// API key. The numbers come from the server and are a snapshot: other programs
-// spend from the same budget.
+// RateLimit is the budget of the API key as of a response. It is a snapshot: other
+// programs spend from the same budget.
 type RateLimit struct {
 	Burst Window // a short window; the API does not publish its length
 	Hour  Window
@@ -20,19 +19,13 @@ type RateLimit struct {
 
 // Window is one window of a [RateLimit].
 type Window struct {
-	Limit     int64 // requests allowed in the window; -1 when the answer does not say
-	Remaining int64 // requests left in the window; -1 when the answer does not say
+	Limit     int64 // requests allowed in the window; -1 when the response does not say
+	Remaining int64 // requests left in the window; -1 when the response does not say
 
 	// Reset is how long until the window renews, as of the response; -1 when the
 	// response does not say, or says more than 24 hours. That the server sends it is
 	// inferred from its rate limiter, not documented by the vendor.
 	Reset time.Duration
-}
-
-// Low reports whether less than 1 % of the window is left. It is false for a
-// window whose limit or remainder is not known.
-func (w Window) Low() bool {
-	return w.Limit > 0 && w.Remaining >= 0 && w.Remaining <= (w.Limit-1)/100
 }
 
 // RateLimitOf reads the x-ratelimit headers of a response, such as

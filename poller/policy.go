@@ -123,7 +123,7 @@ func (c policy) decide(p Progress, a answer, left time.Duration, random float64)
 // limits notes what the headers of an answer say.
 func (a *answer) limits(l gamma.RateLimit, status int) {
 	a.answered, a.limited = true, status == http.StatusTooManyRequests
-	a.low = l.Burst.Low() || l.Hour.Low() || l.Day.Low()
+	a.low = low(l.Burst) || low(l.Hour) || low(l.Day)
 	a.remaining = -1
 	for _, w := range [...]gamma.Window{l.Burst, l.Hour, l.Day} {
 		if w == (gamma.Window{}) {
@@ -133,6 +133,12 @@ func (a *answer) limits(l gamma.RateLimit, status int) {
 			a.remaining = w.Remaining
 		}
 	}
+}
+
+// low reports whether less than 1 % of w is left. It is false for a window whose limit
+// or remainder is not known.
+func low(w gamma.Window) bool {
+	return w.Limit > 0 && w.Remaining >= 0 && w.Remaining <= (w.Limit-1)/100
 }
 
 // kind sorts answers by what can be done about them.

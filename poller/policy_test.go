@@ -243,3 +243,23 @@ type client func(context.Context, string) (*api.GetGenerationStatusHTTPResponse,
 func (f client) GetGenerationStatusWithResponse(ctx context.Context, id string, _ ...api.RequestEditorFn) (*api.GetGenerationStatusHTTPResponse, error) {
 	return f(ctx, id)
 }
+
+func TestLow(t *testing.T) {
+	for _, tt := range []struct {
+		window gamma.Window
+		want   bool
+	}{
+		{gamma.Window{Limit: 10000, Remaining: 99}, true},
+		{gamma.Window{Limit: 10000, Remaining: 100}, false},
+		{gamma.Window{Limit: 50, Remaining: 0}, true},
+		{gamma.Window{Limit: 50, Remaining: 1}, false},
+		{gamma.Window{Limit: 1<<63 - 1, Remaining: 5}, true},
+		{gamma.Window{Limit: -1, Remaining: 0}, false},
+		{gamma.Window{Limit: 100, Remaining: -1}, false},
+		{gamma.Window{}, false},
+	} {
+		if got := low(tt.window); got != tt.want {
+			t.Errorf("low(%+v) = %v", tt.window, got)
+		}
+	}
+}
