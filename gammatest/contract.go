@@ -22,7 +22,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 )
 
-// contract holds requests and answers to an OpenAPI document.
+// contract validates requests and responses against an OpenAPI document.
 type contract struct {
 	router  routers.Router
 	options *openapi3filter.Options
@@ -33,7 +33,7 @@ type contract struct {
 var published = sync.OnceValue(func() *contract {
 	c, err := parse(gamma.OpenAPI())
 	if err != nil {
-		panic(err) // a test of the SDK holds the document to its schema
+		panic(err) // a test validates the document
 	}
 	return c
 })
@@ -47,8 +47,8 @@ func parse(document []byte) (*contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc.Servers = nil // it stands in for all of them
-	// Nothing is held to an example, so a wrong one does no harm.
+	doc.Servers = nil // the fake takes the place of all of them
+	// Examples are not used here, so a wrong one does no harm.
 	router, err := legacy.NewRouter(doc, openapi3.DisableExamplesValidation())
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func parse(document []byte) (*contract, error) {
 		IncludeResponseStatus: true,
 		MultiError:            true,
 		SkipSettingDefaults:   true,
-		// A missing key is not a violation: the document says what it is answered.
+		// A missing key is not a violation: the API responds to it with a status.
 		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
 	}
 	options.WithCustomSchemaErrorFunc(func(err *openapi3.SchemaError) string {
@@ -73,7 +73,7 @@ func parse(document []byte) (*contract, error) {
 	return &contract{router, options, sample.New(data)}, nil
 }
 
-// loosen returns the document without what requests and answers are not held to.
+// loosen returns the document without the rules that the fake does not enforce.
 func loosen(document []byte) ([]byte, error) {
 	var root any
 	if err := json.Unmarshal(document, &root); err != nil {
@@ -88,7 +88,7 @@ func loosenSchemas(root, at any) {
 	switch at := at.(type) {
 	case map[string]any:
 		properties, _ := at["properties"].(map[string]any)
-		// New models come faster than new documents.
+		// Gamma adds models faster than it changes the document.
 		openEnum(root, properties["model"], 0)
 		// Public logs show "warnings": null, where the document has a string.
 		required, _ := at["required"].([]any)
@@ -147,9 +147,9 @@ type call struct {
 	input     *openapi3filter.RequestValidationInput
 }
 
-// whole returns the body of a success with what the document requires beside it, and
-// without null where the document has none.
-func (c *contract) whole(to call, body []byte) []byte {
+// complete returns the body of a success with what else the document requires, and
+// without null where the document does not allow it.
+func (c *contract) complete(to call, body []byte) []byte {
 	schema := c.sample.Flat(to.document.Response)
 	var v any
 	if json.Unmarshal(body, &v) != nil {
@@ -165,8 +165,8 @@ func (c *contract) whole(to call, body []byte) []byte {
 			}
 		}
 	}
-	whole, _ := json.Marshal(v)
-	return whole
+	complete, _ := json.Marshal(v)
+	return complete
 }
 
 // warning returns text as the document has the warnings of a create: the vendor's newer
@@ -180,20 +180,20 @@ func (c *contract) warning(to call, text string) any {
 	return text
 }
 
-// derived is a success as the document has it.
-func (c *contract) derived(to call) answer {
+// derived returns a success made up from the document.
+func (c *contract) derived(to call) response {
 	o := to.document
-	a := answer{status: o.Status, contentType: o.ResponseType}
+	rsp := response{status: o.Status, contentType: o.ResponseType}
 	v := c.sample.Value(o.Response, sample.Mode{Response: true})
 	switch {
 	case o.ResponseType == "":
 	case sample.IsJSON(o.ResponseType):
-		a.body, _ = json.Marshal(v)
+		rsp.body, _ = json.Marshal(v)
 	default:
-		a.body = fmt.Append(nil, v)
-		a.fault = true // few content types can be held to a schema
+		rsp.body = fmt.Append(nil, v)
+		rsp.fault = true // few content types can be validated
 	}
-	return a
+	return rsp
 }
 
 // camelCase returns an operationId as the document spells them today. The SDK
@@ -216,7 +216,7 @@ func (c *contract) request(r *http.Request) (call, error) {
 	if err != nil {
 		return call{}, fmt.Errorf("no such operation: %w", err)
 	}
-	// The router is generous with slashes at the end, and with empty parameters.
+	// The router accepts slashes at the end and empty parameters.
 	path, id := route.Path, ""
 	for name, value := range params {
 		if value == "" {
@@ -244,19 +244,19 @@ func (c *contract) request(r *http.Request) (call, error) {
 	return call{route, document, camelCase(route.Operation.OperationID), id, input}, nil
 }
 
-// response reports how the answer a breaks the contract.
-func (c *contract) response(to call, a answer) error {
+// response reports how rsp breaks the contract.
+func (c *contract) response(to call, rsp response) error {
 	responses := to.route.Operation.Responses
 	// The API's documentation lists errors for all operations, in prose; the document
 	// has some of them, and not the same for each operation.
-	if a.status >= 400 && responses.Status(a.status) == nil {
+	if rsp.status >= 400 && responses.Status(rsp.status) == nil {
 		return nil
 	}
 	err := openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: to.input,
-		Status:                 a.status,
-		Header:                 http.Header{"Content-Type": {a.contentType}},
-		Body:                   io.NopCloser(bytes.NewReader(a.body)),
+		Status:                 rsp.status,
+		Header:                 http.Header{"Content-Type": {rsp.contentType}},
+		Body:                   io.NopCloser(bytes.NewReader(rsp.body)),
 		Options:                c.options,
 	})
 	return oneLine(err)

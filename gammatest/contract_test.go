@@ -73,7 +73,7 @@ func TestRequestsWhereTheDocumentIsTooStrict(t *testing.T) {
 	}
 }
 
-// The API has been seen to say null for warnings that it has not.
+// The API sends null for warnings when there are none.
 func TestWarningsMayBeNull(t *testing.T) {
 	const warnings = `"properties":{"warnings":{"$ref":"#/components/schemas/Text"},"note":{"type":"string"}}`
 	for _, tt := range []struct {

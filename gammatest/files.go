@@ -12,9 +12,11 @@ import (
 	"time"
 )
 
-// filesHost serves exports in memory. A [Server] has a second one for them, on
-// another port.
+// filesHost is the host of exports in memory. A [Server] has a second socket for them.
 const filesHost = "exports.gamma.example"
+
+// linkLifetime is what the API's documentation says.
+const linkLifetime = 7 * 24 * time.Hour
 
 // contentTypes are those of the formats that a generation can be exported as.
 var contentTypes = map[string]string{
@@ -23,17 +25,17 @@ var contentTypes = map[string]string{
 	"png":  "application/zip",
 }
 
-// files is the host of exports. It is no part of the API: it takes no key, and a
+// files is the host of exports. It is not a part of the API: it takes no key, and a
 // link is enough.
 type files struct {
-	base      string // of the links
-	requests  []Request
-	signature int // of the links that are good now
-	breaks    int
-	after     int
+	base     string // of the links
+	lifetime time.Duration
+	requests []Request
+	next     []Step
 }
 
-// Export returns the bytes of the export of the generation id, about 100 KiB.
+// Export returns the bytes of the export of the generation id, about 100 KiB. They
+// depend on the id only.
 func (s *API) Export(id string) []byte {
 	var b bytes.Buffer
 	for i := range 3200 {
@@ -43,90 +45,111 @@ func (s *API) Export(id string) []byte {
 	return b.Bytes()
 }
 
-// ExpireLinks makes every link to an export that was given so far answer 403. The
-// next status of a generation has a new one.
+// NextDownload gives steps to the next downloads of exports, one after another; each
+// request counts, also one that resumes a download. Then the responses are as usual
+// again: the file, or status 403 if the link has expired. The steps are [Usual] and
+// faults, as in
+//
+//	g.NextDownload(gammatest.Status(403), gammatest.CutAfter(20_000, gammatest.Slow(1_000, gammatest.Usual())))
+//
+// Any other step is an error of the test. Steps from an earlier call come first.
+func (s *API) NextDownload(steps ...Step) {
+	s.t.Helper()
+	next := s.expand("downloads", steps)
+	valid := slices.DeleteFunc(next, func(step Step) bool {
+		state := step.respond != nil && !step.fault
+		if state {
+			s.report("gammatest: downloads: a step that is neither Usual nor a fault")
+		}
+		return state
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files.next = append(s.files.next, valid...)
+}
+
+// ExpireLinks makes every link to an export that was given so far expire now: a download
+// receives status 403. The next poll of a generation gives a new one.
 func (s *API) ExpireLinks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.files.signature++
+	for _, g := range s.generations {
+		g.issued = time.Time{}
+	}
 }
 
-// BreakDownloads closes the connection of the next n downloads after so many bytes
-// of their bodies.
-func (s *API) BreakDownloads(n, bytes int) {
+// SetLinkLifetime makes links to exports expire d after they were given, including those
+// that were given before. The default is a week. d must be positive. See
+// [API.ExpireLinks].
+func (s *API) SetLinkLifetime(d time.Duration) {
+	s.t.Helper()
+	if d <= 0 {
+		s.report("gammatest: a link lifetime of %v", d)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.files.breaks, s.files.after = n, bytes
+	s.files.lifetime = d
 }
 
-// Downloads returns the requests that the host of the exports got so far.
+// Downloads returns the requests that the host of exports received so far, in the order
+// of their arrival.
 func (s *API) Downloads() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.files.requests)
 }
 
-// link returns the address of an export. s.mu is held.
-func (s *API) link(id, format string) string {
-	return fmt.Sprintf("%s/%s.%s?signature=%d", s.files.base, id, format, s.files.signature)
+// link returns the link to the export of the generation g, a new one if the last has
+// expired. s.mu is held.
+func (s *API) link(id string, g *script, now time.Time) string {
+	if !s.linkIsGood(g, now) {
+		g.link++
+		g.issued = now
+	}
+	return fmt.Sprintf("%s/%s.%s?signature=%d", s.files.base, id, g.exportAs, g.link)
 }
 
-func (s *API) serveFile(w http.ResponseWriter, r *http.Request) {
+// linkIsGood reports whether the last link of g has not expired. s.mu is held.
+func (s *API) linkIsGood(g *script, now time.Time) bool {
+	return !g.issued.IsZero() && now.Before(g.issued.Add(s.files.lifetime))
+}
+
+// replyFile returns the response to a download. The error is as that of reply.
+func (s *API) replyFile(r *http.Request) (response, error) {
 	for _, name := range []string{"X-Api-Key", "Authorization", "Cookie", "Referer"} {
 		if r.Header.Get(name) != "" {
-			s.report("gammatest: the host of the exports got the header %s, which is none of its business", name)
+			s.report("gammatest: a download has the header %s, which the host of exports must not receive", name)
 		}
 	}
-	name, format, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), ".")
+	id, format, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), ".")
+	request, step := received(r, nil), Usual()
 	s.mu.Lock()
-	s.files.requests = append(s.files.requests, Request{Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: r.Header.Clone(), Time: time.Now()})
-	g := s.generations[name]
-	good := g != nil && format == g.exportAs && r.URL.Query().Get("signature") == strconv.Itoa(s.files.signature)
-	if s.files.breaks > 0 {
-		s.files.breaks--
-		w = &breaking{w, s.files.after}
+	s.files.requests = latest(append(s.files.requests, request), s.keep)
+	g := s.generations[id]
+	good := g != nil && r.Method == http.MethodGet && format == g.exportAs &&
+		r.URL.Query().Get("signature") == strconv.Itoa(g.link) && s.linkIsGood(g, time.Now())
+	if next := s.files.next; len(next) > 0 {
+		step, s.files.next = next[0], next[1:]
 	}
 	s.mu.Unlock()
-	if !good {
-		http.Error(w, "<Error><Code>AccessDenied</Code></Error>", http.StatusForbidden)
-		return
+	if err := s.hold(r, step); err != nil {
+		return response{}, err
 	}
-	data := s.Export(name)
-	w.Header().Set("Content-Type", contentTypes[format])
-	w.Header().Set("Etag", fmt.Sprintf("%q", fmt.Sprintf("%x", sha256.Sum256(data))))
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
-}
-
-// breaking closes the connection after so many bytes.
-type breaking struct {
-	http.ResponseWriter
-	left int
-}
-
-func (b *breaking) Write(p []byte) (int, error) {
-	if len(p) > b.left {
-		_, _ = b.ResponseWriter.Write(p[:b.left])
-		panic(http.ErrAbortHandler)
-	}
-	b.left -= len(p)
-	return b.ResponseWriter.Write(p)
-}
-
-// roundTripFile answers in memory.
-func (s *API) roundTripFile(r *http.Request) *http.Response {
 	w := httptest.NewRecorder()
-	broken := func() (broken bool) {
-		defer func() { broken = recover() != nil }()
-		s.serveFile(w, r)
-		return
-	}()
-	rsp := w.Result()
-	rsp.Request = r
-	if n, err := strconv.ParseInt(rsp.Header.Get("Content-Length"), 10, 64); err == nil {
-		rsp.ContentLength = n
+	var rsp response
+	switch {
+	case !step.usual:
+		rsp = step.respond("", "")
+	case !good:
+		rsp = response{status: http.StatusForbidden, contentType: "application/xml", body: []byte("<Error><Code>AccessDenied</Code></Error>")}
+	default:
+		data := s.Export(id)
+		w.Header().Set("Content-Type", contentTypes[format])
+		w.Header().Set("Etag", fmt.Sprintf("%q", fmt.Sprintf("%x", sha256.Sum256(data))))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+		rsp = response{status: w.Code, contentType: w.Header().Get("Content-Type"), body: w.Body.Bytes()}
 	}
-	if broken {
-		rsp.Body = truncated(rsp.Body)
-	}
-	return rsp
+	rsp.finish(w.Header(), step)
+	return rsp, nil
 }

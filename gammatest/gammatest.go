@@ -1,43 +1,3 @@
-// Package gammatest is a stand-in for the Gamma API, for the tests of programs that
-// use it. It answers every operation of the document, in memory or over loopback
-// sockets. A generation is a script of steps:
-//
-//	transport := gammatest.NewTransport(t, gammatest.Pending(3), gammatest.Completed(""))
-//	client, err := gamma.NewClient(gammatest.Key, gamma.WithHTTPClient(&http.Client{Transport: transport}))
-//
-// Every generation that this client creates is pending for three polls, then
-// completed. Add is for one that is there from the start:
-//
-//	server := gammatest.NewServer(t)
-//	server.Add("gen1", gammatest.PendingFor(90*time.Second), gammatest.Failed(422, "Failed to generate text."))
-//	server.Add("gen2", gammatest.RateLimited(30*time.Second), gammatest.Drop(), gammatest.Completed("https://example.com/deck.pdf"))
-//	client, err := gamma.NewClient(gammatest.Key, gamma.WithBaseURL(server.URL))
-//
-// Any other operation can be made to fail with [API.Next]. One that this package does
-// not know has a response made up from the document. Exports come from another host,
-// which reports a request that has the API key.
-//
-// The stand-in ends with the t that it was made with. Where parallel subtests share
-// one, that must be the t of their parent.
-//
-// # Time
-//
-// A [Transport] works inside a [testing/synctest] bubble, where a wait of minutes
-// takes no time; make it inside the bubble too. A [Server] has sockets, which make no
-// progress in one.
-//
-// # The contract
-//
-// Every request is held to the OpenAPI document of the SDK, and so is every
-// answer except deliberate faults and errors that the document leaves out. Three
-// things are not: the names of image models, patterns whose syntax is not Go's, and
-// null for the warnings of a create, which is what there is without a warning. A
-// violation on either side is an error of the test, and the client gets status 400
-// or 500. Such an error has the request in its text, because its line is one of the
-// stand-in: net/http stands between it and the test.
-//
-// The package is in a module of its own, so that a program that does not import it
-// downloads nothing for it.
 package gammatest
 
 import (
@@ -57,16 +17,59 @@ import (
 // Key is the API key that is accepted at first. See [API.SetKey].
 const Key = "sk-gamma-fake-0123456789abcdef"
 
-// TB is the part of [testing.TB] that the stand-in needs. A program that is no test
-// can pass its own; Errorf must be safe for concurrent use, as that of a test is.
+// TB is the part of [testing.TB] that the fake needs. Errorf must be safe for
+// concurrent use, as that of a test is. See [Program] for a program that is not a test.
 type TB interface {
 	Helper()
 	Errorf(format string, args ...any)
 	Cleanup(func())
 }
 
-// API is what a [Server] and a [Transport] have in common: the generations, the
-// workspace and the rules. All methods are safe for concurrent use.
+// Program is a [TB] for a program that is not a test, such as an example or a demo.
+// The zero value is ready to use. It is safe for concurrent use.
+type Program struct {
+	mu       sync.Mutex
+	errs     []error
+	cleanups []func()
+}
+
+// Helper does nothing.
+func (*Program) Helper() {}
+
+// Errorf keeps an error for [Program.Close].
+func (p *Program) Errorf(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.errs = append(p.errs, fmt.Errorf(format, args...))
+}
+
+// Cleanup makes [Program.Close] call f.
+func (p *Program) Cleanup(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cleanups = append(p.cleanups, f)
+}
+
+// Close ends the fakes that were made with p: it calls the functions given to Cleanup,
+// the last one first. It returns the errors that were reported, joined, or nil. A
+// second call does nothing.
+func (p *Program) Close() error {
+	p.mu.Lock()
+	cleanups := p.cleanups
+	p.cleanups = nil
+	p.mu.Unlock()
+	for _, f := range slices.Backward(cleanups) {
+		f()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := errors.Join(p.errs...)
+	p.errs = nil
+	return err
+}
+
+// API controls a fake. [NewClient] returns one; a [Server] and a [Transport] embed one.
+// All methods are safe for concurrent use.
 type API struct {
 	t        TB
 	contract *contract
@@ -74,26 +77,29 @@ type API struct {
 	sockets  []*httptest.Server
 
 	reporting sync.Mutex // held while t is in use, which ends with its cleanup
+	planning  sync.Mutex // held while onCreate runs
 
 	mu          sync.Mutex
 	key         string
 	generations map[string]*script
 	workspace
 	files    files
-	requests []Request
+	received int       // requests
+	requests []Request // the last of them
+	keep     int       // requests and downloads, each; negative: all
 	enforced bool
 	burst    window
 	hour     window
 	day      window
 }
 
-// Request is a request that the stand-in got.
+// Request is a request that the fake received.
 type Request struct {
 	Method string
 	Path   string      // escaped, as on the wire
 	Query  string      // the same, without the question mark
-	Header http.Header // with the API key; not to be changed
-	Body   []byte      // what came of it; not to be changed
+	Header http.Header // includes the API key; must not be changed
+	Body   []byte      // as far as it arrived; nil for a download; must not be changed
 	Time   time.Time   // when it arrived
 }
 
@@ -104,6 +110,8 @@ func newAPI(t TB, life []Step) *API {
 		contract:    published(),
 		closed:      make(chan struct{}),
 		key:         Key,
+		keep:        -1,
+		files:       files{lifetime: linkLifetime},
 		generations: make(map[string]*script),
 		workspace:   newWorkspace(),
 		// A hundred times the numbers in the API's documentation, so that a test
@@ -113,7 +121,8 @@ func newAPI(t TB, life []Step) *API {
 		day:   window{limit: 20_000_000, length: 24 * time.Hour},
 	}
 	t.Helper()
-	s.Created(life...)
+	s.check("created generations", life)
+	s.life = life
 	t.Cleanup(func() {
 		s.reporting.Lock()
 		close(s.closed)
@@ -125,10 +134,10 @@ func newAPI(t TB, life []Step) *API {
 	return s
 }
 
-// Add makes the generation id answer by steps, one poll after the other; the last
-// step answers for ever. The generation is created now, which counts for
-// [PendingFor]. Without steps it stays pending. An id that is there already starts
-// over, with the new steps. A step with impossible arguments is an error of the
+// Add adds a generation with the given id and life: each step responds to one poll or
+// more, and the last one repeats. It is created now, which counts for [PendingFor], and
+// without an export. Without steps it stays pending. If the id exists already, it
+// starts again with the new steps. A step with invalid arguments is an error of the
 // test.
 func (s *API) Add(id string, steps ...Step) {
 	s.t.Helper()
@@ -138,22 +147,25 @@ func (s *API) Add(id string, steps ...Step) {
 	s.generations[id] = newScript(steps, "")
 }
 
-// check reports steps with impossible arguments. Scripts leave them out.
-func (s *API) check(what string, steps []Step) {
+// check reports steps that a life cannot have. newScript leaves them out.
+func (s *API) check(what string, life []Step) {
 	s.t.Helper()
-	for _, step := range steps {
-		if step.err != nil {
+	for _, step := range life {
+		switch {
+		case step.err != nil:
 			s.report("gammatest: %s: %v", what, step.err)
+		case step.usual:
+			s.report("gammatest: %s: Usual is for Next and NextDownload", what)
 		}
 	}
 }
 
-// Budget refuses with status 429 what goes beyond n requests in a window, which
-// starts with its first request. Retry-After then says when the window ends, in
-// seconds, rounded up. The x-ratelimit-limit-burst and x-ratelimit-remaining-burst
-// headers show n and what is left of it. A refused request uses up no step of a
-// script. The default is no refusal, and headers that start at 1,000,000. n and
-// the window must be positive. A new Budget starts a new window.
+// Budget limits the rate to n requests in a window, which starts with its first
+// request. Any more receive status 429 and a Retry-After header with the time until
+// the window ends, in whole seconds, rounded up; they take no step. The
+// x-ratelimit-limit-burst and x-ratelimit-remaining-burst headers show n and how many
+// requests remain. The default is no limit, and headers that start at 1,000,000. n and
+// per must be positive. Another Budget starts another window.
 func (s *API) Budget(n int, per time.Duration) {
 	s.t.Helper()
 	if n <= 0 || per <= 0 {
@@ -165,20 +177,44 @@ func (s *API) Budget(n int, per time.Duration) {
 	s.burst, s.enforced = window{limit: n, length: per}, true
 }
 
-// SetKey makes key the one that is accepted from now on; every other, [Key]
-// included, gets status 401.
+// SetKey makes key the only one that is accepted. Requests with any other, [Key]
+// included, receive status 401. With an empty key all do.
 func (s *API) SetKey(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.key = key
 }
 
-// Requests returns the requests so far in the order of their arrival, with those
-// that were refused, dropped or broke the contract.
+// Requests returns the requests so far in the order of their arrival, with those that
+// were refused, dropped or invalid. Downloads are separate, see [API.Downloads].
 func (s *API) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.requests)
+}
+
+// KeepRequests limits [API.Requests] and [API.Downloads] to the last n each, for a fake
+// that runs for a long time. The default is all, as is a negative n.
+func (s *API) KeepRequests(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep = n
+	s.requests = latest(s.requests, n)
+	s.files.requests = latest(s.files.requests, n)
+}
+
+// latest returns the last n of requests, all for a negative n. It releases the others.
+func latest(requests []Request, n int) []Request {
+	if excess := len(requests) - n; n >= 0 && excess > 0 {
+		clear(requests[:excess])
+		requests = requests[excess:]
+	}
+	return requests
+}
+
+// received returns the record of r.
+func received(r *http.Request, body []byte) Request {
+	return Request{Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: r.Header.Clone(), Body: body, Time: time.Now()}
 }
 
 // report tells the test, unless it is over: an Errorf of a test that has ended
@@ -197,16 +233,18 @@ func (s *API) report(format string, args ...any) {
 // script is the state of one generation.
 type script struct {
 	steps []Step
-	used  int       // polls that the first of steps has answered
+	used  int       // polls that took the first of steps
 	since time.Time // when the step before the first of steps was used up
 
-	exportAs string // empty: without an export
+	exportAs string    // empty: without an export
+	link     int       // the number of its present link
+	issued   time.Time // when that was given out; zero: it has expired
 }
 
 func newScript(steps []Step, exportAs string) *script {
 	g := &script{since: time.Now(), exportAs: exportAs}
 	for _, step := range steps {
-		if step.err == nil && (step.polls > 0 || step.span > 0) {
+		if step.err == nil && !step.usual && (step.polls > 0 || step.span > 0) {
 			g.steps = append(g.steps, step)
 		}
 	}
@@ -216,7 +254,7 @@ func newScript(steps []Step, exportAs string) *script {
 	return g
 }
 
-// next returns the step that answers a poll at now.
+// next returns the step that responds to a poll at now.
 func (g *script) next(now time.Time) Step {
 	for len(g.steps) > 1 {
 		switch step := g.steps[0]; {
@@ -253,64 +291,57 @@ func (w *window) header(h http.Header, suffix string) {
 	h["X-Ratelimit-Remaining"+suffix] = []string{strconv.Itoa(max(w.limit-w.used, 0))}
 }
 
-// errDropped is an answer that ends with its connection.
+// errDropped is returned for a request whose connection breaks.
 var errDropped = errors.New("gammatest: the connection was dropped")
 
-// reply returns the answer to r. The error is errDropped, or the cause of the end
-// of r's context.
-func (s *API) reply(r *http.Request) (answer, error) {
-	body, whole := read(r)
-	if !whole {
+// reply returns the response to r. The error is errDropped, or the cause of the end of
+// r's context.
+func (s *API) reply(r *http.Request) (response, error) {
+	body, complete := read(r)
+	if !complete {
 		s.arrive(r, body, call{})
-		return answer{}, errDropped
+		return response{}, errDropped
 	}
 	call, violation := s.contract.request(r)
 	v := s.arrive(r, body, call)
-	var a answer
+	var rsp response
 	switch {
 	case violation != nil:
 		s.report("gammatest: the request %s %s breaks the contract: %v", r.Method, r.URL.RequestURI(), violation)
-		a = problem(http.StatusBadRequest, violation.Error())
-		a.fault = true
+		rsp = problem(http.StatusBadRequest, violation.Error())
+		rsp.fault = true
 	case !v.authorized:
-		a = status(http.StatusUnauthorized, "")
+		rsp = status(http.StatusUnauthorized, "")
 	case v.refused:
-		a = status(http.StatusTooManyRequests, "")
-	case v.scripted:
+		rsp = status(http.StatusTooManyRequests, "")
+	case !v.step.usual:
 		if err := s.hold(r, v.step); err != nil {
-			return answer{}, err
+			return response{}, err
 		}
-		a = v.step.answer(call.id, v.link)
-		a.fault = v.step.fault
-	case call.operation == "getGenerationStatus":
-		a = status(http.StatusNotFound, call.id)
+		rsp = v.step.respond(call.id, v.link)
+		rsp.fault = v.step.fault
 	default:
-		s.mu.Lock()
-		a = s.operate(call, r)
-		s.mu.Unlock()
-		switch a.status {
-		case http.StatusOK:
-			a.status, a.partial = call.document.Status, true
-		case 0:
-			a = s.contract.derived(call)
+		rsp = s.operate(call, r.URL.Query(), body)
+		if err := s.hold(r, v.step); err != nil {
+			return response{}, err
 		}
 	}
-	if a.partial {
-		a.body = s.contract.whole(call, a.body)
+	if rsp.partial {
+		rsp.body = s.contract.complete(call, rsp.body)
 	}
-	if !a.fault {
-		if err := s.contract.response(call, a); err != nil {
-			s.report("gammatest: the answer to %s %s breaks the contract: %d %s: %v", r.Method, r.URL.Path, a.status, a.body, err)
-			a = problem(http.StatusInternalServerError, err.Error())
+	if !rsp.fault {
+		if err := s.contract.response(call, rsp); err != nil {
+			s.report("gammatest: the response to %s %s breaks the contract: %d %s: %v", r.Method, r.URL.Path, rsp.status, rsp.body, err)
+			rsp = problem(http.StatusInternalServerError, err.Error())
 		}
 	}
-	v.complete(&a)
-	return a, nil
+	rsp.finish(v.header, v.step)
+	return rsp, nil
 }
 
-// read returns the body of r, which can be read again, and reports whether all of it
-// came: a connection may break, which is no violation.
-func read(r *http.Request) (body []byte, whole bool) {
+// read returns the body of r, which can be read again, and whether all of it arrived:
+// a connection that breaks is not a violation.
+func read(r *http.Request) (body []byte, complete bool) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, true
 	}
@@ -320,26 +351,25 @@ func read(r *http.Request) (body []byte, whole bool) {
 	return body, err == nil
 }
 
-// visit is what the stand-in makes of a request when it arrives.
+// visit is what the arrival of a request decides.
 type visit struct {
-	header     http.Header // of the answer, whichever it is
+	header     http.Header // of the response, whichever it is
 	authorized bool
 	refused    bool
-	scripted   bool // step is the answer
-	step       Step
+	step       Step // usual: nothing is scripted
 	link       string
 }
 
-// arrive records r, takes it from the budget and takes the next step of the
-// generation that it asks for.
+// arrive records r, takes it from the budget and takes the next step of the operation
+// or of the generation.
 func (s *API) arrive(r *http.Request, body []byte, c call) visit {
-	request := Request{Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: r.Header.Clone(), Body: body}
-	v := visit{header: make(http.Header, 12)}
+	request := received(r, body)
+	v := visit{header: make(http.Header, 12), step: Usual()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	request.Time = now
-	s.requests = append(s.requests, request)
+	s.received++
+	s.requests = latest(append(s.requests, request), s.keep)
 	key := r.Header.Get("X-Api-Key")
 	v.authorized = key != "" && key == s.key
 	for _, w := range []*window{&s.burst, &s.hour, &s.day} {
@@ -350,21 +380,17 @@ func (s *API) arrive(r *http.Request, body []byte, c call) visit {
 		s.burst.used++
 		s.hour.used++
 		s.day.used++
-		var g *script
-		if c.operation == "getGenerationStatus" {
-			g = s.generations[c.id]
-		}
-		if g != nil && g.exportAs != "" {
-			v.link = s.link(c.id, g.exportAs)
-		}
 		if next := s.next[c.operation]; len(next) > 0 {
-			v.scripted, v.step = true, next[0]
-			s.next[c.operation] = next[1:]
-		} else if g != nil {
-			v.scripted, v.step = true, g.next(now)
+			v.step, s.next[c.operation] = next[0], next[1:]
+		}
+		if g := s.generations[c.id]; g != nil && c.operation == "getGenerationStatus" && v.step.usual {
+			v.step = g.next(now).like(v.step)
+			if v.step.export && g.exportAs != "" {
+				v.link = s.link(c.id, g, now)
+			}
 		}
 	}
-	v.header["X-Request-Id"] = []string{fmt.Sprintf("req-%06d", len(s.requests))}
+	v.header["X-Request-Id"] = []string{fmt.Sprintf("req-%06d", s.received)}
 	s.burst.header(v.header, "-Burst")
 	s.hour.header(v.header, "")
 	s.day.header(v.header, "-Daily")
@@ -374,35 +400,8 @@ func (s *API) arrive(r *http.Request, body []byte, c call) visit {
 	return v
 }
 
-// complete puts the head of the answer together.
-func (v visit) complete(a *answer) {
-	if a.status == http.StatusNoContent || a.status == http.StatusNotModified {
-		a.body = nil
-	}
-	h := v.header
-	h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
-	h["Content-Type"] = []string{a.contentType}
-	if a.contentType == "" && a.body == nil {
-		h["Content-Type"] = nil
-	}
-	h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
-	if v.step.cut {
-		a.body = a.body[:len(a.body)/2]
-	}
-	for _, field := range v.step.header {
-		h[field[0]] = nil // also keeps net/http from adding its own
-		if field[1] != "" {
-			h[field[0]] = []string{field[1]}
-		}
-	}
-	if n, err := strconv.Atoi(h.Get("Content-Length")); err == nil && n >= 0 {
-		a.body = a.body[:min(n, len(a.body))] // net/http would send nothing of it
-	}
-	a.header = h
-}
-
-// hold keeps the answer back as long as step says. The error is errDropped where
-// the step drops the connection or the stand-in closes first.
+// hold waits for as long as step delays its response. The error is errDropped if the
+// step drops the connection or the fake closes first.
 func (s *API) hold(r *http.Request, step Step) error {
 	if step.hang || step.delay > 0 {
 		var elapsed <-chan time.Time // nil: never
@@ -423,7 +422,7 @@ func (s *API) hold(r *http.Request, step Step) error {
 	return nil
 }
 
-// seconds returns d in whole seconds, rounded up: earlier would be too early.
+// seconds returns d in whole seconds, rounded up: a client must not retry too early.
 func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }

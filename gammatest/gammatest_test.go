@@ -73,7 +73,7 @@ func both(t *testing.T, test func(t *testing.T, g *API, get func(id string) got)
 	}
 }
 
-// got is what a client sees of one answer.
+// got is what a client sees of one response.
 type got struct {
 	status  int
 	header  http.Header
@@ -103,21 +103,21 @@ func newRequest(t *testing.T, ctx context.Context, method, url string) *http.Req
 	return r
 }
 
-// whole is the body of a status with what the document requires beside it.
-func whole(body string) string {
+// complete is the body of a status with what else the document requires.
+func complete(body string) string {
 	o, _ := document.Operation("getGenerationStatus")
-	return string(published().whole(call{document: o}, []byte(body)))
+	return string(published().complete(call{document: o}, []byte(body)))
 }
 
 var (
-	pendingBody   = whole(`{"generationId":"gen1","status":"pending"}`)
-	completedBody = whole(`{"credits":{"deducted":40,"remaining":2960},"gammaId":"g_gen1","gammaUrl":"https://gamma.app/docs/g_gen1","generationId":"gen1","status":"completed"}`)
+	pendingBody   = complete(`{"generationId":"gen1","status":"pending"}`)
+	completedBody = complete(`{"credits":{"deducted":40,"remaining":2960},"gammaId":"g_gen1","gammaUrl":"https://gamma.app/docs/g_gen1","generationId":"gen1","status":"completed"}`)
 )
 
 func TestScripts(t *testing.T) {
 	exported := strings.Replace(completedBody, `"gammaId"`, `"exportUrl":"https://example.com/x.pdf","gammaId"`, 1)
-	failed := whole(`{"credits":{"deducted":0,"remaining":3000},"error":{"message":"No text.","statusCode":422},"generationId":"gen1","status":"failed"}`)
-	unpromised := whole(`{"generationId":"x","status":"pending","unpromised":"T"}`)
+	failed := complete(`{"credits":{"deducted":0,"remaining":3000},"error":{"message":"No text.","statusCode":422},"generationId":"gen1","status":"failed"}`)
+	unpromised := complete(`{"generationId":"x","status":"pending","unpromised":"T"}`)
 	o, _ := document.Operation("getGenerationStatus")
 	if document.Flat(o.Response)["additionalProperties"] == false {
 		unpromised = pendingBody
@@ -246,7 +246,7 @@ func TestDropWithoutHijack(t *testing.T) {
 			t.Errorf("panic %v", p)
 		}
 	}()
-	g.serve(httptest.NewRecorder(), newRequest(t, t.Context(), "GET", "/v1.0/generations/gen1"))
+	g.serve(httptest.NewRecorder(), newRequest(t, t.Context(), "GET", "/v1.0/generations/gen1"), g.reply)
 }
 
 func TestCut(t *testing.T) {
@@ -302,7 +302,7 @@ func TestNoKey(t *testing.T) {
 	}
 }
 
-func TestHeadersOnEveryAnswer(t *testing.T) {
+func TestHeadersOnEveryResponse(t *testing.T) {
 	both(t, func(t *testing.T, g *API, get func(string) got) {
 		g.Add("gen1", Pending(1), Status(503), Raw(502, "text/html", ""), Completed(""))
 		for i, id := range []string{"gen1", "gen1", "gen1", "nothing"} {
@@ -313,13 +313,13 @@ func TestHeadersOnEveryAnswer(t *testing.T) {
 				Day:   gamma.Window{Limit: 20_000_000, Remaining: int64(19_999_999 - i), Reset: -1},
 			}
 			if limits := gamma.RateLimitOf(h); limits != want {
-				t.Errorf("answer %d: %+v, want %+v", i+1, limits, want)
+				t.Errorf("response %d: %+v, want %+v", i+1, limits, want)
 			}
 			if id := h.Get("X-Request-Id"); id != "req-00000"+strconv.Itoa(i+1) {
-				t.Errorf("answer %d: x-request-id %q", i+1, id)
+				t.Errorf("response %d: x-request-id %q", i+1, id)
 			}
 			if _, err := http.ParseTime(h.Get("Date")); err != nil {
-				t.Errorf("answer %d: %v", i+1, err)
+				t.Errorf("response %d: %v", i+1, err)
 			}
 		}
 		g.SetKey("another")
@@ -382,7 +382,7 @@ func TestTime(t *testing.T) {
 		}
 		check(completedBody)
 		if d := time.Since(start); d != 8*time.Second {
-			t.Errorf("delayed answer after %v", d)
+			t.Errorf("delayed response after %v", d)
 		}
 	})
 }
@@ -452,16 +452,16 @@ func TestCleanupEndsWhatIsHeldBack(t *testing.T) {
 		g := NewTransport(r)
 		g.Add("gen1", Hang())
 		g.Add("gen2", Delay(time.Hour, Completed("")))
-		answers := make(chan got, 2)
+		responses := make(chan got, 2)
 		for _, id := range []string{"gen1", "gen2"} {
 			go func() {
-				answers <- send(g, newRequest(t, t.Context(), "GET", "https://x/v1.0/generations/"+id))
+				responses <- send(g, newRequest(t, t.Context(), "GET", "https://x/v1.0/generations/"+id))
 			}()
 		}
 		synctest.Wait()
 		r.clean()
 		for range 2 {
-			if a := <-answers; !errors.Is(a.err, syscall.ECONNRESET) {
+			if a := <-responses; !errors.Is(a.err, syscall.ECONNRESET) {
 				t.Error(a.err)
 			}
 		}
@@ -484,13 +484,13 @@ func TestHangOnASocket(t *testing.T) {
 				WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) },
 			}))
 			defer cancel()
-			answered := make(chan got)
+			response := make(chan got)
 			request := newRequest(t, ctx, "GET", g.URL+"/v1.0/generations/gen1")
-			go func() { answered <- send(transport, request) }()
+			go func() { response <- send(transport, request) }()
 			<-sent
 			end(cancel, r.clean)
-			if a := <-answered; a.err == nil {
-				t.Errorf("answered with status %d", a.status)
+			if a := <-response; a.err == nil {
+				t.Errorf("received status %d", a.status)
 			}
 			r.clean()
 		})
@@ -513,12 +513,12 @@ func TestViolations(t *testing.T) {
 		"query":        {"GET", ok + "?wait=1", "", Step{}, 400, `parameter "wait" in query is not documented`},
 		"limit":        {"GET", "/v1.0/themes?limit=many", "", Step{}, 400, `parameter "limit" in query has an error`},
 		"body":         {"GET", ok, "{}", Step{}, 400, "a request body is not documented"},
-		"status":       {"GET", ok, "", JSON(map[string]string{"generationId": "gen1", "status": "none of them"}), 500, `the answer to GET ` + ok + ` breaks the contract: 200 {"generationId":"gen1","status":"none of them"}: response body doesn't match schema`},
+		"status":       {"GET", ok, "", JSON(map[string]string{"generationId": "gen1", "status": "none of them"}), 500, `the response to GET ` + ok + ` breaks the contract: 200 {"generationId":"gen1","status":"none of them"}: response body doesn't match schema`},
 		"required":     {"GET", ok, "", JSON(map[string]any{"status": "failed"}), 500, `property "generationId" is missing`},
 		"nested":       {"GET", ok, "", JSON(map[string]any{"generationId": "gen1", "status": "failed", "credits": map[string]any{"deducted": "x", "remaining": 1}}), 500, "response body doesn't match schema"},
 		"not JSON":     {"GET", ok, "", JSON(func() {}), 200, "unsupported type: func()"},
-		"informal":     {"GET", ok, "", Status(100), 200, "generation gen1: 100 is not the status of an answer"},
-		"out of range": {"GET", ok, "", Raw(1000, "", ""), 200, "generation gen1: 1000 is not the status of an answer"},
+		"informal":     {"GET", ok, "", Status(100), 200, "generation gen1: 100 is not a response status"},
+		"out of range": {"GET", ok, "", Raw(1000, "", ""), 200, "generation gen1: 1000 is not a response status"},
 		"minus polls":  {"GET", ok, "", Pending(-1), 200, "generation gen1: a step -1 times"},
 		"minus a time": {"GET", ok, "", PendingFor(-time.Second), 200, "generation gen1: pending for -1s"},
 		"minus times":  {"GET", ok, "", Times(-2, Status(503)), 200, "generation gen1: a step -2 times"},
@@ -542,7 +542,7 @@ func TestViolations(t *testing.T) {
 					StatusCode int
 				}
 				if err := json.Unmarshal([]byte(a.body), &envelope); err != nil || a.status != tt.status || envelope.StatusCode != tt.status || envelope.Message == "" {
-					t.Errorf("answer %d %s", a.status, a.body)
+					t.Errorf("response %d %s", a.status, a.body)
 				}
 			}
 			if n := len(g.Requests()); n != 1 {
@@ -581,7 +581,7 @@ func TestRequestThatIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rsp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
-		t.Errorf("the answer is %s, want none", rsp.Status)
+		t.Errorf("the response is %s, want none", rsp.Status)
 	}
 	if len(r.errors) > 0 {
 		t.Errorf("reported %q", r.errors)
@@ -666,8 +666,8 @@ func TestAnotherDocument(t *testing.T) {
 	}
 }
 
-// A refusal for the rate is held to the document as soon as it says something.
-func TestBudgetIsHeldToTheDocument(t *testing.T) {
+// A 429 is validated if the document lists it.
+func TestBudgetIsValidated(t *testing.T) {
 	for _, tt := range []struct {
 		responses string
 		status    int
@@ -881,5 +881,69 @@ func BenchmarkPoll(b *testing.B) {
 		if a := send(g, request); a.status != 200 {
 			b.Fatal(a)
 		}
+	}
+}
+
+func TestKeepRequests(t *testing.T) {
+	client, g := NewClient(t, Completed(""))
+	id, link := export(t, client)
+	poll := func(n int) {
+		for range n {
+			if linkOf(t, client, id) != link {
+				t.Error("another link")
+			}
+			if err := client.Download(t.Context(), link, io.Discard); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	check := func(requests, downloads int) {
+		t.Helper()
+		if r, d := len(g.Requests()), len(g.Downloads()); r != requests || d != downloads {
+			t.Errorf("%d requests and %d downloads, want %d and %d", r, d, requests, downloads)
+		}
+	}
+	poll(5)
+	check(7, 5)
+	g.KeepRequests(3)
+	check(3, 3)
+	last := g.Requests()[2]
+	poll(2)
+	check(3, 3)
+	if first := g.Requests()[0]; !reflect.DeepEqual(first, last) {
+		t.Errorf("the first is %+v, want %+v", first, last)
+	}
+	rsp, err := client.GetGenerationStatusWithResponse(t.Context(), id)
+	if err != nil || rsp.HTTPResponse.Header.Get("X-Request-Id") != "req-000010" {
+		t.Errorf("%+v, %v", rsp, err) // all are counted
+	}
+	g.KeepRequests(0)
+	check(0, 0)
+	poll(1)
+	check(0, 0)
+	g.KeepRequests(-1)
+	poll(9)
+	check(9, 9)
+}
+
+func TestProgram(t *testing.T) {
+	var p Program
+	var order []string
+	p.Cleanup(func() { order = append(order, "first") })
+	g := NewServer(&p)
+	p.Cleanup(func() { order = append(order, "last") })
+	g.Add("gen1", Status(1))
+	g.Add("gen2", Pending(-1))
+	if err := p.Close(); err == nil || err.Error() != "gammatest: generation gen1: 1 is not a response status\ngammatest: generation gen2: a step -1 times" {
+		t.Error(err)
+	}
+	if strings.Join(order, " ") != "last first" {
+		t.Errorf("cleanups %q", order)
+	}
+	if _, err := http.Get(g.URL); err == nil {
+		t.Error("the server is still there")
+	}
+	if err := p.Close(); err != nil || len(order) != 2 {
+		t.Errorf("second Close: %v, cleanups %q", err, order)
 	}
 }

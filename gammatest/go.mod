@@ -3,7 +3,7 @@ module github.com/gamma-sdk/gamma-go/gammatest
 go 1.25.0
 
 require (
-	github.com/gamma-sdk/gamma-go v0.0.0
+	github.com/gamma-sdk/gamma-go v0.1.0
 	github.com/getkin/kin-openapi v0.153.0
 )
 

@@ -28,8 +28,7 @@ func text(request api.GenerationRequest) api.GenerationRequest {
 	return sample.Request(document, "createGeneration", request)
 }
 
-// Every operation of the document, over real sockets, with both directions held to
-// the document.
+// Every operation of the document, over real sockets, with both directions validated.
 func TestEveryOperation(t *testing.T) {
 	g := NewServer(t)
 	client, err := gamma.NewClient(Key, gamma.WithBaseURL(g.URL))
@@ -49,7 +48,7 @@ func TestEveryOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	var export bytes.Buffer
-	g.BreakDownloads(1, 20_000)
+	g.NextDownload(CutAfter(20_000, Usual()))
 	if err := client.Download(ctx, gen.ExportURL, &export); err != nil || !bytes.Equal(export.Bytes(), g.Export(gen.GenerationID)) {
 		t.Errorf("%d bytes, %v", export.Len(), err)
 	}
@@ -68,7 +67,7 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("a new link: %v", err)
 	}
 
-	g.Created(Failed(422, "Failed to generate text."))
+	g.OnCreate(func(api.GenerationRequest) []Step { return []Step{Failed(422, "Failed to generate text.")} })
 	template := api.TemplateGenerationRequest{GammaID: gen.GammaID, Prompt: "For coffee", ExportAs: "pdf"}
 	copied, err := client.CreateFromTemplateGeneration(ctx, sample.Request(document, "createFromTemplateGeneration", template))
 	if err != nil || copied.Warnings != "" {
@@ -178,12 +177,12 @@ func fullGeneration() api.GenerationRequest {
 }
 
 func isStatus(err error, status int) bool {
-	var answer *gamma.APIError
-	return errors.As(err, &answer) && answer.StatusCode == status
+	var apiErr *gamma.APIError
+	return errors.As(err, &apiErr) && apiErr.StatusCode == status
 }
 
 // An operation that has no script here gets a response from the document, and its
-// requests are held to the document like any other.
+// requests are validated like any other.
 func TestOperationsWithoutAScript(t *testing.T) {
 	unknown := []byte(`{"openapi":"3.0.0","info":{"title":"T","version":"1"},"paths":{
 		"/images":{
@@ -274,15 +273,9 @@ func TestOperationsWithoutAScript(t *testing.T) {
 // In memory, an hour of creating, waiting and downloading takes no time.
 func TestEveryOperationInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewTransport(t)
-		transport := &http.Client{Transport: g}
-		client, err := gamma.NewClient(Key, gamma.WithHTTPClient(transport))
-		if err != nil {
-			t.Fatal(err)
-		}
+		client, g := NewClient(t, PendingFor(3*time.Minute), Completed(""))
 		g.SetThemes(api.ThemeItem{ID: "t", Name: "T", Type: "custom"})
 		g.SetFolders()
-		g.Created(PendingFor(3*time.Minute), Completed(""))
 		g.Next("createGeneration", RateLimited(time.Minute), Status(402))
 		request := text(api.GenerationRequest{InputText: "tea", ExportAs: "pdf"})
 		if _, err := client.CreateGeneration(t.Context(), request); !errors.Is(err, gamma.ErrInsufficientCredits) {
@@ -301,7 +294,7 @@ func TestEveryOperationInMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		var export bytes.Buffer
-		g.BreakDownloads(2, 1000)
+		g.NextDownload(Times(2, CutAfter(1000, Usual())))
 		if err := client.Download(context.WithoutCancel(t.Context()), gen.ExportURL, &export); err != nil {
 			t.Fatal(err)
 		}
@@ -335,11 +328,11 @@ func TestNextReportsMistakes(t *testing.T) {
 		step      Step
 		want      string
 	}{
-		"status":    {"listThemes", Status(99), "listThemes: 99 is not the status of an answer"},
+		"status":    {"listThemes", Status(99), "listThemes: 99 is not a response status"},
 		"times":     {"listThemes", Times(-2, Status(503)), "listThemes: a step -2 times"},
-		"time":      {"getGenerationStatus", Times(2, PendingFor(time.Second)), "getGenerationStatus: PendingFor means nothing here"},
-		"operation": {"noSuchOperation", Status(503), `the document has no operation "noSuchOperation"`},
-		"no name":   {"", Status(503), `the document has no operation ""`},
+		"time":      {"getGenerationStatus", Times(2, PendingFor(time.Second)), "getGenerationStatus: a step that lasts for a time is for the life of a generation"},
+		"operation": {"noSuchOperation", Status(503), `the OpenAPI document has no operation "noSuchOperation"`},
+		"no name":   {"", Status(503), `the OpenAPI document has no operation ""`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{}

@@ -5,72 +5,101 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"time"
 )
 
-// What the stand-in charges.
+// The credits that the fake charges.
 const (
 	deducted  = 40
 	remaining = 2960
 )
 
-// Step is one line of a script, see [API.Add]. Steps are values: one can be
-// used in many scripts. A step that answers no poll, the zero Step among them, is
-// left out.
+// Step is a part of the life of a generation, see [NewClient], [API.OnCreate] and
+// [API.Add], or the response to one request, see [API.Next] and [API.NextDownload].
+// Steps are values: one can be used in many places. A step that responds to no request,
+// such as Pending(0) or the zero Step, is left out.
 type Step struct {
-	polls int           // how many polls it answers,
-	span  time.Duration // or for how long
-	delay time.Duration
-	hang  bool
-	drop  bool
-	cut   bool
-	fault bool // deliberate, so not held to the contract
+	polls  int           // how many polls it responds to,
+	span   time.Duration // or for how long
+	usual  bool          // the response is not its own
+	export bool          // the response has the link to the export, if there is one
+	delay  time.Duration
+	hang   bool
+	drop   bool
+	cut    int // position in the body; notCut, middle
+	rate   int // bytes per second; 0: all at once
+	fault  bool
 	// header holds names, in canonical form, and values.
-	header [][2]string
-	err    error
-	answer func(id, link string) answer // link is that of its export, if it has one
+	header  [][2]string
+	err     error
+	respond func(id, link string) response
 }
 
-// answer is what goes back to the client.
-type answer struct {
+// Values of Step.cut that are not positions plus one, so that 0 is the default.
+const (
+	notCut = 0
+	middle = -1
+)
+
+// response is what goes back to the client.
+type response struct {
 	status      int
 	contentType string
 	body        []byte
-	fault       bool
-	partial     bool        // lacks what only the document knows
+	fault       bool        // deliberate, so the contract does not apply
+	partial     bool        // without what only the document requires
 	header      http.Header // a nil value: none, and no default either
+	rate        int         // as in Step
 }
 
-// Pending answers n polls with the status "pending".
+// Pending responds to n polls with the status "pending".
 func Pending(n int) Step {
 	return Times(n, generation(map[string]any{"status": "pending"}))
 }
 
-// PendingFor answers with the status "pending" for a time, however often it is
-// asked. The time starts with the last answer of the step before, and with
-// [API.Add] where it is the first step.
-func PendingFor(d time.Duration) Step {
-	step := Pending(0)
-	step.span = d
+// PendingFor responds with the status "pending" for a time, to any number of polls. The
+// time starts with the last response of the step before, or when the generation is
+// created if it is the first step.
+func PendingFor(d time.Duration) Step { return lasting(d, Pending(1), "pending") }
+
+// ExportPendingFor responds like Completed(""), but without a link to the export, for a
+// time. It goes before Completed(""), as in
+//
+//	gammatest.PendingFor(time.Minute), gammatest.ExportPendingFor(90*time.Second), gammatest.Completed("")
+//
+// Gamma has been reported to take 30 to 120 seconds for an export after the generation
+// is completed. The time starts as that of [PendingFor] does.
+func ExportPendingFor(d time.Duration) Step {
+	step := Completed("")
+	step.export = false
+	return lasting(d, step, "export pending")
+}
+
+func lasting(d time.Duration, step Step, name string) Step {
+	step.polls, step.span = 0, d
 	if d < 0 {
-		step.err = fmt.Errorf("pending for %v", d)
+		step.err = fmt.Errorf("%s for %v", name, d)
 	}
 	return step
 }
 
-// Completed answers one poll with the status "completed", a URL, and 40 credits
-// deducted of 3,000. exportURL is empty for a generation without an export, and for
-// one that was created with an export: the stand-in then gives a link of its own.
+// Completed responds to one poll with the status "completed", a URL, and 40 credits
+// deducted of 3,000. If exportURL is empty and the generation was created with an
+// export, the response has a link to a file that the fake serves, see [API.Export];
+// without an export it has none.
 func Completed(exportURL string) Step {
 	state := map[string]any{"status": "completed", "credits": credits(deducted)}
 	if exportURL != "" {
 		state["exportUrl"] = exportURL
 	}
-	return generation(state)
+	step := generation(state)
+	step.export = exportURL == ""
+	return step
 }
 
-// Failed answers one poll with the status "failed", the given error and no
-// credits deducted of 3,000. The HTTP status is 200; statusCode is the job's own.
+// Failed responds to one poll with the status "failed", the given error and no credits
+// deducted of 3,000. The HTTP status is 200; statusCode is that of the generation.
 func Failed(statusCode int, message string) Step {
 	failure := map[string]any{"message": message, "statusCode": statusCode}
 	return generation(map[string]any{"status": "failed", "error": failure, "credits": credits(0)})
@@ -80,47 +109,53 @@ func credits(charged int) map[string]any {
 	return map[string]any{"deducted": charged, "remaining": deducted + remaining - charged}
 }
 
-// generation answers one poll with state and the ids that belong to it.
+// generation responds to one poll with state and the ids that belong to it.
 func generation(state map[string]any) Step {
-	return Step{polls: 1, answer: func(id, link string) answer {
+	return Step{polls: 1, respond: func(id, link string) response {
 		state := maps.Clone(state)
 		state["generationId"] = id
 		if state["status"] == "completed" {
-			if state["exportUrl"] == nil && link != "" {
+			if link != "" {
 				state["exportUrl"] = link
 			}
 			state["gammaId"] = "g_" + id
 			state["gammaUrl"] = "https://gamma.app/docs/g_" + id
 		}
-		a := encode(http.StatusOK, state)
-		a.partial = true
-		return a
+		rsp := encode(http.StatusOK, state)
+		rsp.partial = true
+		return rsp
 	}}
 }
 
-// JSON answers one poll with status 200 and v as JSON, as in
+// JSON responds to one request with status 200 and v as JSON, as in
 //
 //	gammatest.JSON(api.GenerationStatusResponse{GenerationID: "gen1", Status: api.GenerationStatusCompleted})
 //
-// Unlike that of [Raw], the answer must keep the contract.
+// Unlike that of [Raw], the response must be valid.
 func JSON(v any) Step {
 	body, err := json.Marshal(v)
-	return Step{polls: 1, err: err, answer: func(_, _ string) answer {
-		return answer{status: http.StatusOK, contentType: "application/json", body: body}
+	return Step{polls: 1, err: err, respond: func(_, _ string) response {
+		return response{status: http.StatusOK, contentType: "application/json", body: body}
 	}}
 }
 
-// Status answers one poll with an HTTP status other than success, and the body
-// that the API's documentation gives for it. Status(404) is what an unknown id
-// gets.
+// Usual responds to one request as if there were no step, for [API.Next] and
+// [API.NextDownload]. The request has its usual effect: in the life of a generation a
+// poll takes the next step. What is done to Usual is done to the response, after the
+// effect: Cut(Usual()) creates a generation, and the client does not learn its id.
+func Usual() Step { return Step{polls: 1, usual: true} }
+
+// Status responds to one request with an HTTP status other than success, and the body
+// that the API's documentation gives for it. Status(404) is the response for an unknown
+// id. Of a download, Status(403) is that for a link which has expired.
 func Status(code int) Step {
 	step := Raw(code, "", "")
-	step.answer = func(id, _ string) answer { return status(code, id) }
+	step.respond = func(id, _ string) response { return status(code, id) }
 	return step
 }
 
-// RateLimited answers one poll with status 429 and a Retry-After header of whole
-// seconds, rounded up; 0 is for none.
+// RateLimited responds to one request with status 429 and a Retry-After header of whole
+// seconds, rounded up. With 0 or less there is no such header.
 func RateLimited(retryAfter time.Duration) Step {
 	step := Status(http.StatusTooManyRequests)
 	if retryAfter > 0 {
@@ -129,51 +164,74 @@ func RateLimited(retryAfter time.Duration) Step {
 	return step
 }
 
-// Malformed answers one poll with status 200 and a body that is called JSON.
+// Malformed responds to one request with status 200, the Content-Type application/json
+// and body, which need not be JSON.
 func Malformed(body string) Step { return Raw(http.StatusOK, "application/json", body) }
 
-// Raw answers one poll with exactly this, as a gateway would with a page of HTML.
-// The contract is not looked at.
+// Raw responds to one request with exactly this, as a gateway does with a page of HTML.
+// The response is not validated. The status must be from 200 to 999.
 func Raw(status int, contentType, body string) Step {
-	step := Step{polls: 1, fault: true, answer: func(_, _ string) answer {
-		return answer{status: status, contentType: contentType, body: []byte(body)}
+	step := Step{polls: 1, fault: true, respond: func(_, _ string) response {
+		return response{status: status, contentType: contentType, body: []byte(body)}
 	}}
 	if status < 200 || status > 999 {
-		step.err = fmt.Errorf("%d is not the status of an answer", status)
+		step.err = fmt.Errorf("%d is not a response status", status)
 	}
 	return step
 }
 
-// Drop closes the connection of one poll before an answer. Over a socket the
-// client sees the first line of one: a GET on a connection that was closed without
-// a byte is sent once more by [http.Transport] itself, which would hide the fault.
+// Drop closes the connection of one request before the response. Over a socket the
+// client receives the first line of a response: [http.Transport] itself repeats a GET
+// whose connection was closed without a byte, which would hide the fault.
 func Drop() Step { return Step{polls: 1, drop: true} }
 
-// Hang takes one poll and never answers it, until the client gives up or the
-// test ends.
+// Hang never responds to one request. It ends when the client gives up or the fake
+// closes.
 func Hang() Step { return Step{polls: 1, hang: true} }
 
-// Cut answers as step does and closes the connection in the middle of the body.
+// Cut responds as step does, and closes the connection in the middle of the body.
 func Cut(step Step) Step {
-	step.cut = true
+	step.cut = middle
 	return step
 }
 
-// Delay answers as step does, d later. The step is chosen when the poll arrives.
+// CutAfter responds as step does, and closes the connection after n bytes of the body. A
+// body that is not longer arrives complete. n must not be negative.
+func CutAfter(n int, step Step) Step {
+	step.cut = n + 1
+	if n < 0 {
+		step.err = fmt.Errorf("a response cut after %d bytes", n)
+	}
+	return step
+}
+
+// Delay responds as step does, d later; a negative d is 0. The step is taken, and the
+// request has its effect, when it arrives. Delays of a step add up.
 func Delay(d time.Duration, step Step) Step {
 	step.delay += max(d, 0)
 	return step
 }
 
-// Header answers as step does, with one header set to value, or removed where
-// value is empty. It is not held to the contract.
+// Slow responds as step does, with a body that arrives at so many bytes per second,
+// which must be positive. The status and the headers arrive at once.
+func Slow(bytesPerSecond int, step Step) Step {
+	step.rate = bytesPerSecond
+	if bytesPerSecond <= 0 {
+		step.err = fmt.Errorf("a response at %d bytes per second", bytesPerSecond)
+	}
+	return step
+}
+
+// Header responds as step does, with one header set to value, or removed if value is
+// empty. The header is not validated.
 func Header(name, value string, step Step) Step {
 	// A step may be in use elsewhere, with other headers.
 	step.header = append(step.header[:len(step.header):len(step.header)], [2]string{http.CanonicalHeaderKey(name), value})
 	return step
 }
 
-// Times repeats step n times.
+// Times repeats step n times. A step that lasts for a time lasts n times as long. n must
+// not be negative; 0 leaves the step out.
 func Times(n int, step Step) Step {
 	step.polls *= n
 	step.span *= time.Duration(n)
@@ -183,8 +241,51 @@ func Times(n int, step Step) Step {
 	return step
 }
 
-// messages are those of the API's error table. http.StatusText stands in for the
-// rest.
+// like returns step with what is done to usual, a step in its place.
+func (step Step) like(usual Step) Step {
+	step.delay += usual.delay
+	step.header = append(step.header[:len(step.header):len(step.header)], usual.header...)
+	if usual.cut != notCut {
+		step.cut = usual.cut
+	}
+	if usual.rate > 0 {
+		step.rate = usual.rate
+	}
+	return step
+}
+
+// finish adds the headers to rsp: h, those that every response has, and those of step.
+// It cuts the body as step does.
+func (rsp *response) finish(h http.Header, step Step) {
+	if rsp.status == http.StatusNoContent || rsp.status == http.StatusNotModified {
+		rsp.body = nil
+	}
+	h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
+	h["Content-Type"] = []string{rsp.contentType}
+	if rsp.contentType == "" && rsp.body == nil {
+		h["Content-Type"] = nil
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(rsp.body))}
+	switch step.cut {
+	case notCut:
+	case middle:
+		rsp.body = rsp.body[:len(rsp.body)/2]
+	default:
+		rsp.body = rsp.body[:min(step.cut-1, len(rsp.body))]
+	}
+	for _, field := range step.header {
+		h[field[0]] = nil // also keeps net/http from adding its default
+		if field[1] != "" {
+			h[field[0]] = []string{field[1]}
+		}
+	}
+	if n, err := strconv.Atoi(h.Get("Content-Length")); err == nil && n >= 0 {
+		rsp.body = rsp.body[:min(n, len(rsp.body))] // net/http would send nothing of it
+	}
+	rsp.header, rsp.rate = h, step.rate
+}
+
+// messages are those of the API's error table. Other statuses have [http.StatusText].
 var messages = map[int]string{
 	http.StatusUnauthorized:        "Invalid API key.",
 	http.StatusPaymentRequired:     "Insufficient credits",
@@ -194,8 +295,8 @@ var messages = map[int]string{
 	http.StatusBadGateway:          "Bad gateway",
 }
 
-// status is the API's answer with an HTTP status other than success.
-func status(code int, id string) answer {
+// status is the API's response with an HTTP status other than success.
+func status(code int, id string) response {
 	message := messages[code]
 	switch {
 	case code == http.StatusNotFound:
@@ -206,13 +307,13 @@ func status(code int, id string) answer {
 	return problem(code, message)
 }
 
-// problem is an answer in the API's envelope for errors.
-func problem(code int, message string) answer {
+// problem is a response in the API's envelope for errors.
+func problem(code int, message string) response {
 	return encode(code, map[string]any{"message": message, "statusCode": code})
 }
 
-// encode is an answer with v, which can be encoded.
-func encode(status int, v any) answer {
+// encode is a response with v, which can be encoded.
+func encode(status int, v any) response {
 	body, _ := json.Marshal(v)
-	return answer{status: status, contentType: "application/json", body: body}
+	return response{status: status, contentType: "application/json", body: body}
 }

@@ -10,9 +10,32 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"syscall"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go"
 )
 
-// Server is the stand-in at a loopback address, made by [NewServer].
+// NewClient returns a client of a new fake, and what controls the fake. The client uses
+// no socket, no DNS and no environment variable, and works inside a bubble of
+// [testing/synctest] as well as outside; downloads of exports do, too.
+//
+// Every generation that is created lives by steps, see [API.OnCreate]; without steps it
+// is pending for two polls, then completed. The fake reports violations of the contract
+// through t.Errorf until t runs its cleanups, which close it: responses that are held
+// back end then.
+//
+// Use [NewTransport] for a client with options, [NewServer] for real sockets.
+func NewClient(t TB, steps ...Step) (*gamma.Client, *API) {
+	t.Helper()
+	transport := NewTransport(t, steps...)
+	client, err := gamma.NewClient(Key, gamma.WithHTTPClient(&http.Client{Transport: transport}))
+	if err != nil {
+		panic(err) // the key and the option are valid
+	}
+	return client, transport.API
+}
+
+// Server is a fake at a loopback address, made by [NewServer].
 type Server struct {
 	*API
 
@@ -20,38 +43,45 @@ type Server struct {
 	URL string
 }
 
-// NewServer returns a Server whose generations that a client creates go through the
-// steps of life, see [API.Created]. For the id of any other that was not added it
-// answers 404. It accepts [Key] and refuses no request for its rate. What breaks the
-// contract is reported through t.Errorf until t runs its cleanups. They also close
-// the sockets, and end every answer that is still held back.
-func NewServer(t TB, life ...Step) *Server {
+// NewServer returns a Server. Use it outside a bubble of [testing/synctest]. Give its URL
+// to [gamma.WithBaseURL], or to a program in GAMMA_BASE_URL with [Key] in GAMMA_API_KEY.
+// It is otherwise like [NewClient].
+func NewServer(t TB, steps ...Step) *Server {
 	t.Helper()
-	s := newAPI(t, life)
-	socket, files := httptest.NewServer(http.HandlerFunc(s.serve)), httptest.NewServer(http.HandlerFunc(s.serveFile))
-	s.sockets = []*httptest.Server{socket, files}
-	s.files.base = files.URL
-	return &Server{s, socket.URL}
+	s := newAPI(t, steps)
+	listen := func(reply func(*http.Request) (response, error)) *httptest.Server {
+		socket := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, reply) }))
+		s.sockets = append(s.sockets, socket)
+		return socket
+	}
+	server := &Server{s, listen(s.reply).URL}
+	s.files.base = listen(s.replyFile).URL
+	return server
 }
 
-// Transport is the stand-in as an [http.RoundTripper], made by [NewTransport]. It
-// answers every request in the goroutine of the caller, whatever the request's host
-// is, and uses no socket. A request whose context ends, also while its answer is held
-// back, returns the cause of that; a dropped one returns an error like that of a
-// reset connection.
+// Transport is a fake as an [http.RoundTripper], made by [NewTransport]. It responds to
+// requests for any host, in the goroutine of the caller, without a socket. A request
+// returns the cause of its context's end when that ends, also while the response is held
+// back. A dropped one returns an error like that of a reset connection.
 type Transport struct{ *API }
 
-// NewTransport returns a Transport. For the rest it is like [NewServer].
-func NewTransport(t TB, life ...Step) *Transport {
+// NewTransport returns a Transport, for a client with options:
+//
+//	transport := gammatest.NewTransport(t)
+//	client, err := gamma.NewClient(gammatest.Key, gamma.WithUserAgent("deckbot/1"),
+//		gamma.WithHTTPClient(&http.Client{Transport: transport}))
+//
+// It is otherwise like [NewClient].
+func NewTransport(t TB, steps ...Step) *Transport {
 	t.Helper()
-	s := newAPI(t, life)
+	s := newAPI(t, steps)
 	s.files.base = "https://" + filesHost
 	return &Transport{s}
 }
 
-// serve answers r by socket.
-func (s *API) serve(w http.ResponseWriter, r *http.Request) {
-	a, err := s.reply(r)
+// serve responds to r over a socket.
+func (s *API) serve(w http.ResponseWriter, r *http.Request, reply func(*http.Request) (response, error)) {
+	rsp, err := reply(r)
 	if err != nil {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -62,14 +92,32 @@ func (s *API) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := w.Header()
-	for name, values := range a.header {
+	for name, values := range rsp.header {
 		h[name] = values
 	}
-	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // short of Content-Length, it makes net/http close the connection
+	w.WriteHeader(rsp.status)
+	// net/http closes the connection after a body that is shorter than Content-Length.
+	if rsp.rate == 0 {
+		_, _ = w.Write(rsp.body)
+		return
+	}
+	flusher := http.NewResponseController(w)
+	_ = flusher.Flush()
+	body, buffer := s.slow(r, rsp), make([]byte, 32<<10)
+	for {
+		n, err := body.Read(buffer)
+		_, _ = w.Write(buffer[:n])
+		_ = flusher.Flush()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	}
 }
 
-// RoundTrip answers r, see [Transport].
+// RoundTrip responds to r, see [Transport].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer func() { _ = r.Body.Close() }()
@@ -77,10 +125,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Context().Err() != nil {
 		return nil, context.Cause(r.Context())
 	}
+	reply := t.reply
 	if r.URL.Host == filesHost {
-		return t.roundTripFile(r), nil
+		reply = t.replyFile
 	}
-	a, err := t.reply(r.WithContext(r.Context())) // a copy: the caller's stays as it is
+	a, err := reply(r.WithContext(r.Context())) // a copy: the caller's must not change
 	switch {
 	case errors.Is(err, errDropped):
 		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
@@ -102,21 +151,51 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			delete(a.header, name)
 		}
 	}
-	rsp.Body = io.NopCloser(bytes.NewReader(a.body))
+	var body io.Reader = bytes.NewReader(a.body)
+	if a.rate > 0 {
+		body = t.slow(r, a)
+	}
 	if n, err := strconv.ParseInt(a.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
 		rsp.ContentLength = n
 		if n > int64(len(a.body)) {
-			rsp.Body = truncated(rsp.Body)
+			body = io.MultiReader(body, truncation{})
 		}
 	}
+	rsp.Body = io.NopCloser(body)
 	return rsp, nil
 }
 
-// truncated ends body as a connection does that was closed too early.
-func truncated(body io.Reader) io.ReadCloser {
-	return io.NopCloser(io.MultiReader(body, truncation{}))
-}
-
+// truncation is the end of a body whose connection was closed too early.
 type truncation struct{}
 
 func (truncation) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// slow returns the body of rsp, the response to r, at its rate.
+func (s *API) slow(r *http.Request, rsp response) io.Reader {
+	return &slowBody{ctx: r.Context(), closed: s.closed, rate: rsp.rate, body: rsp.body}
+}
+
+// slowBody is a body that arrives at a rate, in bytes per second.
+type slowBody struct {
+	ctx    context.Context
+	closed <-chan struct{}
+	rate   int
+	body   []byte // what remains
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	if len(b.body) == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(p), len(b.body), max(b.rate/10, 1))
+	select {
+	case <-time.After(time.Duration(n) * time.Second / time.Duration(b.rate)):
+	case <-b.closed:
+		return 0, io.ErrUnexpectedEOF
+	case <-b.ctx.Done():
+		return 0, context.Cause(b.ctx)
+	}
+	copy(p, b.body[:n])
+	b.body = b.body[n:]
+	return n, nil
+}

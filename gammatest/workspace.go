@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,9 +19,11 @@ const maxCards = 40
 // pageSize is that of a list without a limit.
 const pageSize = 20
 
-// workspace is what the key's owner has beside generations.
+// workspace is what the owner of the key has besides generations.
 type workspace struct {
-	life    []Step            // of a generation that is created from now on
+	life     []Step // of a generation that is created
+	onCreate func(api.GenerationRequest) []Step
+
 	next    map[string][]Step // by operationId in camelCase
 	created int
 	themes  []api.ThemeItem
@@ -45,40 +48,43 @@ func newWorkspace() workspace {
 	return w
 }
 
-// Created sets the steps of every generation that is created from now on, in place of
-// those given to [NewServer] or [NewTransport]. Without steps they are Pending(2) and
-// Completed(""). Where the request asked for an export, Completed("") has a link to
-// one.
-func (s *API) Created(life ...Step) {
-	s.t.Helper()
-	s.check("created generations", life)
+// OnCreate makes f choose the life of every generation that is created from now on: it
+// is called with the request and returns the steps. If it returns none, the life is that
+// given to [NewClient], [NewServer] or [NewTransport], as it is with a nil f. For a
+// generation from a template, the InputText is the prompt, and the other fields are those
+// that both requests have.
+//
+//	g.OnCreate(func(request api.GenerationRequest) []gammatest.Step {
+//		if request.InputText == "coffee" {
+//			return []gammatest.Step{gammatest.Failed(422, "Failed to generate text.")}
+//		}
+//		return nil
+//	})
+//
+// f is called for one request at a time, so that it may count, and only for requests that
+// create: not for one that is refused, invalid or given a step by [API.Next]. It may use
+// the API. It must not wait.
+func (s *API) OnCreate(f func(api.GenerationRequest) []Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.life = life
+	s.onCreate = f
 }
 
-// Next makes the next requests for an operation, such as "createGeneration", end as
-// steps, one after the other, before the answers are as usual again. Such a request
-// has no other effect. For getGenerationStatus the ids of all generations count,
-// before their own steps. An operation that the document lacks is an error of the
-// test, and so is [PendingFor], which is for the life of one generation.
+// Next gives steps to the next requests for an operation, such as "createGeneration", one
+// after another; then the responses are as usual again. A request has no other effect,
+// except with [Usual]. For getGenerationStatus the polls of all generations count, and
+// they take no step of the generation, except with Usual. Steps from an earlier call for
+// the operation come first.
+//
+// An operation that is not in the OpenAPI document is an error of the test, as is a step
+// that lasts for a time, such as [PendingFor].
 func (s *API) Next(operationID string, steps ...Step) {
 	s.t.Helper()
-	s.check(operationID, steps)
+	next := s.expand(operationID, steps)
 	known, ok := s.contract.sample.Operation(operationID)
 	if !ok {
-		s.report("gammatest: the document has no operation %q", operationID)
+		s.report("gammatest: the OpenAPI document has no operation %q", operationID)
 		return
-	}
-	var next []Step
-	for _, step := range steps {
-		switch {
-		case step.err != nil:
-		case step.span > 0:
-			s.report("gammatest: %s: PendingFor means nothing here", operationID)
-		default:
-			next = append(next, slices.Repeat([]Step{step}, step.polls)...)
-		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,74 +92,139 @@ func (s *API) Next(operationID string, steps ...Step) {
 	s.next[operation] = append(s.next[operation], next...)
 }
 
-// SetThemes replaces the themes, three at first.
+// expand returns one step for each request, and reports those that are not for requests.
+func (s *API) expand(what string, steps []Step) []Step {
+	s.t.Helper()
+	var all []Step
+	for _, step := range steps {
+		switch {
+		case step.err != nil:
+			s.report("gammatest: %s: %v", what, step.err)
+		case step.span > 0:
+			s.report("gammatest: %s: a step that lasts for a time is for the life of a generation", what)
+		default:
+			all = append(all, slices.Repeat([]Step{step}, step.polls)...)
+		}
+	}
+	return all
+}
+
+// SetThemes replaces the themes. The default is three. Without arguments there are none.
 func (s *API) SetThemes(themes ...api.ThemeItem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.themes = themes
 }
 
-// SetFolders replaces the folders, two at first.
+// SetFolders replaces the folders. The default is two. Without arguments there are none.
 func (s *API) SetFolders(folders ...api.FolderItem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.folders = folders
 }
 
-// operate answers the operations that change or list what is here. The zero answer is
-// for all others. s.mu is held.
-func (s *API) operate(c call, r *http.Request) answer {
-	switch c.operation {
-	case "createGeneration", "createFromTemplateGeneration":
-		var request struct { // what both have
-			ExportAs string  `json:"exportAs"`
-			NumCards float64 `json:"numCards"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
-			return problem(http.StatusBadRequest, err.Error())
-		}
-		return s.create(c, request.ExportAs, request.NumCards)
-	case "listThemes":
-		q := r.URL.Query()
-		return list(q.Get("limit"), q.Get("after"), s.themes, func(t api.ThemeItem) bool {
-			return contains(t.Name, q.Get("query")) && (q.Get("type") == "" || q.Get("type") == string(t.Type))
-		})
-	case "listFolders":
-		q := r.URL.Query()
-		return list(q.Get("limit"), q.Get("after"), s.folders, func(f api.FolderItem) bool { return contains(f.Name, q.Get("query")) })
-	case "archiveGamma", "deleteGamma":
-		if generation, ok := strings.CutPrefix(c.id, "g_"); !ok || s.generations[generation] == nil || s.deleted[c.id] {
-			return status(http.StatusForbidden, "") // as the API answers, not 404
-		}
-		if c.operation == "archiveGamma" {
-			return encode(http.StatusOK, map[string]any{"gammaId": c.id, "archived": true})
-		}
-		s.deleted[c.id] = true
-		return encode(http.StatusOK, map[string]any{"gammaId": c.id, "status": "deleted", "message": "The gamma was deleted."})
+// operate does what the request asks for, and returns the usual response.
+func (s *API) operate(c call, query url.Values, body []byte) response {
+	var life []Step
+	creates := c.operation == "createGeneration" || c.operation == "createFromTemplateGeneration"
+	if creates {
+		life = s.plan(c, body)
 	}
-	return answer{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var rsp response
+	switch {
+	case creates:
+		rsp = s.create(c, body, life)
+	case c.operation == "getGenerationStatus":
+		return status(http.StatusNotFound, c.id) // the others have a step
+	case c.operation == "listThemes":
+		rsp = list(query, s.themes, func(t api.ThemeItem) bool {
+			return contains(t.Name, query.Get("query")) && (query.Get("type") == "" || query.Get("type") == string(t.Type))
+		})
+	case c.operation == "listFolders":
+		rsp = list(query, s.folders, func(f api.FolderItem) bool { return contains(f.Name, query.Get("query")) })
+	case c.operation == "archiveGamma", c.operation == "deleteGamma":
+		rsp = s.retire(c)
+	default:
+		return s.contract.derived(c)
+	}
+	if rsp.status == http.StatusOK {
+		rsp.status, rsp.partial = c.document.Status, true
+	}
+	return rsp
 }
 
-func (s *API) create(c call, exportAs string, numCards float64) answer {
-	life := s.life
+// plan returns the life of the generation that c creates.
+func (s *API) plan(c call, body []byte) []Step {
+	s.mu.Lock()
+	life, onCreate := s.life, s.onCreate
+	s.mu.Unlock()
+	if onCreate != nil {
+		s.planning.Lock()
+		defer s.planning.Unlock()
+		if steps := onCreate(asRequest(c, body)); len(steps) > 0 {
+			s.check("created generation", steps)
+			return steps
+		}
+	}
 	if len(life) == 0 {
-		life = []Step{Pending(2), Completed("")}
+		return []Step{Pending(2), Completed("")}
+	}
+	return life
+}
+
+// asRequest returns the body of either operation that creates. Where the types of fields
+// differ, it leaves them out; create reports what is not JSON.
+func asRequest(c call, body []byte) (request api.GenerationRequest) {
+	if c.operation == "createFromTemplateGeneration" {
+		var fields map[string]any
+		_ = json.Unmarshal(body, &fields)
+		if fields != nil {
+			fields["inputText"] = fields["prompt"]
+			body, _ = json.Marshal(fields)
+		}
+	}
+	_ = json.Unmarshal(body, &request)
+	return request
+}
+
+// create adds a generation. s.mu is held.
+func (s *API) create(c call, body []byte, life []Step) response {
+	var request struct { // what both operations have
+		ExportAs string  `json:"exportAs"`
+		NumCards float64 `json:"numCards"`
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		return problem(http.StatusBadRequest, err.Error())
 	}
 	s.created++
 	id := fmt.Sprintf("gen%06d", s.created)
-	s.generations[id] = newScript(life, exportAs)
-	result := map[string]any{"generationId": id, "warnings": nil} // as the API has been seen to say
-	if numCards > maxCards {
+	s.generations[id] = newScript(life, request.ExportAs)
+	result := map[string]any{"generationId": id, "warnings": nil} // as the API does
+	if request.NumCards > maxCards {
 		result["warnings"] = s.contract.warning(c, fmt.Sprintf("numCards was lowered to %d.", maxCards))
 	}
 	return encode(http.StatusOK, result)
 }
 
-// list answers with a page. A cursor is the index of its first item.
-func list[T any](limit, after string, all []T, wanted func(T) bool) answer {
+// retire archives or deletes a gamma. s.mu is held.
+func (s *API) retire(c call) response {
+	if generation, ok := strings.CutPrefix(c.id, "g_"); !ok || s.generations[generation] == nil || s.deleted[c.id] {
+		return status(http.StatusForbidden, "") // as the API does, not 404
+	}
+	if c.operation == "archiveGamma" {
+		return encode(http.StatusOK, map[string]any{"gammaId": c.id, "archived": true})
+	}
+	s.deleted[c.id] = true
+	return encode(http.StatusOK, map[string]any{"gammaId": c.id, "status": "deleted", "message": "The gamma was deleted."})
+}
+
+// list returns a page. A cursor is the index of its first item.
+func list[T any](query url.Values, all []T, wanted func(T) bool) response {
 	items := slices.DeleteFunc(slices.Clone(all), func(item T) bool { return !wanted(item) })
-	size, _ := strconv.Atoi(cmp.Or(limit, strconv.Itoa(pageSize))) // the contract has checked it
-	first, err := strconv.Atoi(cmp.Or(after, "0"))
+	size, _ := strconv.Atoi(cmp.Or(query.Get("limit"), strconv.Itoa(pageSize))) // the contract has checked it
+	first, err := strconv.Atoi(cmp.Or(query.Get("after"), "0"))
 	if err != nil || first < 0 || first > len(items) {
 		return problem(http.StatusBadRequest, "Invalid cursor.")
 	}

@@ -3,7 +3,7 @@ module github.com/gamma-sdk/gamma-go/internal/otel
 go 1.26.0
 
 require (
-	github.com/gamma-sdk/gamma-go v0.0.0
+	github.com/gamma-sdk/gamma-go v0.1.0
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0

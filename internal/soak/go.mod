@@ -4,8 +4,8 @@ go 1.25.0
 
 require (
 	github.com/Shopify/toxiproxy/v2 v2.5.0
-	github.com/gamma-sdk/gamma-go v0.0.0
-	github.com/gamma-sdk/gamma-go/gammatest v0.0.0
+	github.com/gamma-sdk/gamma-go v0.1.0
+	github.com/gamma-sdk/gamma-go/gammatest v0.1.0
 	github.com/rs/zerolog v1.28.0
 )
 

@@ -5,7 +5,7 @@
 //	go run . -time 10m -seed 1
 //
 // The seed decides which faults there are, and in which order; which request meets
-// them is up to the machine. The stand-in for the API and the proxies before it are a
+// them is up to the machine. The fake server and the proxies before it are a
 // process of their own, this program again.
 package main
 
@@ -87,7 +87,7 @@ func run(ctx context.Context, w io.Writer, s settings) (err error) {
 	took := time.Since(start)
 	report, err := world.end()
 	if err != nil {
-		return fmt.Errorf("soak: the stand-in: %w", err)
+		return fmt.Errorf("soak: the fake server: %w", err)
 	}
 	err = errors.Join(k.err, context.Cause(ctx), k.check(report), k.checkFiles(report), memory.flat(), leaks)
 	if err != nil {

@@ -49,7 +49,7 @@ func TestCheck(t *testing.T) {
 		{"no answer at all", func(l *ledger, _ *report) { l.creations[2].lost = false }, "create 2: neither"},
 		{"unknown to the server", func(_ *ledger, r *report) { delete(r.Outcomes, "a") }, "a: the server does not know it"},
 		{"unknown to the program", func(l *ledger, _ *report) { l.outcomes["x"] = []string{"completed"} }, "x: ended, but was not created"},
-		{"complaint", func(_ *ledger, r *report) { r.Errors = []string{"too much"} }, "the stand-in: too much"},
+		{"violation reported by the server", func(_ *ledger, r *report) { r.Errors = "too much" }, "the fake server: too much"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l, r := good()

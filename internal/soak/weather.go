@@ -10,6 +10,7 @@ import (
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
 
+	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
 )
 
@@ -110,18 +111,18 @@ func upTo(random *rand.Rand, d time.Duration) time.Duration {
 	return time.Duration(random.Int64N(int64(max(d, 1))))
 }
 
-// script decides how the generations live that are created, and which creates and
+// script chooses the life of every generation that is created, and which creates and
 // downloads fail, until ctx ends.
 func (s settings) script(ctx context.Context, server *gammatest.Server) {
 	const tick = 10 * time.Millisecond
-	random := s.rand(-1)
+	random, lives := s.rand(-1), s.rand(-4)
+	server.OnCreate(func(api.GenerationRequest) []gammatest.Step { return s.life(lives) })
 	// One create in twenty fails, while they last.
 	seldom := max(int64(s.Time*12/time.Duration(s.Generations)/tick), 1)
 	for ctx.Err() == nil {
-		server.Created(s.life(random)...)
 		if random.Int64N(seldom) == 0 {
 			server.Next("createGeneration", refusal(random))
-			server.BreakDownloads(1+random.IntN(3), random.IntN(100_000))
+			server.NextDownload(gammatest.Times(1+random.IntN(3), gammatest.CutAfter(random.IntN(100_000), gammatest.Usual())))
 		}
 		pause(ctx, tick)
 	}
@@ -159,7 +160,7 @@ func (s settings) fault(random *rand.Rand) gammatest.Step {
 	return refusal(random)
 }
 
-// refusal is an answer to any request.
+// refusal is a fault of any request.
 func refusal(random *rand.Rand) gammatest.Step {
 	const page = "<html><body><h1>Bad gateway</h1></body></html>"
 	if random.IntN(10) == 0 { // seldom, because it stops every poll

@@ -13,18 +13,18 @@ import (
 	"os"
 	"os/exec"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
 	"github.com/gamma-sdk/gamma-go/poller"
 	"github.com/rs/zerolog"
 )
 
-// worldVariable makes this program the world: the stand-in and the proxies before
-// it. They are a process of their own, so that the memory measured is the SDK's.
+// worldVariable makes this program the world: the fake server and the proxies before
+// it. They are a separate process, so that the memory measured is the SDK's.
 const worldVariable = "GAMMA_SOAK_WORLD"
 
 // createHeader says which call of Create a request is from.
@@ -40,7 +40,7 @@ type report struct {
 	Polls    int
 	Exports  map[string]string // the SHA-256 of what was downloaded, by id
 	Faults   map[string]int    // times that a proxy was made to misbehave, by kind
-	Errors   []string          // what the stand-in has to complain of
+	Errors   string            // violations that the fake server reported
 }
 
 // world is the other process, seen from this one.
@@ -76,7 +76,7 @@ func startWorld(ctx context.Context, s settings) (*world, error) {
 	}
 	w := &world{cmd: cmd, stdin: stdin, stdout: json.NewDecoder(stdout)}
 	if err := w.stdout.Decode(&w.addresses); err != nil {
-		return nil, errors.Join(fmt.Errorf("soak: the stand-in did not start: %w", err), w.stop())
+		return nil, errors.Join(fmt.Errorf("soak: the fake server did not start: %w", err), w.stop())
 	}
 	return w, nil
 }
@@ -123,9 +123,9 @@ func asWorld() bool {
 
 // serve is the world. It ends when its standard input does.
 func (s settings) serve() error {
-	t := new(complaints)
-	defer t.clean()
-	server := gammatest.NewServer(t)
+	program := new(gammatest.Program)
+	defer func() { _ = program.Close() }()
+	server := gammatest.NewServer(program)
 	exports, err := exportsHost(server)
 	if err != nil {
 		return err
@@ -182,7 +182,9 @@ func (s settings) serve() error {
 	if r.Outcomes, err = outcomes(server); err != nil {
 		return err
 	}
-	r.Errors = t.errors()
+	if err := program.Close(); err != nil {
+		r.Errors = err.Error()
+	}
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
@@ -193,7 +195,7 @@ func exportsHost(server *gammatest.Server) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	server.Created(gammatest.Completed(""))
+	server.OnCreate(func(api.GenerationRequest) []gammatest.Step { return []gammatest.Step{gammatest.Completed("")} })
 	created, err := client.CreateGeneration(context.Background(), text("tea"))
 	if err != nil {
 		return "", err
@@ -209,14 +211,14 @@ func exportsHost(server *gammatest.Server) (string, error) {
 	return link.Host, nil
 }
 
-// outcomes asks the stand-in itself, and without the SDK, what became of every
+// outcomes asks the fake server itself, and without the SDK, what became of every
 // generation but the first. Their ids count up. One whose script has steps left has
 // the outcome "unfinished".
 func outcomes(server *gammatest.Server) (map[string]string, error) {
 	all := make(map[string]string)
 	for n := 2; ; n++ {
 		id := fmt.Sprintf("gen%06d", n)
-		req, err := http.NewRequest(http.MethodGet, server.URL+"/v1.0/generations/"+id, nil) //nolint:noctx // the stand-in is in this process
+		req, err := http.NewRequest(http.MethodGet, server.URL+"/v1.0/generations/"+id, nil) //nolint:noctx // the server is in this process
 		if err != nil {
 			return nil, err
 		}
@@ -236,34 +238,5 @@ func outcomes(server *gammatest.Server) (map[string]string, error) {
 		case err == nil && rsp.StatusCode == http.StatusOK && gen.Status != "pending":
 			all[id] = gen.Status
 		}
-	}
-}
-
-// complaints is to the stand-in what a test would be.
-type complaints struct {
-	mu       sync.Mutex
-	all      []string
-	cleanups []func()
-}
-
-func (*complaints) Helper() {}
-
-func (c *complaints) Errorf(format string, args ...any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all = append(c.all, fmt.Sprintf(format, args...))
-}
-
-func (c *complaints) Cleanup(f func()) { c.cleanups = append(c.cleanups, f) }
-
-func (c *complaints) errors() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.all)
-}
-
-func (c *complaints) clean() {
-	for _, f := range c.cleanups {
-		f()
 	}
 }

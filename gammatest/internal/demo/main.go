@@ -43,7 +43,8 @@ func main() {
 	}
 }
 
-// run is the program. interval is that of the stand-in; Gamma gets the default.
+// run is the program. interval is between polls of the fake server; at Gamma it is the
+// default.
 func run(ctx context.Context, w io.Writer, args []string, interval time.Duration) error {
 	if len(args) > 1 {
 		return errors.New("demo: usage: demo [generation id]")
@@ -78,7 +79,7 @@ func waitAtGamma(ctx context.Context, screen *screen, id string) error {
 	return err
 }
 
-// job is a generation that the stand-in is told how to play.
+// job is a generation whose life the fake server is told.
 type job struct {
 	what    string
 	steps   []gammatest.Step
@@ -90,14 +91,14 @@ type job struct {
 	err error
 }
 
-// tellStory shows what the SDK is for, at the stand-in: it lists the themes, creates
+// tellStory shows what the SDK does, at the fake server: it lists the themes, creates
 // three generations, waits for them at once, checks that each ends as it is scripted
 // to, and downloads an export.
 func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err error) {
-	host := &host{}
-	defer func() { err = errors.Join(err, host.close()) }()
-	g := gammatest.NewServer(host)
-	screen.printf("This talks to an embedded stand-in at %s, not to Gamma.\n", g.URL)
+	program := new(gammatest.Program)
+	defer func() { err = errors.Join(err, program.Close()) }()
+	g := gammatest.NewServer(program)
+	screen.printf("This talks to an embedded fake server at %s, not to Gamma.\n", g.URL)
 	client, err := gamma.NewClient(gammatest.Key, gamma.WithBaseURL(g.URL))
 	if err != nil {
 		return err
@@ -113,7 +114,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 	}
 	screen.printf("\nThemes: %s\n", strings.Join(names, ", "))
 
-	// The demo must run with any document, whatever that requires beside the fields here.
+	// The demo must run with any document, whatever else that requires.
 	document := sample.New(gamma.OpenAPI())
 	jobs := []*job{{
 		what:  "a text, to be exported as a PDF",
@@ -151,7 +152,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		},
 	}}
 	for _, job := range jobs {
-		g.Created(job.steps...)
+		g.OnCreate(func(api.GenerationRequest) []gammatest.Step { return job.steps })
 		c, err := job.request()
 		if err != nil {
 			return err
@@ -180,7 +181,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 	if err != nil {
 		return err
 	}
-	g.BreakDownloads(1, 40_000)
+	g.NextDownload(gammatest.CutAfter(40_000, gammatest.Usual()))
 	return download(ctx, client, screen, jobs[0].gen.ExportURL)
 }
 
@@ -203,14 +204,14 @@ func download(ctx context.Context, client *gamma.Client, screen *screen, link st
 	return nil
 }
 
-// screen is where waits that go on at the same time write.
+// screen is where concurrent waits write.
 type screen struct {
 	start time.Time
 
 	mu      sync.Mutex
 	w       io.Writer
-	limited int // polls answered 429
-	dropped int // polls without an answer
+	limited int // polls with status 429
+	dropped int // polls without a response
 }
 
 func (s *screen) printf(format string, args ...any) {
@@ -224,11 +225,11 @@ func (s *screen) poll(ev poller.Event) {
 	what := gamma.Printable(string(ev.Status))
 	if ev.Err != nil {
 		what = strings.TrimPrefix(ev.Err.Error(), "gamma: ")
-		var answered *gamma.APIError
+		var apiErr *gamma.APIError
 		switch {
 		case errors.Is(ev.Err, gamma.ErrRateLimited):
 			s.limited++
-		case !errors.As(ev.Err, &answered):
+		case !errors.As(ev.Err, &apiErr):
 			s.dropped++
 		}
 	}
@@ -256,7 +257,7 @@ func (s *screen) result(id string, gen *api.GenerationStatusResponse, err error)
 		s.printf("  StatusCode  %d\n", failed.StatusCode)
 	case errors.As(err, &ended):
 		token, _ := json.Marshal(ended.Progress) // plain data
-		s.printf("\nThe wait for %s ended, the generation did not. To go on, give this Progress to Poller.Watch:\n%s\n", ended.ID, token)
+		s.printf("\nThe wait for %s ended, the generation did not. To resume, give this Progress to Poller.Watch:\n%s\n", ended.ID, token)
 	}
 	if gen != nil && gen.Credits != nil {
 		s.printf("  credits  %s deducted, %s remaining\n", whole(gen.Credits.Deducted), whole(gen.Credits.Remaining))
@@ -276,29 +277,4 @@ func orNone(s string) string {
 		return "none"
 	}
 	return gamma.Printable(s)
-}
-
-// host is to the stand-in what a test would be.
-type host struct {
-	mu       sync.Mutex
-	errs     []error
-	cleanups []func()
-}
-
-func (*host) Helper() {}
-
-func (h *host) Errorf(format string, args ...any) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.errs = append(h.errs, fmt.Errorf(format, args...))
-}
-
-func (h *host) Cleanup(f func()) { h.cleanups = append(h.cleanups, f) }
-
-// close runs the cleanups and returns what the stand-in had to say.
-func (h *host) close() error {
-	for _, cleanup := range h.cleanups {
-		cleanup()
-	}
-	return errors.Join(h.errs...)
 }

@@ -31,7 +31,7 @@ func matches(t *testing.T, out string, patterns ...string) {
 	}
 }
 
-func TestStandIn(t *testing.T) {
+func TestFakeServer(t *testing.T) {
 	// The environment must not matter without an id.
 	t.Setenv("GAMMA_API_KEY", "sk-gamma-real")
 	t.Setenv("GAMMA_BASE_URL", "https://example.invalid")
@@ -55,7 +55,7 @@ func TestStandIn(t *testing.T) {
 				t.Errorf("it paused for %.1f s", pauses)
 			}
 			matches(t, out.String(),
-				`This talks to an embedded stand-in at http://127\.0\.0\.1:\d+, not to Gamma\.`,
+				`This talks to an embedded fake server at http://127\.0\.0\.1:\d+, not to Gamma\.`,
 				`Themes: Ash, Oak, House style`,
 				`Created gen000001 from a text, to be exported as a PDF\n  with a warning: numCards was lowered to 40\.`,
 				` +\d+\.\d\ds  gen000001   pending, next poll in \d+\.\ds`,
@@ -64,7 +64,7 @@ func TestStandIn(t *testing.T) {
 				` +\d+\.\d\ds  gen000003   GET /v1\.0/generations/\{\w+\}: 429 Too Many Requests .*, next poll in 1\.\ds`,
 				` +\d+\.\d\ds  gen000003   GET /v1\.0/generations/\{\w+\}: .*unexpected EOF, next poll in 0\.0s`,
 				` +\d+\.\d\ds  gen000003   completed, no more polls`,
-				`gen000001 completed\n  URL      https://gamma\.app/docs/g_gen000001\n  export   http://127\.0\.0\.1:\d+/gen000001\.pdf\?signature=0\n  credits  40 deducted, 2960 remaining`,
+				`gen000001 completed\n  URL      https://gamma\.app/docs/g_gen000001\n  export   http://127\.0\.0\.1:\d+/gen000001\.pdf\?signature=1\n  credits  40 deducted, 2960 remaining`,
 				`gen000002 failed, found with errors\.As as a \*poller\.FailedError\n  Message     Failed to generate text\. Check your inputs and try again\.\n  StatusCode  422\n  credits  0 deducted, 3000 remaining`,
 				`gen000003 completed\n  URL      https://gamma\.app/docs/g_gen000003\n  export   \S+\n  credits  40 deducted, 2960 remaining`,
 				` +\d+\.\d\ds   40000 of 102400 bytes`,
@@ -111,16 +111,16 @@ func TestUnexpectedOutcome(t *testing.T) {
 }
 
 func TestViolationOfTheContract(t *testing.T) {
-	h := &host{}
-	g := gammatest.NewServer(h)
+	p := new(gammatest.Program)
+	g := gammatest.NewServer(p)
 	g.Add("gen1", gammatest.Status(1))
-	if err := h.close(); err == nil || !strings.Contains(err.Error(), "gen1") {
+	if err := p.Close(); err == nil || !strings.Contains(err.Error(), "gen1") {
 		t.Error(err)
 	}
 }
 
-// atStandIn lets the stand-in be the API itself.
-func atStandIn(t *testing.T, key string) *gammatest.Server {
+// atFake makes a fake server the API of the environment.
+func atFake(t *testing.T, key string) *gammatest.Server {
 	g := gammatest.NewServer(t)
 	t.Setenv("GAMMA_API_KEY", key)
 	t.Setenv("GAMMA_BASE_URL", g.URL)
@@ -128,7 +128,7 @@ func atStandIn(t *testing.T, key string) *gammatest.Server {
 }
 
 func TestGamma(t *testing.T) {
-	g := atStandIn(t, gammatest.Key)
+	g := atFake(t, gammatest.Key)
 	g.Add("gen1", gammatest.Completed("https://example.com/x.pdf"))
 	var out bytes.Buffer
 	if err := run(t.Context(), &out, []string{"gen1"}, time.Hour); err != nil {
@@ -142,7 +142,7 @@ func TestGamma(t *testing.T) {
 }
 
 func TestGammaFails(t *testing.T) {
-	g := atStandIn(t, gammatest.Key)
+	g := atFake(t, gammatest.Key)
 	g.Add("gen1", gammatest.Failed(402, "\x1b[2JNo \"credits\"."))
 	var out bytes.Buffer
 	err := run(t.Context(), &out, []string{"gen1"}, time.Hour)
@@ -157,7 +157,7 @@ func TestGammaFails(t *testing.T) {
 }
 
 func TestGammaWithAWrongKey(t *testing.T) {
-	atStandIn(t, "sk-gamma-wrong")
+	atFake(t, "sk-gamma-wrong")
 	var out bytes.Buffer
 	err := run(t.Context(), &out, []string{"gen1"}, time.Hour)
 	if !errors.Is(err, gamma.ErrUnauthorized) {
@@ -180,7 +180,7 @@ func (i *interrupter) Write(p []byte) (int, error) {
 }
 
 func TestGammaInterrupted(t *testing.T) {
-	g := atStandIn(t, gammatest.Key)
+	g := atFake(t, gammatest.Key)
 	g.Add("gen1")
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &interrupter{cancel: cancel}
