@@ -4,14 +4,13 @@ package main
 import (
 	"bytes"
 	"debug/buildinfo"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gamma-sdk/gamma-go/gammatest"
 )
 
 // What the SDK may cost its user. Raise a number only with the reason in the commit.
@@ -27,87 +26,42 @@ const (
 
 func TestProgram(t *testing.T) {
 	program := build(t, ".")
-	const key = "sk-gamma-consumer"
-	tests := []struct {
-		name, key string
-		created   int    // the status of the create
-		status    string // of the generation
-		want      string
-		ok        bool
+	for name, tt := range map[string]struct {
+		key    string
+		life   gammatest.Step
+		script func(*gammatest.API)
+		want   string
+		ok     bool
 	}{
-		{"completed", key, 200, `"completed","gammaUrl":"https://gamma.app/docs/x","exportUrl":"FILES/x.pdf","credits":{"deducted":25,"remaining":16777217}`, "Gamma: https://gamma.app/docs/x\nSaved: tea.pdf\n", true},
-		{"expired", key, 200, `"completed","exportUrl":"FILES/expired.pdf"`, "the export link has expired", false},
-		{"failed", key, 200, `"failed","error":{"message":"No luck.","statusCode":422}`, "No luck.", false},
-		{"refused", key, 402, "", "402 Payment Required", false},
-		{"wrong key", "sk-gamma-other", 200, "", "401 Unauthorized", false},
-		{"no key", "", 200, "", "GAMMA_API_KEY is not set", false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.Header.Get("X-Api-Key") != "" {
-					t.Error("the host of the export got the key")
-				}
-				if r.URL.Path != "/x.pdf" {
-					w.WriteHeader(http.StatusForbidden)
-				}
-				_, _ = io.WriteString(w, "%PDF-1.7")
-			}))
-			defer files.Close()
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Type", "application/json")
-				body := `{"generationId":"gen1"}`
-				switch r.Method + " " + r.URL.Path {
-				case "POST /v1.0/generations":
-					sent, _ := io.ReadAll(r.Body)
-					if want := `{"exportAs":"pdf","inputText":"A short history of tea","numCards":5}`; string(sent) != want {
-						t.Errorf("sent %s, want %s", sent, want)
-					}
-					switch {
-					case r.Header.Get("X-Api-Key") != key:
-						w.WriteHeader(http.StatusUnauthorized)
-					case tt.created != http.StatusOK:
-						w.WriteHeader(tt.created)
-					}
-				case "GET /v1.0/generations/gen1":
-					body = `{"generationId":"gen1","status":` + strings.Replace(tt.status, "FILES", files.URL, 1) + `}`
-				default:
-					t.Errorf("got %s %s", r.Method, r.URL)
-				}
-				_, _ = io.WriteString(w, body)
-			}))
-			defer server.Close()
+		"completed":    {gammatest.Key, gammatest.Completed(""), nil, "Gamma: https://gamma.app/docs/g_gen000001\nSaved: tea.pdf\n", true},
+		"expired link": {gammatest.Key, gammatest.Completed(""), func(g *gammatest.API) { g.NextDownload(gammatest.Status(403)) }, "the export link has expired", false},
+		"failed":       {gammatest.Key, gammatest.Failed(422, "No luck."), nil, "No luck.", false},
+		"no credits":   {gammatest.Key, gammatest.Step{}, func(g *gammatest.API) { g.Next("createGeneration", gammatest.Status(402)) }, "402 Payment Required", false},
+		"wrong key":    {"sk-gamma-other", gammatest.Step{}, nil, "401 Unauthorized", false},
+		"no key":       {"", gammatest.Step{}, nil, "GAMMA_API_KEY is not set", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := gammatest.NewServer(t, tt.life)
+			if tt.script != nil {
+				tt.script(g.API)
+			}
 			cmd := exec.CommandContext(t.Context(), program)
 			cmd.Dir = t.TempDir()
-			cmd.Env = append(os.Environ(), "GAMMA_API_KEY="+tt.key, "GAMMA_BASE_URL="+server.URL)
+			cmd.Env = append(os.Environ(), "GAMMA_API_KEY="+tt.key, "GAMMA_BASE_URL="+g.URL)
 			out, err := cmd.CombinedOutput()
 			if (err == nil) != tt.ok || !strings.Contains(string(out), tt.want) || tt.key != "" && strings.Contains(string(out), tt.key) {
 				t.Errorf("%v, printed\n%s\nwant\n%s", err, out, tt.want)
 			}
-			if file, err := os.ReadFile(filepath.Join(cmd.Dir, "tea.pdf")); (err == nil) != tt.ok || tt.ok && string(file) != "%PDF-1.7" {
-				t.Errorf("tea.pdf: %q, %v", file, err)
+			if file, err := os.ReadFile(filepath.Join(cmd.Dir, "tea.pdf")); (err == nil) != tt.ok || tt.ok && !bytes.Equal(file, g.Export("gen000001")) {
+				t.Errorf("tea.pdf: %d bytes, %v", len(file), err)
+			}
+			if tt.key == "" {
+				return
+			}
+			if sent, want := string(g.Requests()[0].Body), `{"exportAs":"pdf","inputText":"A short history of tea","numCards":5}`; sent != want {
+				t.Errorf("sent %s, want %s", sent, want)
 			}
 		})
-	}
-}
-
-// The program in README.md is the one that the other tests build and run.
-func TestREADME(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "```go\npackage main\n")
-	program, _, closed := strings.Cut(rest, "```")
-	if !found || !closed {
-		t.Fatal("README.md has no program")
-	}
-	main, err := os.ReadFile("main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := "package main\n" + program; string(main) != want {
-		t.Errorf("main.go is not the program in README.md, which is\n%s", want)
 	}
 }
 
@@ -152,7 +106,7 @@ func sumLines(t *testing.T) int {
 		t.Fatal(err)
 	}
 	goCommand(t, dir, "mod", "init", "example.com/stranger")
-	goCommand(t, dir, "mod", "edit", "-require=github.com/gamma-sdk/gamma-go@v0.0.0", "-replace=github.com/gamma-sdk/gamma-go="+root)
+	goCommand(t, dir, "mod", "edit", "-require=github.com/gamma-sdk/gamma-go@v0.1.0", "-replace=github.com/gamma-sdk/gamma-go="+root)
 	goCommand(t, dir, "mod", "tidy")
 	goCommand(t, dir, "build", "-o", os.DevNull, ".")
 	sum, err := os.ReadFile(filepath.Join(dir, "go.sum"))
