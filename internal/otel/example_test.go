@@ -3,9 +3,7 @@ package otel_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"time"
 
@@ -17,11 +15,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/gammatest"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// propagator is a transport that tells the server of the span that a request
-// belongs to.
+// propagator is a transport that sends the span of a request to the server.
 type propagator struct{ base http.RoundTripper }
 
 func (p propagator) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -30,7 +28,7 @@ func (p propagator) RoundTrip(req *http.Request) (*http.Response, error) {
 	return p.base.RoundTrip(req)
 }
 
-// waits shows every wait of a Poller as a span, and its polls as events of it.
+// waits is a Poller that makes a span of every wait, with an event for each poll.
 type waits struct {
 	*poller.Poller
 	tracer trace.Tracer
@@ -70,25 +68,15 @@ func (w *waits) wait(ctx context.Context, id string) error {
 }
 
 func Example() {
-	polls := 0
-	traced := map[bool]int{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		polls++
-		traced[r.Header.Get("Traceparent") != ""]++
-		w.Header().Set("Content-Type", "application/json")
-		status := "pending"
-		if polls == 3 {
-			status = "completed"
-		}
-		_, _ = io.WriteString(w, `{"generationId":"gen1","status":"`+status+`"}`)
-	}))
-	defer server.Close()
+	var program gammatest.Program
+	defer program.Close()
+	fake := gammatest.NewTransport(&program) // a program has gamma.NewTransport()
+	fake.Add("gen1", gammatest.Pending(2), gammatest.Completed(""))
 
 	exporter := tracetest.NewInMemoryExporter() // use one for your collector
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
-	client, err := gamma.NewClient("sk-gamma-example",
-		gamma.WithBaseURL(server.URL),
-		gamma.WithHTTPClient(&http.Client{Transport: propagator{gamma.NewTransport()}}))
+	client, err := gamma.NewClient(gammatest.Key,
+		gamma.WithHTTPClient(&http.Client{Transport: propagator{fake}}))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -105,11 +93,15 @@ func Example() {
 			fmt.Println("  ", event.Name, event.Attributes[0].Value.String(), event.Attributes[1].Value.String())
 		}
 	}
-	fmt.Println("requests with the span:", traced[true], "without:", traced[false])
+	for _, request := range fake.Requests() {
+		fmt.Println(request.Method, "with the span:", request.Header.Get("Traceparent") != "")
+	}
 	// Output:
 	// gamma.wait Unset
 	//    poll 1 pending
 	//    poll 2 pending
 	//    poll 3 completed
-	// requests with the span: 3 without: 0
+	// GET with the span: true
+	// GET with the span: true
+	// GET with the span: true
 }
