@@ -10,7 +10,7 @@ import (
 type creation struct {
 	id      string // empty when there is none, as far as Create knows
 	lost    bool   // Create said ErrMaybeCreated
-	refused int    // answers 429
+	refused int    // responses with status 429
 }
 
 // ledger is what the program knows, to be held to what the server knows.
@@ -21,7 +21,7 @@ type ledger struct {
 	completed, failed int
 }
 
-// created returns the number of ids, and that of creates without an answer.
+// created returns the number of ids, and that of creates without a response.
 func (l *ledger) created() (ids, lost int) {
 	for _, c := range l.creations {
 		switch {
@@ -75,7 +75,7 @@ func (l *ledger) check(r report) error {
 	}
 	ids, lost := l.created()
 	if n := len(r.Outcomes); n > ids+lost {
-		violated("the server has %d generations, for %d ids and %d creates without an answer", n, ids, lost)
+		violated("the server has %d generations, for %d ids and %d creates without a response", n, ids, lost)
 	}
 	return errors.Join(errs...)
 }

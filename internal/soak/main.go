@@ -6,7 +6,7 @@
 //
 // The seed decides which faults there are, and in which order; which request meets
 // them is up to the machine. The fake server and the proxies before it are a
-// process of their own, this program again.
+// separate process, this program again.
 package main
 
 import (

@@ -140,7 +140,7 @@ func text(input string) api.GenerationRequest {
 	return sample.Request(document, "createGeneration", api.GenerationRequest{InputText: input, ExportAs: "pdf"})
 }
 
-// create creates generation n, unless its answer gets lost. What surely did nothing
+// create creates generation n, unless its response gets lost. What surely did nothing
 // is tried again.
 func (k *soak) create(ctx context.Context, n int) (id string) {
 	c := &k.creations[n]
@@ -154,7 +154,7 @@ func (k *soak) create(ctx context.Context, n int) (id string) {
 		if errors.Is(err, gamma.ErrRateLimited) {
 			c.refused++
 		}
-		var answer *gamma.APIError
+		var apiErr *gamma.APIError
 		var invalid *gamma.InvalidRequestError
 		switch {
 		case err == nil:
@@ -163,7 +163,7 @@ func (k *soak) create(ctx context.Context, n int) (id string) {
 		case errors.Is(err, gamma.ErrMaybeCreated):
 			c.lost = true
 			return ""
-		case errors.As(err, &answer) && !errors.Is(err, gamma.ErrRateLimited), errors.As(err, &invalid):
+		case errors.As(err, &apiErr) && !errors.Is(err, gamma.ErrRateLimited), errors.As(err, &invalid):
 			k.fail(err)
 			return ""
 		}
@@ -275,18 +275,18 @@ func (k *soak) file(id string) string { return filepath.Join(k.dir, id+".pdf") }
 
 // count takes in one poll.
 func (k *soak) count(ev poller.Event) {
-	var answer *gamma.APIError
+	var apiErr *gamma.APIError
 	kind := ""
 	switch {
 	case ev.Err == nil:
-	case errors.As(ev.Err, &answer):
-		kind = strconv.Itoa(answer.StatusCode)
+	case errors.As(ev.Err, &apiErr):
+		kind = strconv.Itoa(apiErr.StatusCode)
 	case errors.Is(ev.Err, gamma.ErrUnexpectedResponse):
-		kind = "unexpected answer"
+		kind = "unexpected response"
 	case errors.Is(ev.Err, context.DeadlineExceeded):
-		kind = "no answer in time"
+		kind = "no response in time"
 	default:
-		kind = "no answer"
+		kind = "no response"
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -349,7 +349,7 @@ func (k *soak) summary(w io.Writer, r report, m *memory, took time.Duration) {
 	most := m.thirds()
 	for _, line := range [][2]string{
 		{"run", fmt.Sprintf("%d generations, seed %d, %v", k.Generations, k.Seed, took.Round(time.Second/10))},
-		{"created", fmt.Sprintf("%d, and %d creates without an answer, of which the server made %d", created, lost, len(r.Outcomes)-created)},
+		{"created", fmt.Sprintf("%d, and %d creates without a response, of which the server made %d", created, lost, len(r.Outcomes)-created)},
 		{"ended", fmt.Sprintf("%d completed, %d failed", k.completed, k.failed)},
 		{"polls", fmt.Sprintf("%d, of which %d arrived; waits resumed: %d", k.polls, r.Polls, k.resumed)},
 		{"  without a status", list(k.faults)},

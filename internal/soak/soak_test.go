@@ -20,7 +20,7 @@ func TestSoak(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	// One that completed, one that failed, one whose answer was lost, one that was
+	// One that completed, one that failed, one whose response was lost, one that was
 	// refused before.
 	good := func() (ledger, report) {
 		return ledger{
@@ -46,7 +46,7 @@ func TestCheck(t *testing.T) {
 		{"sent twice", func(_ *ledger, r *report) { r.Posts["2"] = 2 }, "create 2: 2 requests arrived"},
 		{"sent twice after a refusal", func(_ *ledger, r *report) { r.Posts["3"] = 3 }, "create 3: 3 requests arrived, after 1 refusals"},
 		{"one id twice", func(l *ledger, _ *report) { l.creations[1].id = "a" }, "the id a for the second time"},
-		{"no answer at all", func(l *ledger, _ *report) { l.creations[2].lost = false }, "create 2: neither"},
+		{"no response at all", func(l *ledger, _ *report) { l.creations[2].lost = false }, "create 2: neither"},
 		{"unknown to the server", func(_ *ledger, r *report) { delete(r.Outcomes, "a") }, "a: the server does not know it"},
 		{"unknown to the program", func(l *ledger, _ *report) { l.outcomes["x"] = []string{"completed"} }, "x: ended, but was not created"},
 		{"violation reported by the server", func(_ *ledger, r *report) { r.Errors = "too much" }, "the fake server: too much"},
