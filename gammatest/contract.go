@@ -39,11 +39,21 @@ var published = sync.OnceValue(func() *contract {
 })
 
 func parse(document []byte) (*contract, error) {
-	data, err := loosen(document)
+	var root any
+	if err := json.Unmarshal(document, &root); err != nil {
+		return nil, err
+	}
+	loosen(root)
+	values, err := json.Marshal(root) // with the enumerations, for responses made up
 	if err != nil {
 		return nil, err
 	}
-	doc, err := openapi3.NewLoader().LoadFromData(data)
+	openRequests(root, root)
+	rules, err := json.Marshal(root)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(rules)
 	if err != nil {
 		return nil, err
 	}
@@ -70,26 +80,14 @@ func parse(document []byte) (*contract, error) {
 		}
 		return text
 	})
-	return &contract{router, options, sample.New(data)}, nil
+	return &contract{router, options, sample.New(values)}, nil
 }
 
-// loosen returns the document without the rules that the fake does not enforce.
-func loosen(document []byte) ([]byte, error) {
-	var root any
-	if err := json.Unmarshal(document, &root); err != nil {
-		return nil, err
-	}
-	loosenSchemas(root, root)
-	return json.Marshal(root)
-}
-
-// loosenSchemas looks for schemas in all of at, which is somewhere in root.
-func loosenSchemas(root, at any) {
+// loosen drops the rules that the fake does not enforce from all schemas in at.
+func loosen(at any) {
 	switch at := at.(type) {
 	case map[string]any:
 		properties, _ := at["properties"].(map[string]any)
-		// Gamma adds models faster than it changes the document.
-		openEnum(root, properties["model"], 0)
 		// Public logs show "warnings": null, where the document has a string.
 		required, _ := at["required"].([]any)
 		if warnings := properties["warnings"]; warnings != nil && !slices.Contains(required, "warnings") {
@@ -106,35 +104,57 @@ func loosenSchemas(root, at any) {
 			}
 		}
 		for _, v := range at {
-			loosenSchemas(root, v)
+			loosen(v)
 		}
 	case []any:
 		for _, v := range at {
-			loosenSchemas(root, v)
+			loosen(v)
 		}
 	}
 }
 
-// openEnum drops the enumeration of a schema, wherever it has it.
-func openEnum(root, schema any, depth int) {
-	s, _ := schema.(map[string]any)
-	if s == nil || depth > 20 { // deeper is a circle
-		return
-	}
-	delete(s, "enum")
-	for _, key := range []string{"allOf", "oneOf", "anyOf"} {
-		parts, _ := s[key].([]any)
-		for _, part := range parts {
-			openEnum(root, part, depth+1)
+// openRequests drops the enumerations of all requests in at, which is in root: Gamma
+// takes new values before its document has them, and the client sends them.
+func openRequests(root, at any) {
+	switch at := at.(type) {
+	case map[string]any:
+		for _, key := range []string{"requestBody", "parameters"} {
+			openEnums(root, at[key], map[string]bool{})
+		}
+		for _, v := range at {
+			openRequests(root, v)
+		}
+	case []any:
+		for _, v := range at {
+			openRequests(root, v)
 		}
 	}
-	if ref, ok := s["$ref"].(string); ok {
-		at := root
-		for name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
-			o, _ := at.(map[string]any)
-			at = o[name]
+}
+
+// openEnums drops all enumerations in at, and in what it refers to. seen are the
+// references on the way.
+func openEnums(root, at any, seen map[string]bool) {
+	switch at := at.(type) {
+	case map[string]any:
+		if _, ok := at["enum"].([]any); ok {
+			delete(at, "enum")
 		}
-		openEnum(root, at, depth+1)
+		if ref, ok := at["$ref"].(string); ok && !seen[ref] {
+			seen[ref] = true
+			target := root
+			for name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
+				object, _ := target.(map[string]any)
+				target = object[name]
+			}
+			openEnums(root, target, seen)
+		}
+		for _, v := range at {
+			openEnums(root, v, seen)
+		}
+	case []any:
+		for _, v := range at {
+			openEnums(root, v, seen)
+		}
 	}
 }
 

@@ -85,9 +85,9 @@
 // in this package, because net/http is between the fake and the test. The client
 // receives status 400, or 500 if the response is invalid.
 //
-// The fake is more tolerant than the document in three places: it accepts any name of
-// an image model, ignores patterns that are not valid in Go, and may send null for the
-// warnings of a create, as the API does.
+// The fake is more tolerant than the document in three places: it accepts any value of
+// an enumeration in a request, as the client does, ignores patterns that are not valid
+// in Go, and may send null for the warnings of a create, as the API does.
 //
 // # Lifetime
 //
