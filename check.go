@@ -18,9 +18,10 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
-// schema is the part of an OpenAPI schema that bounds a request. A pattern is not
-// checked: its syntax is not Go's. Nor are the values of an enumeration: the vendor may
-// have added one yesterday, and a 400 costs nothing.
+// schema is the part of an OpenAPI schema that bounds a request, in the file that
+// internal/spec/requests.go writes. A pattern is not checked: its syntax is not Go's.
+// Nor are the values of an enumeration: the vendor may have added one yesterday, and a
+// 400 costs nothing.
 type schema struct {
 	Ref        string            `json:"$ref"`
 	AllOf      []schema          `json:"allOf"`

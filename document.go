@@ -16,7 +16,12 @@ var document string
 // caller may change. It is safe for concurrent use.
 func OpenAPI() []byte { return []byte(document) }
 
-// contract is the little of the document that the client needs at run time.
+// requests is generated from the document: what names requests, and what checks them.
+//
+//go:embed api/requests.gen.json
+var requests string
+
+// contract is the document as the client needs it at run time.
 type contract struct {
 	Servers []struct {
 		URL string `json:"url"`
@@ -43,7 +48,7 @@ func parse(document string) *contract {
 	return c
 }
 
-var parsed = sync.OnceValue(func() *contract { return parse(document) })
+var parsed = sync.OnceValue(func() *contract { return parse(requests) })
 
 // defaultBaseURL is the document's first server.
 func defaultBaseURL() string {

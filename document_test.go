@@ -1,8 +1,10 @@
 package gamma_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -124,4 +126,73 @@ func list(v any) []any { l, _ := v.([]any); return l }
 func missing(facts []string, document []byte) []string {
 	got := statusOperation(document)
 	return slices.DeleteFunc(slices.Clone(facts), func(fact string) bool { return slices.Contains(got, fact) })
+}
+
+// The part of the document that is in every program has all its operations and all that
+// requests are checked against.
+func TestRequestsHaveTheLimitsOfTheDocument(t *testing.T) {
+	whole, part := gamma.Limits()
+	for name, limits := range whole {
+		if part[name] == nil {
+			if strings.Contains(name, " ") {
+				t.Errorf("%s is missing", name)
+			}
+			continue // a schema of responses
+		}
+		want, got := bounds(t, limits), bounds(t, part[name])
+		for key, value := range want {
+			if !reflect.DeepEqual(value, got[key]) {
+				t.Errorf("%s: %s is %v, want %v", name, key, got[key], value)
+			}
+		}
+	}
+}
+
+// bounds returns v as JSON has it, without the values of enumerations, which are open,
+// without parameters that are no limits, and without content other than JSON.
+func bounds(t *testing.T, v any) map[string]any {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object map[string]any
+	if err := json.Unmarshal(text, &object); err != nil {
+		t.Fatal(err)
+	}
+	var strip func(any)
+	strip = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			delete(v, "enum")
+			for _, inner := range v {
+				strip(inner)
+			}
+		case []any:
+			for _, inner := range v {
+				strip(inner)
+			}
+		}
+	}
+	strip(object)
+	if list, ok := object["parameters"].([]any); ok {
+		list = slices.DeleteFunc(list, func(p any) bool {
+			in := p.(map[string]any)
+			return in["in"] != "query" || in["name"] == ""
+		})
+		object["parameters"] = any(list)
+		if len(list) == 0 {
+			delete(object, "parameters")
+		}
+	}
+	if body, ok := object["requestBody"].(map[string]any); ok {
+		content, _ := body["content"].(map[string]any)
+		object["requestBody"] = content["application/json"]
+	}
+	for key, value := range object {
+		if value == nil {
+			delete(object, key)
+		}
+	}
+	return object
 }

@@ -10,7 +10,7 @@ mkdir "$tmp/tree" "$tmp/made"
 tar -cf "$tmp/tree.tar" --exclude ./.git --exclude node_modules .
 tar -xf "$tmp/tree.tar" -C "$tmp/tree"
 tar -xf "$tmp/tree.tar" -C "$tmp/made"
-rm -f "$tmp"/made/api/*.gen.go
+rm -f "$tmp"/made/api/*.gen.*
 (cd "$tmp/made" && go generate ./...)
 cd "$tmp"
 if ! git --no-pager diff --no-index --no-ext-diff tree made; then

@@ -127,7 +127,7 @@ func holdsAnything(t ast.Expr) bool {
 	return false
 }
 
-// generateHere writes api/client.gen.go for the openapi.json in the directory root.
+// generateHere writes the generated files for the openapi.json in the directory root.
 func generateHere(ctx context.Context, root string) error {
 	text, err := os.ReadFile(filepath.Join(root, "openapi.json")) //nolint:gosec // the developer's own tree
 	if err != nil {
@@ -144,5 +144,5 @@ func generateHere(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	return write(root, map[string][]byte{generated: code})
+	return write(root, map[string][]byte{generated: code, requestsFile: requests(document)})
 }

@@ -14,13 +14,12 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// A trial is a document and its code, seen by the go command in place of those in the
-// directory root.
+// A trial is files that the go command sees in place of those in the directory root.
 type trial struct {
 	root, dir, overlay string
 }
 
-func try(root string, document, code []byte) (*trial, error) {
+func try(root string, files map[string][]byte) (*trial, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, err
@@ -31,7 +30,7 @@ func try(root string, document, code []byte) (*trial, error) {
 	}
 	t := &trial{root: root, dir: dir, overlay: filepath.Join(dir, "overlay.json")}
 	replace := map[string]string{}
-	for name, text := range map[string][]byte{"openapi.json": document, generated: code} {
+	for name, text := range files {
 		file := filepath.Join(dir, filepath.Base(name))
 		replace[filepath.Join(root, name)] = file
 		if err == nil {

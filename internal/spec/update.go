@@ -19,7 +19,7 @@ import (
 )
 
 // update merges the files into openapi.json and makes api/ from it, says what that
-// changes, and writes both, or nothing.
+// changes, and writes all of it, or nothing.
 func update(ctx context.Context, root string, files []string, s settings, w io.Writer) error {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, "make spec: "+format+"\n", args...) }
 
@@ -40,7 +40,8 @@ func update(ctx context.Context, root string, files []string, s settings, w io.W
 	notes = append(notes, left...)
 
 	say("compiling, and comparing with what is there")
-	trial, err := try(root, document, code)
+	made := map[string][]byte{"openapi.json": document, generated: code, requestsFile: requests(parsed)}
+	trial, err := try(root, made)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func update(ctx context.Context, root string, files []string, s settings, w io.W
 		say("nothing was changed: CHECK is set")
 		return nil
 	}
-	if err := write(root, map[string][]byte{"openapi.json": document, generated: code}); err != nil {
+	if err := write(root, made); err != nil {
 		return err
 	}
 	say("openapi.json and api/ are written; run make test")

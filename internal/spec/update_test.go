@@ -319,7 +319,7 @@ func TestMakeSpec(t *testing.T) {
 	if out, err = makeSpec("c.md", "b.yaml", "a.md"); err != nil || strings.Contains(out, "need mending") {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, file := range []string{"openapi.json", generated} {
+	for _, file := range []string{"openapi.json", generated, requestsFile} {
 		if content(dir, file) != content(root, file) {
 			t.Errorf("%s is another", file)
 		}
@@ -333,7 +333,7 @@ func TestMakeSpec(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "make spec: nothing was changed: package gamma and the poller cannot do without: no operation createGeneration") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	for _, file := range []string{"openapi.json", generated} {
+	for _, file := range []string{"openapi.json", generated, requestsFile} {
 		if content(dir, file) != content(root, file) {
 			t.Errorf("%s was changed", file)
 		}
