@@ -187,7 +187,7 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 	if d.written > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.written))
 		switch {
-		case d.etag != "" && !strings.HasPrefix(d.etag, "W/"):
+		case isStrong(d.etag):
 			req.Header.Set("If-Range", d.etag)
 		case d.modified != "":
 			req.Header.Set("If-Range", d.modified)
@@ -198,29 +198,35 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 		return d.failed(ctx, err)
 	}
 	defer func() { _ = rsp.Body.Close() }()
-	skip, again, err := d.accept(rsp)
+	p, again, err := d.accept(rsp)
 	if err != nil {
 		return again, err
 	}
+	skip := d.written - p.start // dst has it already
 	buf := make([]byte, 32<<10)
 	for {
 		stall.Reset(downloadStall)
 		n, err := rsp.Body.Read(buf)
-		stall.Stop() // what dst and progress take is theirs
+		stall.Stop() // the time that dst and progress take is theirs
 		old := min(skip, int64(n))
 		skip -= old
 		if data := buf[old:n]; len(data) > 0 {
+			if p.end >= 0 && d.written+int64(len(data)) > p.end {
+				return false, unexpected("the response is longer than its header says")
+			}
 			if err := d.write(data); err != nil {
 				return false, err
 			}
 		}
 		switch {
-		case err == io.EOF && (skip > 0 || d.written < d.total):
+		case err == io.EOF && (skip > 0 || d.written < max(p.end, d.total)):
+			return d.failed(ctx, io.ErrUnexpectedEOF)
+		case err == io.EOF && p.end >= 0 && d.total < 0: // of a file that may be longer
 			return d.failed(ctx, io.ErrUnexpectedEOF)
 		case err == io.EOF && d.total < 0 && ctx.Err() != nil: // closing the connection may look like it
 			return d.failed(ctx, ctx.Err())
 		case err == io.EOF && d.written == 0:
-			return false, d.unexpected("the file is empty")
+			return false, unexpected("the file is empty")
 		case err == io.EOF:
 			return false, nil
 		case err != nil:
@@ -232,10 +238,8 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 }
 
 func (d *download) write(data []byte) error {
-	if size := d.written + int64(len(data)); size > maxExport {
-		return fmt.Errorf("%w: an export of more than %d bytes", ErrResponseTooLarge, maxExport)
-	} else if d.total >= 0 && size > d.total {
-		return d.unexpected("more than the whole file")
+	if d.written+int64(len(data)) > maxExport {
+		return errExportTooLarge
 	}
 	n, err := d.dst.Write(data)
 	if err == nil && n < len(data) {
@@ -252,99 +256,171 @@ func (d *download) write(data []byte) error {
 	return nil
 }
 
-// accept looks at the head of rsp. skip is how much of its body dst has already.
-func (d *download) accept(rsp *http.Response) (skip int64, again bool, err error) {
-	status := rsp.StatusCode
+// part is what a response holds of a file of total bytes: those from start up to end.
+// Of a whole file of unknown length, end and total are -1; of a part, total may be.
+type part struct{ start, end, total int64 }
+
+// partOf reads from the header of a successful response which part of the file its body
+// is. ok is false if the header does not say it, or contradicts itself.
+func partOf(rsp *http.Response) (p part, ok bool) {
+	length, ranges := rsp.ContentLength, rsp.Header["Content-Range"]
 	switch {
-	case status == http.StatusOK:
-	case d.written > 0 && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable):
-		from, total, ok := contentRange(rsp.Header.Get("Content-Range"))
-		if ok && from == d.written && (d.total < 0 || total < 0 || total == d.total) && d.goesOn(rsp.Header) {
-			d.total = max(d.total, total)
-			return 0, false, d.checkType(rsp)
+	case strings.HasPrefix(mediaType(rsp), "multipart/"): // several parts (RFC 9110, section 14.6)
+		return part{}, false
+	case len(ranges) == 0:
+		return part{0, length, length}, rsp.StatusCode == http.StatusOK
+	case len(ranges) > 1:
+		return part{}, false
+	}
+	p, ok = contentRange(ranges[0])
+	return p, ok && (length < 0 || length == p.end-p.start)
+}
+
+// accept decides by the header of rsp whether dst can do with its body, and returns
+// which part of the file that is. Part of it may be in dst already. A part is never
+// taken for the whole file: a response that may be another part than the one requested
+// is only an occasion to start over, with a request for all of it.
+func (d *download) accept(rsp *http.Response) (p part, again bool, err error) {
+	status, resumed := rsp.StatusCode, d.written > 0
+	switch {
+	case status == http.StatusOK, resumed && status == http.StatusPartialContent:
+	case resumed && status == http.StatusRequestedRangeNotSatisfiable:
+		if rsp.Header.Get("Content-Range") != fmt.Sprintf("bytes */%d", d.written) || d.total >= 0 || !d.isSame(rsp.Header) {
+			return d.otherPart()
 		}
-		if rsp.Header.Get("Content-Range") == fmt.Sprintf("bytes */%d", d.written) && d.goesOn(rsp.Header) {
-			rsp.Body = http.NoBody // only the end of the file was missing
-			return 0, false, nil
-		}
-		if err := d.startOver(); err != nil {
-			return 0, false, err
-		}
-		return 0, true, d.unexpected("another part of the file than asked for")
+		d.total = d.written // only the end of the file was missing
+		rsp.Body = http.NoBody
+		return part{d.written, d.written, d.written}, false, nil
 	case status/100 == 2:
-		return 0, false, d.unexpected(fmt.Sprintf("status %d", status))
+		return part{}, false, unexpected(fmt.Sprintf("status %d", status))
 	default:
 		apiErr := newAPIError(exportOperation, rsp, nil)
 		apiErr.RequestID = "" // not Gamma's, and it may quote the link
 		if status == http.StatusForbidden || status == http.StatusGone {
-			return 0, false, &explainedError{ErrLinkExpired, apiErr}
+			return part{}, false, &explainedError{ErrLinkExpired, apiErr}
 		}
-		return 0, retry.TransientStatus(status), apiErr
+		return part{}, retry.TransientStatus(status), apiErr
 	}
-	if err := d.checkType(rsp); err != nil {
-		return 0, false, err
+	if err := checkType(rsp); err != nil {
+		return part{}, false, err
 	}
-	if rsp.ContentLength > maxExport {
-		return 0, false, fmt.Errorf("%w: an export of %d bytes", ErrResponseTooLarge, rsp.ContentLength)
-	}
-	if d.written > 0 {
-		// The server cannot go on in the middle, or has another file now.
-		if d.restart == nil && d.versioned() && d.same(rsp.Header) && rsp.ContentLength == d.total {
-			return d.written, false, nil
+	p, ok := partOf(rsp)
+	isWhole := ok && p.start == 0 && p.end == p.total
+	switch {
+	case isWhole && !resumed && p.total > maxExport:
+		return part{}, false, errExportTooLarge
+	case isWhole && resumed && p.total >= 0 && p.total == d.total:
+		if d.isSame(rsp.Header) {
+			return p, false, nil
 		}
+		// The server has another file now, or does not say.
 		if err := d.startOver(); err != nil {
-			return 0, false, err
+			return part{}, false, err
 		}
+	case isWhole && !resumed:
+	case resumed && ok && d.fits(p, rsp):
+		d.total = max(d.total, p.total)
+		return p, false, nil
+	case resumed:
+		return d.otherPart()
+	default:
+		return part{}, false, unexpected("a part of the file instead of the whole")
 	}
-	d.total = rsp.ContentLength
-	d.etag, d.modified = rsp.Header.Get("Etag"), rsp.Header.Get("Last-Modified")
-	return 0, false, nil
+	etag, modified := rsp.Header.Get("Etag"), rsp.Header.Get("Last-Modified")
+	if isStrong(etag) && etag == d.etag && d.total >= 0 { // of the same bytes, so as many
+		if p.total >= 0 && p.total != d.total {
+			return part{}, false, unexpected("the same ETag with another length")
+		}
+		p.end, p.total = d.total, d.total
+	}
+	d.total, d.etag, d.modified = p.total, etag, modified
+	return p, false, nil
+}
+
+func (d *download) otherPart() (p part, again bool, err error) {
+	if err := d.startOver(); err != nil {
+		return part{}, false, err
+	}
+	return part{}, true, unexpected("another part of the file than the one requested")
 }
 
 // startOver forgets what was written, if dst can.
 func (d *download) startOver() error {
 	if d.restart == nil {
-		return d.unexpected("the transfer broke, and the server cannot go on with it")
+		return unexpected("the transfer broke, and the server cannot resume it")
 	}
 	if err := d.restart(); err != nil {
 		return fmt.Errorf("gamma: GET export: %w", err)
 	}
-	d.written, d.total, d.etag, d.modified = 0, -1, "", ""
+	d.written = 0
 	return nil
 }
 
-// same reports whether h belongs to the file that the transfer began with.
-func (d *download) same(h http.Header) bool {
-	return h.Get("Etag") == d.etag && h.Get("Last-Modified") == d.modified
+// isSame reports whether h belongs to the very file that the transfer started with. A
+// weak ETag does not say so (RFC 9110, section 8.8.1).
+func (d *download) isSame(h http.Header) bool {
+	etag, modified := h.Get("Etag"), h.Get("Last-Modified")
+	return etag == d.etag && (modified == d.modified || modified == "") && (modified != "" || isStrong(etag))
 }
 
-// goesOn reports whether a part with h belongs to the file that the transfer began
-// with. An answer to If-Range need not repeat Last-Modified (RFC 9110, section
-// 15.3.7). Where the server names no version the length must do, which is checked.
-func (d *download) goesOn(h http.Header) bool {
-	if modified := h.Get("Last-Modified"); h.Get("Etag") != d.etag || modified != "" && modified != d.modified {
+// fits reports whether the part p in rsp continues what was written. A 206 in response
+// to If-Range need not repeat Last-Modified (RFC 9110, section 15.3.7). Where the
+// server names no version, the length of the file must do.
+func (d *download) fits(p part, rsp *http.Response) bool {
+	etag, modified := rsp.Header.Get("Etag"), rsp.Header.Get("Last-Modified")
+	isOptional := modified == "" && rsp.StatusCode == http.StatusPartialContent
+	switch {
+	case p.start != d.written,
+		d.total >= 0 && (p.end > d.total || p.total >= 0 && p.total != d.total),
+		etag != d.etag,
+		modified != d.modified && !isOptional:
 		return false
+	case isStrong(d.etag), d.modified != "":
+		return true
 	}
-	return d.versioned() || d.etag == "" && d.total >= 0
+	return d.etag == "" && d.total >= 0 && p.total == d.total
 }
 
-// versioned reports whether the server says which version of the file it is, to the
-// byte: a weak ETag does not (RFC 9110, section 8.8.1).
-func (d *download) versioned() bool {
-	return d.modified != "" || d.etag != "" && !strings.HasPrefix(d.etag, "W/")
-}
+func isStrong(etag string) bool { return etag != "" && !strings.HasPrefix(etag, "W/") }
 
-func (d *download) checkType(rsp *http.Response) error {
-	switch encoding := rsp.Header.Get("Content-Encoding"); {
-	case rsp.Uncompressed, encoding != "" && !strings.EqualFold(encoding, "identity"):
-		return d.unexpected("a compressed file")
-	case strings.HasPrefix(strings.ToLower(rsp.Header.Get("Content-Type")), "text/html"):
-		return d.unexpected("a page of HTML instead of a file")
+// checkType refuses what is compressed, and the types that pages and messages have
+// where a file should be.
+func checkType(rsp *http.Response) error {
+	isCompressed := rsp.Uncompressed
+	for coding := range strings.SplitSeq(strings.Join(rsp.Header["Content-Encoding"], ","), ",") {
+		switch strings.ToLower(strings.TrimSpace(coding)) {
+		case "", "identity", "none", "binary", "utf-8", "aws-chunked": // which stores repeat as they were uploaded
+		default:
+			isCompressed = true
+		}
+	}
+	kind := mediaType(rsp)
+	_, suffix, _ := strings.Cut(kind, "/")
+	suffix = suffix[strings.LastIndexByte(suffix, '+')+1:]
+	switch {
+	case isCompressed:
+		return unexpected("a compressed file")
+	case isPage(rsp):
+		return unexpected("a page of HTML instead of a file")
+	case suffix == "json", suffix == "xml":
+		return unexpected("a message in " + strings.ToUpper(suffix) + " instead of a file")
 	}
 	return nil
 }
 
-func (*download) unexpected(why string) error {
+func isPage(rsp *http.Response) bool {
+	kind := mediaType(rsp)
+	return kind == "text/html" || kind == "application/xhtml+xml"
+}
+
+func mediaType(rsp *http.Response) string {
+	kind, _, _ := strings.Cut(rsp.Header.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(kind))
+}
+
+var errExportTooLarge = fmt.Errorf("%w: an export of more than %d bytes", ErrResponseTooLarge, maxExport)
+
+func unexpected(why string) error {
 	return fmt.Errorf("%w: GET export: %s", ErrUnexpectedResponse, why)
 }
 
@@ -369,19 +445,20 @@ func (d *download) failed(ctx context.Context, err error) (again bool, _ error) 
 	return !retry.Permanent(err), &exchangeError{text: "gamma: GET export: " + text, err: unquoted(err, text)}
 }
 
-// contentRange reads "bytes 100-199/1000" (RFC 9110, section 14.4). total is -1
+// contentRange reads "bytes 100-199/1000" (RFC 9110, section 14.4). The total is -1
 // where it is "*".
-func contentRange(s string) (from, total int64, ok bool) {
+func contentRange(s string) (p part, ok bool) {
 	// Not fmt.Sscanf, which nothing else needs: it would add 56 KiB.
-	s, isBytes := strings.CutPrefix(s, "bytes ")
-	s, size, hasSize := strings.Cut(s, "/")
-	first, last, isRange := strings.Cut(s, "-")
-	from, err1 := strconv.ParseInt(first, 10, 64)
-	to, err2 := strconv.ParseInt(last, 10, 64)
-	total, err3 := strconv.ParseInt(size, 10, 64)
+	unit, s, _ := strings.Cut(s, " ")
+	s, size, _ := strings.Cut(s, "/")
+	first, last, _ := strings.Cut(s, "-")
+	start, err1 := strconv.ParseUint(first, 10, 62)
+	end, err2 := strconv.ParseUint(last, 10, 62)
+	total, err3 := strconv.ParseUint(size, 10, 62)
+	p = part{int64(start), int64(end) + 1, int64(total)}
 	if size == "*" {
-		total, err3 = -1, nil
+		p.total, err3 = -1, nil
 	}
-	ok = isBytes && hasSize && isRange && errors.Join(err1, err2, err3) == nil && from >= 0 && to >= from
-	return from, total, ok && (total < 0 && size == "*" || total > to)
+	ok = strings.EqualFold(unit, "bytes") && errors.Join(err1, err2, err3) == nil && start <= end && (size == "*" || p.end <= p.total)
+	return p, ok
 }

@@ -143,11 +143,23 @@ func TestDownload(t *testing.T) {
 		{name: "all but the end", answers: []roundTripper{
 			chunked(size, etag, `"a"`), wants(t, "Range", "bytes=131072-", status(416, "Content-Range", "bytes */131072", etag, `"a"`)),
 		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "416 for the end of a longer file", answers: []roundTripper{part(200, 0, 1000, etag, `"a"`), status(416, "Content-Range", "bytes */1000", etag, `"a"`), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
 		{name: "all of another", answers: []roundTripper{
 			chunked(size, etag, `"a"`), status(416, "Content-Range", "bytes */131072", etag, `"b"`), whole,
 		}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
 		{name: "the whole again, something like it", answers: []roundTripper{part(200, 0, 1000, etag, `W/"a"`), part(200, 0, size, etag, `W/"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "not encoded", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "Identity")}},
+		{name: "Content-Encoding Identity", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "Identity")}},
+		{name: "Content-Encoding UTF-8", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "UTF-8")}},
+		{name: "Content-Encoding binary", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "binary")}},
+		{name: "Content-Encoding None", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "None")}},
+		{name: "Content-Encoding empty", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "")}},
+		{name: "Content-Encoding aws-chunked, identity", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "aws-chunked, identity")}},
+		{name: "Content-Encoding aws-chunked, gzip", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "aws-chunked,GZIP")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding deflate", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "deflate")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding br", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "br")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding zstd", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "zstd")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding x-gzip", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "x-gzip")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding that is unknown", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "dcb")}, err: gamma.ErrUnexpectedResponse},
 		{name: "the whole again, the same", answers: []roundTripper{part(200, 0, 40_000, etag, `"a"`), part(200, 0, size, etag, `"a"`)}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
 		{name: "the whole again, nobody knows which", answers: []roundTripper{part(200, 0, 1000), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
 		{name: "the whole again, another", answers: []roundTripper{part(200, 0, 1000, etag, `"b"`), part(200, 0, size, etag, `"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
@@ -156,6 +168,26 @@ func TestDownload(t *testing.T) {
 		{name: "a part of another length", answers: []roundTripper{part(200, 0, 1000), part(206, 1000, size, "Content-Range", "bytes 1000-1999/2000"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
 		{name: "an unreadable part", answers: []roundTripper{part(200, 0, 1000), part(206, 1000, size, "Content-Range", "bytes */2000"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
 		{name: "a range that is refused", answers: []roundTripper{part(200, 0, 1000), status(416), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "200 with the part that was requested", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(200, 40960, size, etag, `"a"`, "Content-Range", "bytes 40960-131071/131072")}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "200 with another part", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(200, 50000, size, etag, `"a"`, "Content-Range", "bytes 50000-131071/131072"), wants(t, "Range", "", whole)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "200 with the rest of the file and no Content-Range", answers: []roundTripper{part(200, 0, 40960), part(200, 40960, size), wants(t, "Range", "", whole)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "the same strong ETag with another length", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(200, 40960, size, etag, `"a"`), part(200, 40960, size, etag, `"a"`)}, err: gamma.ErrUnexpectedResponse, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "multipart/byteranges", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(206, 40960, size, etag, `"a"`, "Content-Type", "multipart/byteranges; boundary=x"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "a range that is not as long as the response", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(206, 40960, size, etag, `"a"`, "Content-Range", "bytes 40960-131070/131072"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "a part of a file whose length nobody knows", answers: []roundTripper{
+			chunked(1000, etag, `"a"`),
+			with(func() *http.Response {
+				return reply(206, "", string(file[1000:5000]), etag, `"a"`, "Content-Range", "bytes 1000-4999/*")
+			}),
+			wants(t, "Range", "bytes=5000-", part(206, 5000, size, etag, `"a"`)),
+		}, atLeast: 200 * time.Millisecond, atMost: 300 * time.Millisecond},
+		{name: "first response 200 with a part", answers: []roundTripper{func(*http.Request) (*http.Response, error) {
+			return reply(200, "", string(file[:32768]), "Content-Range", "bytes 0-32767/131072"), nil
+		}}, err: gamma.ErrUnexpectedResponse},
+		{name: "first response 200 with a range of everything", answers: []roundTripper{part(200, 0, size, "Content-Range", "bytes 0-131071/131072")}},
+		{name: "first response 200 with a range of another length", answers: []roundTripper{part(200, 0, size, "Content-Range", "bytes 0-131071/131073")}, err: gamma.ErrUnexpectedResponse},
+		{name: "first response multipart", answers: []roundTripper{part(200, 0, size, "Content-Type", "multipart/byteranges; boundary=x")}, err: gamma.ErrUnexpectedResponse},
+
 		{name: "too short, and that is all", answers: []roundTripper{part(200, 0, 1000, etag, `"a"`), with(func() *http.Response {
 			rsp := reply(206, "", "xyz", "Content-Range", "bytes 1000-1002/131072", etag, `"a"`)
 			return rsp
@@ -182,6 +214,17 @@ func TestDownload(t *testing.T) {
 
 		{name: "empty", answers: []roundTripper{body("application/pdf", "")}, err: gamma.ErrUnexpectedResponse},
 		{name: "HTML", answers: []roundTripper{body("text/HTML; charset=utf-8", "<html>sign in</html>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "XHTML", answers: []roundTripper{body("application/xhtml+xml", "<html/>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "JSON", answers: []roundTripper{body("Application/JSON; charset=utf-8", `{"message":"s3cr3t"}`)}, err: gamma.ErrUnexpectedResponse},
+		{name: "problem+json", answers: []roundTripper{body("application/problem+json", `{}`)}, err: gamma.ErrUnexpectedResponse},
+		{name: "application/xml", answers: []roundTripper{body("application/xml", "<Error/>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "text/xml", answers: []roundTripper{body("text/xml", "<Error/>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "atom+xml", answers: []roundTripper{body("application/atom+xml", "<Error/>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "JSON in the middle", answers: []roundTripper{part(200, 0, 1000), body("application/json", `{}`)}, err: gamma.ErrUnexpectedResponse, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "no type", answers: []roundTripper{part(200, 0, size, "Content-Type", "")}},
+		{name: "application/octet-stream", answers: []roundTripper{part(200, 0, size, "Content-Type", "application/octet-stream")}},
+		{name: "application/zip", answers: []roundTripper{part(200, 0, size, "Content-Type", "application/zip")}},
+		{name: "a presentation", answers: []roundTripper{part(200, 0, size, "Content-Type", "application/vnd.openxmlformats-officedocument.presentationml.presentation")}},
 		{name: "gzip", answers: []roundTripper{body("application/pdf", "x", "Content-Encoding", "gzip")}, err: gamma.ErrUnexpectedResponse},
 		{name: "too large by its head", answers: []roundTripper{func(*http.Request) (*http.Response, error) {
 			rsp := reply(200, "application/pdf", "x")
@@ -263,6 +306,107 @@ func TestDownload(t *testing.T) {
 					}
 					if err == nil && len(answers) != 0 {
 						t.Errorf("%d answers left", len(answers))
+					}
+				})
+			})
+		}
+	}
+}
+
+// However the header of a response contradicts what was requested, what came before, or
+// itself, a download that succeeds has written the whole of one version of the file.
+func TestDownloadTakesNoPartForTheWhole(t *testing.T) {
+	const (
+		first, second = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz9876543210"
+		broke         = 15
+		date          = "Mon, 02 Nov 2026 10:00:00 GMT"
+		later         = "Tue, 03 Nov 2026 10:00:00 GMT"
+	)
+	respond := func(status int, contents string, length int64, headers ...string) *http.Response {
+		rsp := reply(status, "application/pdf", contents)
+		for i := 0; i < len(headers); i += 2 {
+			if headers[i+1] != "" {
+				rsp.Header.Set(headers[i], headers[i+1])
+			}
+		}
+		switch rsp.ContentLength = length; { // as net/http does
+		case length > int64(len(contents)):
+			rsp.Body = &broken{strings.NewReader(contents), io.ErrUnexpectedEOF}
+		case length >= 0:
+			rsp.Body = io.NopCloser(strings.NewReader(contents[:length]))
+		}
+		return rsp
+	}
+	type version struct{ etag, modified string }
+	dir := t.TempDir()
+	check := func(t *testing.T, before version, known bool, status int, ranges string, length int64, after version) {
+		t.Helper()
+		now := first // the contents of the file at the time of the second request
+		if after.etag == `"b"` || after.modified == later {
+			now = second
+		}
+		body := now[broke:]
+		switch {
+		case ranges == "bytes 20-35/36":
+			body = now[20:]
+		case ranges == "bytes 0-35/36", ranges == "" && length == 36:
+			body = now
+		case ranges == "bytes 15-29/36", ranges == "bytes 15-29/*":
+			body = now[15:30]
+		}
+		ways := []string{"Download", "DownloadFile"}
+		if before.etag != "" && !known { // the files take their time
+			ways = ways[:1]
+		}
+		for _, way := range ways {
+			n := 0
+			client := over(t, &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+				n++
+				var from int
+				_, _ = fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-", &from)
+				switch {
+				case n == 1 && known:
+					return respond(200, first[:broke], int64(len(first)), "Etag", before.etag, "Last-Modified", before.modified), nil
+				case n == 1:
+					rsp := respond(200, first[:broke], -1, "Etag", before.etag, "Last-Modified", before.modified)
+					rsp.Body = &broken{rsp.Body, io.ErrUnexpectedEOF}
+					return rsp, nil
+				case n == 2:
+					return respond(status, body, length, "Content-Range", ranges, "Etag", after.etag, "Last-Modified", after.modified), nil
+				case from >= len(now):
+					return respond(416, "", 0, "Content-Range", fmt.Sprintf("bytes */%d", len(now)), "Etag", after.etag, "Last-Modified", after.modified), nil
+				case from > 0:
+					return respond(206, now[from:], int64(len(now)-from), "Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(now)-1, len(now)), "Etag", after.etag, "Last-Modified", after.modified), nil
+				}
+				return respond(200, now, int64(len(now)), "Etag", after.etag, "Last-Modified", after.modified), nil
+			})})
+			var got []byte
+			var err error
+			if way == "Download" {
+				var b bytes.Buffer
+				err = client.Download(t.Context(), link, &b)
+				got = b.Bytes()
+			} else {
+				path := filepath.Join(dir, "deck.pdf")
+				err = client.DownloadFile(t.Context(), link, path)
+				got, _ = os.ReadFile(path)
+			}
+			if err == nil && string(got) != first && string(got) != second || err != nil && !errors.Is(err, gamma.ErrUnexpectedResponse) {
+				t.Errorf("%s: %+v of known length %t, then %d, range %q, length %d, %+v: %q, %v", way, before, known, status, ranges, length, after, got, err)
+			}
+		}
+	}
+	for _, status := range []int{200, 206, 416} {
+		for _, ranges := range []string{"", "bytes 15-35/36", "bytes 20-35/36", "bytes 0-35/36", "bytes 15-29/36", "bytes 15-29/*", "bytes 15-35/30", "bytes 15-35/40", "bytes */36", "pages 15-35/36", "x"} {
+			t.Run(fmt.Sprint(status, " ", ranges), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					for _, length := range []int64{-1, 21, 36} {
+						for _, before := range []version{{}, {`"a"`, ""}, {`W/"a"`, ""}, {"", date}} {
+							for _, after := range []version{before, {`"b"`, ""}, {before.etag, later}} {
+								check(t, before, true, status, ranges, length, after)
+								check(t, before, false, status, ranges, length, after)
+							}
+						}
 					}
 				})
 			})

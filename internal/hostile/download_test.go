@@ -83,6 +83,23 @@ func TestDownloadResumes(t *testing.T) {
 			}
 			x.say(head("206 Partial Content", tag, "Content-Range: bytes 32768-99999999999999999999/99999999999999999999", "Content-Length: 0"))
 		}, [2]end{fails, completes}},
+		{"as a 200 with its range", nil, func(x *exchange) {
+			if asked(x) == 0 {
+				piece(x, 0, true, tag)
+				return
+			}
+			x.say(full("200 OK", "application/pdf", deck[asked(x):], tag, fmt.Sprintf("Content-Range: bytes %d-%d/%d", asked(x), len(deck)-1, len(deck))))
+		}, both(completes)},
+		{"as a 200 without its range", nil, func(x *exchange) {
+			x.say(full("200 OK", "application/pdf", deck[asked(x):], tag))
+		}, [2]end{fails, completes}},
+		{"as several parts", nil, func(x *exchange) {
+			if asked(x) == 0 {
+				piece(x, 0, true, tag)
+				return
+			}
+			x.say(full("206 Partial Content", "multipart/byteranges; boundary=x", "--x\r\n\r\n"+deck[asked(x):]+"--x--", tag))
+		}, [2]end{fails, completes}},
 		{"as a page", nil, func(x *exchange) { x.say(full("200 OK", "text/html", "<html>")) }, both(fails)},
 		{"no more", nil, func(x *exchange) { x.say(full("403 Forbidden", "application/xml", "<Error/>")) }, both(fails)},
 		{"after an error", nil, func(x *exchange) {
@@ -135,6 +152,9 @@ func TestDownloadAnswers(t *testing.T) {
 		{"an empty file in chunks", head("200 OK", isChunked) + "0\r\n\r\n", gamma.ErrUnexpectedResponse},
 		{"nothing", full("204 No Content", "", ""), gamma.ErrUnexpectedResponse},
 		{"a part that was not asked for", full("206 Partial Content", "application/pdf", "x", "Content-Range: bytes 0-0/5"), gamma.ErrUnexpectedResponse},
+		{"a part with the status of the whole", full("200 OK", "application/pdf", "x", "Content-Range: bytes 0-0/5"), gamma.ErrUnexpectedResponse},
+		{"a message in JSON", full("200 OK", "application/json", "{}"), gamma.ErrUnexpectedResponse},
+		{"a message in XML", full("200 OK", "text/xml", "<Error/>"), gamma.ErrUnexpectedResponse},
 		{"a page", full("200 OK", "Text/HTML", "<html>"), gamma.ErrUnexpectedResponse},
 		{"a compressed file", full("200 OK", "application/pdf", gzipped(deck), "Content-Encoding: gzip"), gamma.ErrUnexpectedResponse},
 		{"a file of 1 TiB", head("200 OK", "Content-Length: 1099511627776"), gamma.ErrResponseTooLarge},

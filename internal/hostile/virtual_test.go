@@ -251,7 +251,7 @@ func TestDownloadForMinutes(t *testing.T) {
 				start, requests := time.Now(), 0
 				client, err := gamma.NewClient(key, gamma.WithHTTPClient(&http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 					requests++
-					rsp, _ := reply(200, "", "Etag", `"1"`)
+					rsp, _ := reply(200, "", "Etag", `"1"`, "Content-Type", "application/pdf")
 					rsp.Body, rsp.ContentLength, rsp.Request = body(req.Context()), 100, req
 					return rsp, nil
 				})}))
