@@ -80,6 +80,7 @@ type download struct {
 	total    int64 // -1: unknown
 	etag     string
 	modified string
+	notFound int // responses in a row with status 404
 }
 
 func (c *doer) newDownload(exportURL string, opts []DownloadOption) (*download, error) {
@@ -198,6 +199,10 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 		return d.failed(ctx, err)
 	}
 	defer func() { _ = rsp.Body.Close() }()
+	d.notFound++
+	if rsp.StatusCode != http.StatusNotFound {
+		d.notFound = 0
+	}
 	p, again, err := d.accept(rsp)
 	if err != nil {
 		return again, err
@@ -294,12 +299,8 @@ func (d *download) accept(rsp *http.Response) (p part, again bool, err error) {
 	case status/100 == 2:
 		return part{}, false, unexpected(fmt.Sprintf("status %d", status))
 	default:
-		apiErr := newAPIError(exportOperation, rsp, nil)
-		apiErr.RequestID = "" // not Gamma's, and it may quote the link
-		if status == http.StatusForbidden || status == http.StatusGone {
-			return part{}, false, &explainedError{ErrLinkExpired, apiErr}
-		}
-		return part{}, retry.TransientStatus(status), apiErr
+		again, err := d.refused(rsp)
+		return part{}, again, err
 	}
 	if err := checkType(rsp); err != nil {
 		return part{}, false, err
@@ -335,6 +336,37 @@ func (d *download) accept(rsp *http.Response) (p part, again bool, err error) {
 	}
 	d.total, d.etag, d.modified = p.total, etag, modified
 	return p, false, nil
+}
+
+// refused describes a response that says why there is no file.
+func (d *download) refused(rsp *http.Response) (again bool, err error) {
+	status := rsp.StatusCode
+	apiErr := newAPIError(exportOperation, rsp, nil)
+	apiErr.RequestID = "" // not Gamma's, and it may quote the link
+	switch {
+	case isPage(rsp): // of a proxy, which knows nothing about the link
+	case status == http.StatusForbidden, status == http.StatusGone, status == http.StatusBadRequest && saysExpired(rsp.Body):
+		return false, &exchangeError{text: apiErr.Error() + ": " + retry.Inner(ErrLinkExpired), err: errors.Join(ErrLinkExpired, apiErr)}
+	}
+	// Stores may not find a new file at first.
+	return retry.TransientStatus(status) || d.notFound == 1, apiErr
+}
+
+// saysExpired reports whether body is an error of an object store in XML that says that
+// a link has expired: Google Cloud Storage and S3 have codes for it, such as ExpiredToken
+// and RequestExpired, and Azure words.
+func saysExpired(body io.Reader) bool {
+	start, _ := io.ReadAll(io.LimitReader(body, 4<<10))
+	text := strings.ToLower(string(start))
+	_, code, _ := strings.Cut(text, "<code>")
+	code, _, found := strings.Cut(code, "</code>")
+	switch code = strings.TrimSpace(code); {
+	case !found:
+		return false
+	case code == "accessdenied", code == "authenticationfailed":
+		return strings.Contains(text, "expired") || strings.Contains(text, "expiry")
+	}
+	return strings.Contains(code, "expired")
 }
 
 func (d *download) otherPart() (p part, again bool, err error) {

@@ -93,6 +93,12 @@ func TestDownload(t *testing.T) {
 	fails := func(err error) roundTripper {
 		return func(*http.Request) (*http.Response, error) { return nil, err }
 	}
+	says := func(code int, text string) roundTripper {
+		return with(func() *http.Response { return reply(code, "application/xml", text) })
+	}
+	page := func(code int) roundTripper {
+		return with(func() *http.Response { return reply(code, "text/HTML; charset=utf-8", "<html>s3cr3t</html>") })
+	}
 	body := func(contentType, text string, headers ...string) roundTripper {
 		return with(func() *http.Response { return reply(200, contentType, text, headers...) })
 	}
@@ -196,7 +202,23 @@ func TestDownload(t *testing.T) {
 		{name: "403", answers: []roundTripper{status(403)}, err: gamma.ErrLinkExpired},
 		{name: "410", answers: []roundTripper{status(410)}, err: gamma.ErrLinkExpired},
 		{name: "403 in the middle", answers: []roundTripper{part(200, 0, 1000), status(403)}, err: gamma.ErrLinkExpired, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "404", answers: []roundTripper{status(404)}, err: gamma.ErrNotFound},
+		{name: "403 with a page", answers: []roundTripper{page(403)}, err: notExpiredError(403)},
+		{name: "410 with a page", answers: []roundTripper{page(410)}, err: notExpiredError(410)},
+		{name: "400", answers: []roundTripper{status(400)}, err: notExpiredError(400)},
+		{name: "400 ExpiredToken", answers: []roundTripper{says(400, "<?xml version='1.0'?>\n<Error>\n<Code>\tExpiredToken\n</Code><Message>s3cr3t</Message></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 ExpiredRequest", answers: []roundTripper{says(400, "<Error><Code>ExpiredRequest</Code></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 RequestExpired", answers: []roundTripper{says(400, "<Error><Code>RequestExpired</Code></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 AccessDenied, expired", answers: []roundTripper{says(400, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 AccessDenied", answers: []roundTripper{says(400, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")}, err: notExpiredError(400)},
+		{name: "400 AuthenticationFailed, expired", answers: []roundTripper{says(400, "<Error><Code>AuthenticationFailed</Code><AuthenticationErrorDetail>Signature not valid in the specified time frame: Start [x] - Expiry [y]</AuthenticationErrorDetail></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 InvalidArgument", answers: []roundTripper{says(400, "<Error><Code>InvalidArgument</Code><Message>expired</Message></Error>")}, err: notExpiredError(400)},
+		{name: "400 without a code", answers: []roundTripper{says(400, "<Error><Code>ExpiredToken")}, err: notExpiredError(400)},
+		{name: "400 with a page", answers: []roundTripper{with(func() *http.Response { return reply(400, "text/html", "<code>expired</code>") })}, err: notExpiredError(400)},
+		{name: "400 with a code far away", answers: []roundTripper{says(400, strings.Repeat(" ", 5000)+"<Code>ExpiredToken</Code>")}, err: notExpiredError(400)},
+		{name: "404 twice", answers: times(2, status(404)), err: gamma.ErrNotFound, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "404 once", answers: []roundTripper{status(404), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "404 twice, not in a row", answers: []roundTripper{status(404), status(503), status(404), whole}, atLeast: 3 * time.Second, atMost: 4 * time.Second},
+		{name: "404 with a failure between", answers: []roundTripper{status(404), fails(errRefused), status(404)}, err: gamma.ErrNotFound, atLeast: time.Second, atMost: 2 * time.Second},
 		{name: "501", answers: []roundTripper{status(501)}, err: statusError(501)},
 		{name: "304", answers: []roundTripper{status(304)}, err: statusError(304)},
 		{name: "101", answers: []roundTripper{status(101)}, err: statusError(101)},
@@ -423,8 +445,14 @@ type statusError int
 
 func (s statusError) Error() string { return strconv.Itoa(int(s)) }
 
+// notExpiredError is a status that does not match ErrLinkExpired.
+type notExpiredError int
+
+func (s notExpiredError) Error() string { return strconv.Itoa(int(s)) }
+
 func matches(err, want error) bool {
 	var code statusError
+	var notExpired notExpiredError
 	var answer *gamma.APIError
 	var host x509.HostnameError
 	switch {
@@ -432,6 +460,8 @@ func matches(err, want error) bool {
 		return true
 	case errors.As(want, &code):
 		return errors.As(err, &answer) && answer.StatusCode == int(code)
+	case errors.As(want, &notExpired):
+		return !errors.Is(err, gamma.ErrLinkExpired) && matches(err, statusError(notExpired)) && (notExpired != 403 || errors.Is(err, gamma.ErrForbidden))
 	case errors.As(want, &host):
 		return errors.As(err, &host)
 	}

@@ -133,8 +133,8 @@ func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
 // support asks for. The API has no way to look for the generation.
 var ErrMaybeCreated = errors.New("gamma: the generation may have been created")
 
-// ErrLinkExpired says that an export URL is no longer good: status 403 or 410. The
-// links last about a week by the API's documentation. Poll the generation's status
+// ErrLinkExpired says that an export URL is no longer good: status 403 or 410 without a
+// page of HTML, or status 400 with an error in XML that says so. The links last about a week by the API's documentation. Poll the generation's status
 // again: the API may give a new one.
 var ErrLinkExpired = errors.New("gamma: the export link has expired, the generation's status may have a new one")
 
