@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -19,7 +20,7 @@ const (
 	maxExport        = 1 << 30 // bytes
 	downloadStall    = 30 * time.Second
 	downloadDeadline = time.Hour
-	downloadFailures = 5 // in a row, without a new byte
+	downloadFailures = 8 // in a row, without a new byte: after pauses of 63 s in all
 	maxRedirects     = 10
 
 	exportOperation = "GET export" // in errors
@@ -45,9 +46,10 @@ func WithProgress(f func(written, total int64)) DownloadOption {
 // redirects, of which up to 10 are followed.
 //
 // An interrupted transfer is resumed with a Range request (RFC 9110, section 14) if
-// the file has not changed. Download gives up after five attempts in a row without a
-// new byte (an attempt ends after 30 seconds without data) or when ctx is done; the
-// default limit is one hour. [WithOnRetry] tells of the pauses. The length is checked
+// the file has not changed. Download gives up after eight attempts in a row without a
+// new byte, with pauses of 0.1, 1, 2, 4, 8, 16 and 32 seconds or more if Retry-After
+// says so, or when ctx is done; the default limit is one hour. An attempt ends after 30
+// seconds without data; no timeout of the client bounds it. [WithOnRetry] tells of the pauses. The length is checked
 // if the server sends it. A file of more than 1 GiB is [ErrResponseTooLarge]; a page of
 // HTML, a compressed, an empty or a changed file is [ErrUnexpectedResponse].
 //
@@ -80,7 +82,8 @@ type download struct {
 	total    int64 // -1: unknown
 	etag     string
 	modified string
-	notFound int // responses in a row with status 404
+	reached  bool // there was a response
+	notFound int  // responses in a row with status 404
 }
 
 func (c *doer) newDownload(exportURL string, opts []DownloadOption) (*download, error) {
@@ -199,6 +202,7 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 		return d.failed(ctx, err)
 	}
 	defer func() { _ = rsp.Body.Close() }()
+	d.reached = true
 	d.notFound++
 	if rsp.StatusCode != http.StatusNotFound {
 		d.notFound = 0
@@ -474,7 +478,10 @@ func (d *download) failed(ctx context.Context, err error) (again bool, _ error) 
 		err = errStalled
 	}
 	text := describe(err)
-	return !retry.Permanent(err), &exchangeError{text: "gamma: GET export: " + text, err: unquoted(err, text)}
+	// A name that did resolve is missing for a moment only.
+	var dnsErr *net.DNSError
+	isMoment := d.reached && errors.As(err, &dnsErr)
+	return isMoment || !retry.Permanent(err), &exchangeError{text: "gamma: GET export: " + text, err: unquoted(err, text)}
 }
 
 // contentRange reads "bytes 100-199/1000" (RFC 9110, section 14.4). The total is -1

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -87,6 +88,7 @@ func TestDownload(t *testing.T) {
 		date     = "Mon, 02 Nov 2026 10:00:00 GMT"
 		size     = 128 << 10
 	)
+	noHost := error(&net.DNSError{Err: "no such host", Name: "files.example.com", IsNotFound: true})
 	status := func(code int, headers ...string) roundTripper {
 		return with(func() *http.Response { return reply(code, "application/xml", "<Error>"+link+"</Error>", headers...) })
 	}
@@ -226,13 +228,20 @@ func TestDownload(t *testing.T) {
 		{name: "206 without a question", answers: []roundTripper{part(206, 0, size)}, err: gamma.ErrUnexpectedResponse},
 		{name: "429", answers: []roundTripper{status(429, "Retry-After", "20"), whole}, atLeast: 20 * time.Second, atMost: 24 * time.Second},
 		{name: "503 once", answers: []roundTripper{status(503), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "503 for ever", answers: times(5, status(503)), err: statusError(503), atLeast: 7 * time.Second, atMost: 9 * time.Second},
+		{name: "503 for ever", answers: times(8, status(503)), err: statusError(503), atLeast: 63 * time.Second, atMost: 76 * time.Second},
+		{name: "503 for a minute", answers: append(times(7, status(503)), whole), atLeast: 63 * time.Second, atMost: 76 * time.Second},
+		{name: "refused for a minute in the middle", answers: slices.Concat([]roundTripper{part(200, 0, 1000, etag, `"a"`)}, times(6, fails(errRefused)), []roundTripper{part(206, 1000, size, etag, `"a"`)}), atLeast: 63 * time.Second, atMost: 76 * time.Second},
+		{name: "unknown host", answers: []roundTripper{fails(noHost)}, err: noHost},
+		{name: "unknown host in the middle", answers: []roundTripper{part(200, 0, 1000, etag, `"a"`), fails(noHost), part(206, 1000, size, etag, `"a"`)}, atLeast: time.Second, atMost: 2 * time.Second},
+		{name: "unknown host after a 503", answers: []roundTripper{status(503), fails(noHost), whole}, atLeast: time.Second, atMost: 2 * time.Second},
+		{name: "unknown host after a refused connection", answers: []roundTripper{fails(errRefused), fails(noHost)}, err: noHost, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "a wrong certificate in the middle", answers: []roundTripper{part(200, 0, 1000, etag, `"a"`), fails(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"})}, err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
 		{name: "Retry-After past the deadline", answers: []roundTripper{status(503, "Retry-After", "7200")}, err: statusError(503)},
 		{name: "refused once", answers: []roundTripper{fails(errRefused), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
 		{name: "a wrong certificate", answers: []roundTripper{fails(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"})}, err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, file: nil},
 		{name: "stalls", answers: []roundTripper{stalls, whole}, atLeast: 30 * time.Second, atMost: 31 * time.Second},
-		{name: "stalls for ever", answers: times(5, stalls), err: errSome, atLeast: 157 * time.Second, atMost: 159 * time.Second},
-		{name: "breaks for ever", answers: times(5, part(200, 0, 0)), err: io.ErrUnexpectedEOF, atLeast: 7 * time.Second, atMost: 9 * time.Second},
+		{name: "stalls for ever", answers: times(8, stalls), err: errSome, atLeast: 303 * time.Second, atMost: 316 * time.Second},
+		{name: "breaks for ever", answers: times(8, part(200, 0, 0)), err: io.ErrUnexpectedEOF, atLeast: 63 * time.Second, atMost: 76 * time.Second},
 
 		{name: "empty", answers: []roundTripper{body("application/pdf", "")}, err: gamma.ErrUnexpectedResponse},
 		{name: "HTML", answers: []roundTripper{body("text/HTML; charset=utf-8", "<html>sign in</html>")}, err: gamma.ErrUnexpectedResponse},
