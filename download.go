@@ -58,7 +58,7 @@ func WithProgress(f func(written, total int64)) DownloadOption {
 // dst has a part of the file. Use [Client.DownloadFile] to have it whole or not at all.
 func (c *Client) Download(ctx context.Context, exportURL string, dst io.Writer, opts ...DownloadOption) error {
 	if dst == nil {
-		return errors.New("gamma: GET export: nil writer")
+		return exportError("nil writer", nil)
 	}
 	d, err := c.doer.newDownload(exportURL, opts)
 	if err != nil {
@@ -90,21 +90,21 @@ func (c *doer) newDownload(exportURL string, opts []DownloadOption) (*download, 
 	d := &download{doer: c, client: http.Client{Transport: c.transport}, total: -1}
 	for _, opt := range opts {
 		if opt == nil {
-			return nil, errors.New("gamma: nil option")
+			return nil, exportError("nil option", nil)
 		}
 		if err := opt(d); err != nil {
 			return nil, err
 		}
 	}
 	if exportURL == "" {
-		return nil, errors.New("gamma: the export URL is empty: a generation has one when it is completed and was created with ExportAs")
+		return nil, exportError("the export URL is empty: a generation has one when it is completed and was created with ExportAs", nil)
 	}
 	var err error
 	if d.url, err = url.Parse(exportURL); err != nil {
-		return nil, errors.New("gamma: the export URL is not a URL") // err quotes it
+		return nil, exportError("the export URL is not a URL", nil) // err quotes it
 	}
 	if err := d.check(d.url); err != nil {
-		return nil, fmt.Errorf("gamma: the export URL has %w", err)
+		return nil, exportError("the export URL has "+err.Error(), err)
 	}
 	d.client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		req.Header.Del("Referer") // the link before, a secret
@@ -132,7 +132,7 @@ func (d *download) check(u *url.URL) error {
 	return errors.New("a scheme other than https")
 }
 
-var errStalled = fmt.Errorf("no byte within %v", downloadStall)
+var errStalled = fmt.Errorf("no response data within %v", downloadStall)
 
 // run fetches the file in as many attempts as it takes.
 func (d *download) run(ctx context.Context) error {
@@ -148,7 +148,7 @@ func (d *download) run(ctx context.Context) error {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return &exchangeError{text: "gamma: GET export: " + ctx.Err().Error(), err: retry.Canceled(ctx)}
+			return exportError(ctx.Err().Error(), retry.Canceled(ctx))
 		case !again:
 			return err
 		}
@@ -255,7 +255,7 @@ func (d *download) write(data []byte) error {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		return fmt.Errorf("gamma: GET export: %w", err)
+		return exportError(fileText(err), err)
 	}
 	d.written += int64(n)
 	d.furthest = max(d.furthest, d.written)
@@ -350,7 +350,8 @@ func (d *download) refused(rsp *http.Response) (again bool, err error) {
 	switch {
 	case isPage(rsp): // of a proxy, which knows nothing about the link
 	case status == http.StatusForbidden, status == http.StatusGone, status == http.StatusBadRequest && saysExpired(rsp.Body):
-		return false, &exchangeError{text: apiErr.Error() + ": " + retry.Inner(ErrLinkExpired), err: errors.Join(ErrLinkExpired, apiErr)}
+		text := strconv.Itoa(status) + " " + apiErr.Message + ": " + retry.Inner(ErrLinkExpired)
+		return false, exportError(text, errors.Join(ErrLinkExpired, apiErr))
 	}
 	// Stores may not find a new file at first.
 	return retry.TransientStatus(status) || d.notFound == 1, apiErr
@@ -386,7 +387,7 @@ func (d *download) startOver() error {
 		return unexpected("the transfer broke, and the server cannot resume it")
 	}
 	if err := d.restart(); err != nil {
-		return fmt.Errorf("gamma: GET export: %w", err)
+		return exportError(fileText(err), err)
 	}
 	d.written = 0
 	return nil
@@ -423,7 +424,7 @@ func isStrong(etag string) bool { return etag != "" && !strings.HasPrefix(etag, 
 // where a file should be.
 func checkType(rsp *http.Response) error {
 	isCompressed := rsp.Uncompressed
-	for coding := range strings.SplitSeq(strings.Join(rsp.Header["Content-Encoding"], ","), ",") {
+	for _, coding := range strings.Split(strings.Join(rsp.Header["Content-Encoding"], ","), ",") {
 		switch strings.ToLower(strings.TrimSpace(coding)) {
 		case "", "identity", "none", "binary", "utf-8", "aws-chunked": // which stores repeat as they were uploaded
 		default:
@@ -439,7 +440,7 @@ func checkType(rsp *http.Response) error {
 	case isPage(rsp):
 		return unexpected("a page of HTML instead of a file")
 	case suffix == "json", suffix == "xml":
-		return unexpected("a message in " + strings.ToUpper(suffix) + " instead of a file")
+		return unexpected("a message in JSON or XML instead of a file")
 	}
 	return nil
 }
@@ -454,34 +455,50 @@ func mediaType(rsp *http.Response) string {
 	return strings.ToLower(strings.TrimSpace(kind))
 }
 
-var errExportTooLarge = fmt.Errorf("%w: an export of more than %d bytes", ErrResponseTooLarge, maxExport)
+var errExportTooLarge = exportError(fmt.Sprintf("the file is larger than %d bytes", maxExport), ErrResponseTooLarge)
 
-func unexpected(why string) error {
-	return fmt.Errorf("%w: GET export: %s", ErrUnexpectedResponse, why)
+func unexpected(why string) error { return exportError(why, ErrUnexpectedResponse) }
+
+// exportError is err, which may be nil, with a text that names the operation. Inlined, it
+// would add 3 KiB to a program.
+//
+//go:noinline
+func exportError(text string, err error) error {
+	return &exchangeError{text: "gamma: " + exportOperation + ": " + text, err: err}
 }
 
-// failed describes err, which has no answer to it. Neither its text nor what it
-// wraps has the URL.
+// failed describes err, which came instead of a response or broke one off. Neither its
+// text nor what it wraps has the URL.
 func (d *download) failed(ctx context.Context, err error) (again bool, _ error) {
+	links := []string{d.url.RequestURI()}
 	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
+	for errors.As(err, &urlErr) { // the transport may be a client, too
 		err = urlErr.Err
+		if u, e := url.Parse(urlErr.URL); e == nil {
+			links = append(links, u.RequestURI()) // where a redirect led
+		}
 	}
 	if strings.HasPrefix(err.Error(), "failed to parse Location header") { // and quotes it
 		err = &redirectError{errors.New("to what is not a URL")}
 	}
 	var redirect *redirectError
 	if errors.As(err, &redirect) {
-		return false, &exchangeError{text: "gamma: GET export: " + redirect.Error(), err: redirect}
+		return false, exportError(redirect.Error(), redirect)
 	}
 	if errors.Is(context.Cause(ctx), errStalled) {
 		err = errStalled
 	}
-	text := describe(err)
-	// A name that did resolve is missing for a moment only.
+	// A name that did resolve is missing for a moment only. A certificate that does not
+	// verify is no outage.
 	var dnsErr *net.DNSError
-	isMoment := d.reached && errors.As(err, &dnsErr)
-	return isMoment || !retry.Permanent(err), &exchangeError{text: "gamma: GET export: " + text, err: unquoted(err, text)}
+	again = !retry.Permanent(err) || d.reached && errors.As(err, &dnsErr)
+	for _, link := range links {
+		if len(link) > len("/") && strings.Contains(err.Error(), link) {
+			return again, exportError("the exchange failed", nil)
+		}
+	}
+	text := describe(err)
+	return again, exportError(text, unquoted(err, text))
 }
 
 // contentRange reads "bytes 100-199/1000" (RFC 9110, section 14.4). The total is -1
@@ -498,6 +515,6 @@ func contentRange(s string) (p part, ok bool) {
 	if size == "*" {
 		p.total, err3 = -1, nil
 	}
-	ok = strings.EqualFold(unit, "bytes") && errors.Join(err1, err2, err3) == nil && start <= end && (size == "*" || p.end <= p.total)
+	ok = strings.EqualFold(unit, "bytes") && err1 == nil && err2 == nil && err3 == nil && start <= end && (size == "*" || p.end <= p.total)
 	return p, ok
 }

@@ -7,14 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +37,35 @@ func over(t testing.TB, client *http.Client) *gamma.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// checkExportError checks the text of an error of a download, and that nothing in it has
+// a part of the link that is secret.
+func checkExportError(t *testing.T, err error) {
+	t.Helper()
+	checkText(t, err)
+	if !strings.HasPrefix(err.Error(), "gamma: GET export: ") {
+		t.Errorf("error text %q", err)
+	}
+	var check func(error)
+	check = func(err error) {
+		for _, secret := range []string{"s3cr3t", "signature=", "?"} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%T in the error has %q: %v", err, secret, err)
+			}
+		}
+		switch err := err.(type) {
+		case interface{ Unwrap() error }:
+			if inner := err.Unwrap(); inner != nil {
+				check(inner)
+			}
+		case interface{ Unwrap() []error }:
+			for _, inner := range err.Unwrap() {
+				check(inner)
+			}
+		}
+	}
+	check(err)
 }
 
 // A broken body ends with err after some of the file.
@@ -327,10 +359,7 @@ func TestDownload(t *testing.T) {
 						if !matches(err, wantErr) {
 							t.Errorf("error %v", err)
 						}
-						checkText(t, err)
-						if strings.Contains(err.Error(), "s3cr3t") {
-							t.Errorf("the error has the link: %v", err)
-						}
+						checkExportError(t, err)
 						if way == "DownloadFile" && string(got) != "old" {
 							t.Errorf("the file that was there is now %d bytes", len(got))
 						}
@@ -491,7 +520,7 @@ func TestDownloadStopsWithItsContext(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, why) || time.Since(start) != 10*time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		checkText(t, err)
+		checkExportError(t, err)
 
 		// The end of the connection is not that of the file.
 		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
@@ -516,6 +545,52 @@ func TestDownloadStopsWithItsContext(t *testing.T) {
 		err = over(t, drip).Download(t.Context(), link, io.Discard)
 		if spent := time.Since(start); err == nil || spent < 59*time.Minute || spent > 61*time.Minute {
 			t.Errorf("%v after %v", err, spent)
+		}
+	})
+}
+
+// A transport may be a client of other makes, which puts the URL into its errors.
+func TestDownloadTransportQuotesTheLink(t *testing.T) {
+	for _, quoting := range []error{
+		&url.Error{Op: "Get", URL: link, Err: errRefused},
+		fmt.Errorf("gave up: %w", &url.Error{Op: "Get", URL: link, Err: errRefused}),
+		errors.New("gave up on " + link),
+		fmt.Errorf("gave up on %s: %w", link, errRefused),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			client := &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, quoting })}
+			checkExportError(t, over(t, client).Download(t.Context(), link, io.Discard))
+
+			// Where a redirect leads is a link, too.
+			client.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+				if req.URL.Path != "/moved" {
+					return nil, quoting
+				}
+				return reply(302, "", "", "Location", link), nil
+			})
+			checkExportError(t, over(t, client).Download(t.Context(), "https://files.example.com/moved", io.Discard))
+		})
+	}
+}
+
+// The timeouts of requests to the API are too short for a file.
+func TestDownloadOutlastsRequestTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, err := gamma.NewClient(key, gamma.WithRequestTimeout(time.Second), gamma.WithHTTPClient(&http.Client{
+			Timeout: time.Second,
+			Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+				time.Sleep(20 * time.Second)
+				rsp := reply(200, "application/pdf", "")
+				rsp.Body, rsp.ContentLength, rsp.Request = io.NopCloser(io.LimitReader(dripping{}, 3)), 3, req
+				return rsp, nil
+			}),
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := client.Download(t.Context(), link, &b); err != nil || b.String() != "xxx" {
+			t.Errorf("%q, %v", b.String(), err)
 		}
 	})
 }
@@ -564,21 +639,40 @@ func TestDownloadBadInput(t *testing.T) {
 			if err == nil {
 				t.Fatal("no error")
 			}
-			checkText(t, err)
-			if strings.Contains(err.Error(), "s3cr3t") {
-				t.Errorf("the error quotes the link: %v", err)
-			}
+			checkExportError(t, err)
 		})
 	}
 	for _, path := range []string{"", dir, filepath.Join(dir, "missing", "deck.pdf")} {
 		if err := over(t, never).DownloadFile(t.Context(), link, path); err == nil {
 			t.Errorf("%q: no error", path)
 		} else {
-			checkText(t, err)
+			checkExportError(t, err)
 		}
 	}
 	if err := over(t, never).DownloadFile(t.Context(), "http://example.com", filepath.Join(dir, "x")); err == nil {
 		t.Error("http: no error")
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// The text of a writer's error is made printable.
+func TestDownloadWriterErrorText(t *testing.T) {
+	client := &http.Client{Transport: part(200, 0, len(file))}
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("gamma: full\n\x1b[2J"), `gamma: GET export: full\n\x1b[2J`},
+		{&fs.PathError{Op: "write", Path: "a\nb", Err: syscall.ENOSPC}, `gamma: GET export: write "a\nb": ` + syscall.ENOSPC.Error()},
+		{fmt.Errorf("disk 2: %w", &fs.PathError{Op: "write", Path: "a\nb", Err: syscall.ENOSPC}), `gamma: GET export: disk 2: write a\nb: ` + syscall.ENOSPC.Error()},
+	} {
+		err := over(t, client).Download(t.Context(), link, writerFunc(func([]byte) (int, error) { return 0, tt.err }))
+		if !errors.Is(err, tt.err) || err.Error() != tt.want {
+			t.Errorf("%q, want %q", err, tt.want)
+		}
 	}
 }
 
@@ -592,36 +686,12 @@ func TestDownloadWriterFails(t *testing.T) {
 	if !errors.Is(err, os.ErrClosed) {
 		t.Errorf("%v", err)
 	}
-	checkText(t, err)
+	checkExportError(t, err)
 	if err := over(t, client).Download(t.Context(), link, failingWriter{1}); !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("%v", err)
 	}
 	if requests != 2 {
 		t.Errorf("%d requests", requests)
-	}
-}
-
-func TestDownloadFileNames(t *testing.T) {
-	client := &http.Client{Transport: part(200, 0, len(file))}
-	for _, name := range []string{strings.Repeat("x", 251) + ".pdf", "a"} {
-		target := filepath.Join(t.TempDir(), name)
-		if err := over(t, client).DownloadFile(t.Context(), "http://LocalHost/x.pdf", target); err != nil {
-			t.Errorf("%.5s: %v", name, err)
-		}
-	}
-}
-
-func TestDownloadFilePanics(t *testing.T) {
-	dir := t.TempDir()
-	client := &http.Client{Transport: part(200, 0, len(file))}
-	func() {
-		defer func() { _ = recover() }()
-		_ = over(t, client).DownloadFile(t.Context(), link, filepath.Join(dir, "deck.pdf"),
-			gamma.WithProgress(func(int64, int64) { panic("no") }))
-		t.Error("no panic")
-	}()
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
 	}
 }
 
@@ -722,12 +792,7 @@ func TestDownloadRedirects(t *testing.T) {
 					if err == nil || requests > 11 {
 						t.Fatalf("error %v after %d requests", err, requests)
 					}
-					checkText(t, err)
-					for ; err != nil; err = errors.Unwrap(err) {
-						if strings.Contains(err.Error(), "s3cr3t") {
-							t.Errorf("the error has the link: %v", err)
-						}
-					}
+					checkExportError(t, err)
 				}
 			})
 		}
