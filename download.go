@@ -47,15 +47,18 @@ func WithProgress(f func(written, total int64)) DownloadOption {
 //
 // An interrupted transfer is resumed with a Range request (RFC 9110, section 14) if
 // the file has not changed. Download gives up after eight attempts in a row without a
-// new byte, with pauses of 0.1, 1, 2, 4, 8, 16 and 32 seconds or more if Retry-After
-// says so, or when ctx is done; the default limit is one hour. An attempt ends after 30
-// seconds without data; no timeout of the client bounds it. [WithOnRetry] tells of the pauses. The length is checked
-// if the server sends it. A file of more than 1 GiB is [ErrResponseTooLarge]; a page of
-// HTML, a compressed, an empty or a changed file is [ErrUnexpectedResponse].
+// new byte, with pauses of 0.1, 1, 2, 4, 8, 16 and 32 seconds, or more if Retry-After
+// says so, and when ctx is done; the default limit is one hour. An attempt ends after 30
+// seconds without data; no timeout of the client bounds it. A certificate that does not
+// verify ends the download at once, as do a second 404 in a row and a host that does
+// not exist, unless there was a response before. [WithOnRetry] tells of the pauses.
 //
-// An expired link is [ErrLinkExpired]; any other status is an [*APIError], whose
-// Operation is "GET export". An error of dst is returned at once. After an error,
-// dst has a part of the file. Use [Client.DownloadFile] to have it whole or not at all.
+// The length is checked if the server sends it. A file of more than 1 GiB matches
+// [ErrResponseTooLarge]. HTML, JSON or XML instead of a file, and a file that is
+// compressed, empty, changed or only a part matches [ErrUnexpectedResponse], an expired
+// link [ErrLinkExpired]. Any other status is an [*APIError], whose Operation is
+// "GET export". An error of dst is returned at once. After an error, dst has a part of
+// the file. Use [Client.DownloadFile] to have it whole or not at all.
 func (c *Client) Download(ctx context.Context, exportURL string, dst io.Writer, opts ...DownloadOption) error {
 	if dst == nil {
 		return exportError("nil writer", nil)
@@ -285,10 +288,10 @@ func partOf(rsp *http.Response) (p part, ok bool) {
 	return p, ok && (length < 0 || length == p.end-p.start)
 }
 
-// accept decides by the header of rsp whether dst can do with its body, and returns
-// which part of the file that is. Part of it may be in dst already. A part is never
-// taken for the whole file: a response that may be another part than the one requested
-// is only an occasion to start over, with a request for all of it.
+// accept decides by the header of rsp whether its body is of use, and returns which part
+// of the file that is. dst may have the start of it already. A part is never taken for
+// the whole file: if a response to a Range request may be another part than the one
+// requested, the download starts over, with a request for all of it.
 func (d *download) accept(rsp *http.Response) (p part, again bool, err error) {
 	status, resumed := rsp.StatusCode, d.written > 0
 	switch {

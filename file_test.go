@@ -30,7 +30,7 @@ func never(t *testing.T) *gamma.Client {
 	t.Helper()
 	return over(t, &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 		t.Error("a request was sent")
-		return nil, errors.New("no")
+		return reply(501, "", ""), nil // which is not retried
 	})})
 }
 
