@@ -63,7 +63,7 @@ func (c *Client) Download(ctx context.Context, exportURL string, dst io.Writer, 
 	if dst == nil {
 		return exportError("nil writer", nil)
 	}
-	d, err := c.doer.newDownload(exportURL, opts)
+	d, err := newDownload(c.doer, exportURL, opts)
 	if err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ type download struct {
 	notFound int  // responses in a row with status 404
 }
 
-func (c *doer) newDownload(exportURL string, opts []DownloadOption) (*download, error) {
-	d := &download{doer: c, client: http.Client{Transport: c.transport}, total: -1}
+func newDownload(doer *doer, exportURL string, opts []DownloadOption) (*download, error) {
+	d := &download{doer: doer, client: http.Client{Transport: doer.transport}, total: -1}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, exportError("nil option", nil)

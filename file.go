@@ -28,7 +28,7 @@ import (
 // file that cannot be replaced, such as one that is mounted, is overwritten in place. If
 // that fails too, the error has the name of the part, which is whole and stays.
 func (c *Client) DownloadFile(ctx context.Context, exportURL, path string, opts ...DownloadOption) error {
-	d, err := c.doer.newDownload(exportURL, opts)
+	d, err := newDownload(c.doer, exportURL, opts)
 	if err != nil {
 		return err
 	}
