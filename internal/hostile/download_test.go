@@ -153,7 +153,7 @@ func TestDownloadAnswers(t *testing.T) {
 		{"nothing", full("204 No Content", "", ""), gamma.ErrUnexpectedResponse},
 		{"a part that was not asked for", full("206 Partial Content", "application/pdf", "x", "Content-Range: bytes 0-0/5"), gamma.ErrUnexpectedResponse},
 		{"a part with the status of the whole", full("200 OK", "application/pdf", "x", "Content-Range: bytes 0-0/5"), gamma.ErrUnexpectedResponse},
-		{"a message in JSON", full("200 OK", "application/json", "{}"), gamma.ErrUnexpectedResponse},
+		{"a message in JSON", full("200 OK", "application/json; charset=utf-8", "{}"), gamma.ErrUnexpectedResponse},
 		{"a message in XML", full("200 OK", "text/xml", "<Error/>"), gamma.ErrUnexpectedResponse},
 		{"a page", full("200 OK", "Text/HTML", "<html>"), gamma.ErrUnexpectedResponse},
 		{"a compressed file", full("200 OK", "application/pdf", gzipped(deck), "Content-Encoding: gzip"), gamma.ErrUnexpectedResponse},

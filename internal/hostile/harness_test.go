@@ -343,12 +343,24 @@ func newRig(t testing.TB, s *server, c settings) *rig {
 		c.transport(r.transport)
 	}
 	client, err := gamma.NewClient(key, gamma.WithBaseURL(s.url), gamma.WithRequestTimeout(c.requestTimeout),
-		gamma.WithHTTPClient(&http.Client{Transport: r.transport}))
+		gamma.WithHTTPClient(&http.Client{Transport: typed{r.transport}}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.client = client
 	return r
+}
+
+// typed makes files of responses to downloads: attacks respond with JSON, whatever is
+// requested, and JSON is not a file.
+type typed struct{ *http.Transport }
+
+func (t typed) RoundTrip(req *http.Request) (*http.Response, error) {
+	rsp, err := t.Transport.RoundTrip(req)
+	if err == nil && req.URL.Path == "/deck.pdf" && rsp.Header.Get("Content-Type") == "application/json" {
+		rsp.Header.Set("Content-Type", "application/pdf")
+	}
+	return rsp, err
 }
 
 // call calls e and checks what must hold whatever the server does: no key and no
