@@ -84,7 +84,7 @@ func (b *broken) Read(p []byte) (int, error) {
 
 func (*broken) Close() error { return nil }
 
-// part answers with file[from:to] of what is told to be file[from:], and breaks off
+// part responses with file[from:to] of what is told to be file[from:], and breaks off
 // where to is not the end.
 func part(status, from, to int, headers ...string) roundTripper {
 	return func(req *http.Request) (*http.Response, error) {
@@ -150,151 +150,151 @@ func TestDownload(t *testing.T) {
 		}
 	}
 	tests := []struct {
-		name    string
-		answers []roundTripper
-		err     error // of Download
-		file    error // of DownloadFile, where that differs; errNone is for none
-		atLeast time.Duration
-		atMost  time.Duration
+		name      string
+		responses []roundTripper
+		err       error // of Download
+		file      error // of DownloadFile, where that differs; errNone is for none
+		atLeast   time.Duration
+		atMost    time.Duration
 	}{
-		{name: "whole", answers: []roundTripper{wants(t, "Range", "", wants(t, "X-Api-Key", "", wants(t, "Accept-Encoding", "identity", whole)))}},
-		{name: "goes on with a strong etag", answers: []roundTripper{
+		{name: "whole", responses: []roundTripper{wants(t, "Range", "", wants(t, "X-Api-Key", "", wants(t, "Accept-Encoding", "identity", whole)))}},
+		{name: "resumed, strong ETag", responses: []roundTripper{
 			part(200, 0, 1000, etag, `"a"`),
 			wants(t, "Range", "bytes=1000-", wants(t, "If-Range", `"a"`, part(206, 1000, 5000, etag, `"a"`))),
 			wants(t, "Range", "bytes=5000-", part(206, 5000, size, etag, `"a"`)),
 		}, atLeast: 200 * time.Millisecond, atMost: 300 * time.Millisecond},
-		{name: "goes on with a date", answers: []roundTripper{
+		{name: "resumed, weak ETag and Last-Modified", responses: []roundTripper{
 			part(200, 0, 1000, etag, `W/"a"`, modified, date),
 			wants(t, "If-Range", date, part(206, 1000, size, etag, `W/"a"`, modified, date)),
 		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "goes on by its length alone", answers: []roundTripper{
+		{name: "resumed, length alone", responses: []roundTripper{
 			part(200, 0, 1000), wants(t, "Range", "bytes=1000-", wants(t, "If-Range", "", part(206, 1000, size))),
 		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "goes on without the date again", answers: []roundTripper{
+		{name: "resumed, 206 without Last-Modified", responses: []roundTripper{
 			part(200, 0, 1000, etag, `"a"`, modified, date), part(206, 1000, size, etag, `"a"`),
 		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "goes on with another date", answers: []roundTripper{
+		{name: "resumed, another Last-Modified", responses: []roundTripper{
 			part(200, 0, 1000, etag, `"a"`, modified, date), part(206, 1000, size, etag, `"a"`, modified, "Tue, 03 Nov 2026 10:00:00 GMT"), whole,
 		}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "a part, nobody knows of which", answers: []roundTripper{chunked(1000), part(206, 1000, size), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "a part of something like it", answers: []roundTripper{
+		{name: "resumed, neither length nor version known", responses: []roundTripper{chunked(1000), part(206, 1000, size), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "resumed, weak ETag alone", responses: []roundTripper{
 			part(200, 0, 1000, etag, `W/"a"`), part(206, 1000, size, etag, `W/"a"`), whole,
 		}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "all but the end", answers: []roundTripper{
+		{name: "416, only the end was missing", responses: []roundTripper{
 			chunked(size, etag, `"a"`), wants(t, "Range", "bytes=131072-", status(416, "Content-Range", "bytes */131072", etag, `"a"`)),
 		}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "416 for the end of a longer file", answers: []roundTripper{part(200, 0, 1000, etag, `"a"`), status(416, "Content-Range", "bytes */1000", etag, `"a"`), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "all of another", answers: []roundTripper{
+		{name: "416 for the end of a longer file", responses: []roundTripper{part(200, 0, 1000, etag, `"a"`), status(416, "Content-Range", "bytes */1000", etag, `"a"`), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "416 of another file", responses: []roundTripper{
 			chunked(size, etag, `"a"`), status(416, "Content-Range", "bytes */131072", etag, `"b"`), whole,
 		}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "the whole again, something like it", answers: []roundTripper{part(200, 0, 1000, etag, `W/"a"`), part(200, 0, size, etag, `W/"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "Content-Encoding Identity", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "Identity")}},
-		{name: "Content-Encoding UTF-8", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "UTF-8")}},
-		{name: "Content-Encoding binary", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "binary")}},
-		{name: "Content-Encoding None", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "None")}},
-		{name: "Content-Encoding empty", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "")}},
-		{name: "Content-Encoding aws-chunked, identity", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "aws-chunked, identity")}},
-		{name: "Content-Encoding aws-chunked, gzip", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "aws-chunked,GZIP")}, err: gamma.ErrUnexpectedResponse},
-		{name: "Content-Encoding deflate", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "deflate")}, err: gamma.ErrUnexpectedResponse},
-		{name: "Content-Encoding br", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "br")}, err: gamma.ErrUnexpectedResponse},
-		{name: "Content-Encoding zstd", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "zstd")}, err: gamma.ErrUnexpectedResponse},
-		{name: "Content-Encoding x-gzip", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "x-gzip")}, err: gamma.ErrUnexpectedResponse},
-		{name: "Content-Encoding that is unknown", answers: []roundTripper{part(200, 0, size, "Content-Encoding", "dcb")}, err: gamma.ErrUnexpectedResponse},
-		{name: "the whole again, the same", answers: []roundTripper{part(200, 0, 40_000, etag, `"a"`), part(200, 0, size, etag, `"a"`)}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "the whole again, nobody knows which", answers: []roundTripper{part(200, 0, 1000), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "the whole again, another", answers: []roundTripper{part(200, 0, 1000, etag, `"b"`), part(200, 0, size, etag, `"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "a part of another", answers: []roundTripper{part(200, 0, 1000, etag, `"b"`), part(206, 1000, size, etag, `"a"`), wants(t, "Range", "", whole)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "another part", answers: []roundTripper{part(200, 0, 1000), part(206, 2000, size), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "a part of another length", answers: []roundTripper{part(200, 0, 1000), part(206, 1000, size, "Content-Range", "bytes 1000-1999/2000"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "an unreadable part", answers: []roundTripper{part(200, 0, 1000), part(206, 1000, size, "Content-Range", "bytes */2000"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "a range that is refused", answers: []roundTripper{part(200, 0, 1000), status(416), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "200 with the part that was requested", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(200, 40960, size, etag, `"a"`, "Content-Range", "bytes 40960-131071/131072")}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "200 with another part", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(200, 50000, size, etag, `"a"`, "Content-Range", "bytes 50000-131071/131072"), wants(t, "Range", "", whole)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "200 with the rest of the file and no Content-Range", answers: []roundTripper{part(200, 0, 40960), part(200, 40960, size), wants(t, "Range", "", whole)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "the same strong ETag with another length", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(200, 40960, size, etag, `"a"`), part(200, 40960, size, etag, `"a"`)}, err: gamma.ErrUnexpectedResponse, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "multipart/byteranges", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(206, 40960, size, etag, `"a"`, "Content-Type", "multipart/byteranges; boundary=x"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "a range that is not as long as the response", answers: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(206, 40960, size, etag, `"a"`, "Content-Range", "bytes 40960-131070/131072"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
-		{name: "a part of a file whose length nobody knows", answers: []roundTripper{
+		{name: "200 again, weak ETag", responses: []roundTripper{part(200, 0, 1000, etag, `W/"a"`), part(200, 0, size, etag, `W/"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "Content-Encoding Identity", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "Identity")}},
+		{name: "Content-Encoding UTF-8", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "UTF-8")}},
+		{name: "Content-Encoding binary", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "binary")}},
+		{name: "Content-Encoding None", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "None")}},
+		{name: "Content-Encoding empty", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "")}},
+		{name: "Content-Encoding aws-chunked, identity", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "aws-chunked, identity")}},
+		{name: "Content-Encoding aws-chunked, gzip", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "aws-chunked,GZIP")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding deflate", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "deflate")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding br", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "br")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding zstd", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "zstd")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding x-gzip", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "x-gzip")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Encoding that is unknown", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "dcb")}, err: gamma.ErrUnexpectedResponse},
+		{name: "200 again, the same strong ETag", responses: []roundTripper{part(200, 0, 40_000, etag, `"a"`), part(200, 0, size, etag, `"a"`)}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "200 again, no version known", responses: []roundTripper{part(200, 0, 1000), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "200 again, another ETag", responses: []roundTripper{part(200, 0, 1000, etag, `"b"`), part(200, 0, size, etag, `"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "206, another ETag", responses: []roundTripper{part(200, 0, 1000, etag, `"b"`), part(206, 1000, size, etag, `"a"`), wants(t, "Range", "", whole)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "206, another start", responses: []roundTripper{part(200, 0, 1000), part(206, 2000, size), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "206, another length", responses: []roundTripper{part(200, 0, 1000), part(206, 1000, size, "Content-Range", "bytes 1000-1999/2000"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "206, unreadable Content-Range", responses: []roundTripper{part(200, 0, 1000), part(206, 1000, size, "Content-Range", "bytes */2000"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "416 without Content-Range", responses: []roundTripper{part(200, 0, 1000), status(416), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "200 with the part that was requested", responses: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(200, 40960, size, etag, `"a"`, "Content-Range", "bytes 40960-131071/131072")}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "200 with another part", responses: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(200, 50000, size, etag, `"a"`, "Content-Range", "bytes 50000-131071/131072"), wants(t, "Range", "", whole)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "200 with the rest of the file and no Content-Range", responses: []roundTripper{part(200, 0, 40960), part(200, 40960, size), wants(t, "Range", "", whole)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "the same strong ETag with another length", responses: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(200, 40960, size, etag, `"a"`), part(200, 40960, size, etag, `"a"`)}, err: gamma.ErrUnexpectedResponse, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "multipart/byteranges", responses: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(206, 40960, size, etag, `"a"`, "Content-Type", "multipart/byteranges; boundary=x"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "a range that is not as long as the response", responses: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(206, 40960, size, etag, `"a"`, "Content-Range", "bytes 40960-131070/131072"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
+		{name: "a part of a file of unknown length", responses: []roundTripper{
 			chunked(1000, etag, `"a"`),
 			with(func() *http.Response {
 				return reply(206, "", string(file[1000:5000]), etag, `"a"`, "Content-Range", "bytes 1000-4999/*")
 			}),
 			wants(t, "Range", "bytes=5000-", part(206, 5000, size, etag, `"a"`)),
 		}, atLeast: 200 * time.Millisecond, atMost: 300 * time.Millisecond},
-		{name: "first response 200 with a part", answers: []roundTripper{func(*http.Request) (*http.Response, error) {
+		{name: "first response 200 with a part", responses: []roundTripper{func(*http.Request) (*http.Response, error) {
 			return reply(200, "", string(file[:32768]), "Content-Range", "bytes 0-32767/131072"), nil
 		}}, err: gamma.ErrUnexpectedResponse},
-		{name: "first response 200 with a range of everything", answers: []roundTripper{part(200, 0, size, "Content-Range", "bytes 0-131071/131072")}},
-		{name: "first response 200 with a range of another length", answers: []roundTripper{part(200, 0, size, "Content-Range", "bytes 0-131071/131073")}, err: gamma.ErrUnexpectedResponse},
-		{name: "first response multipart", answers: []roundTripper{part(200, 0, size, "Content-Type", "multipart/byteranges; boundary=x")}, err: gamma.ErrUnexpectedResponse},
+		{name: "first response 200 with a range of everything", responses: []roundTripper{part(200, 0, size, "Content-Range", "bytes 0-131071/131072")}},
+		{name: "first response 200 with a range of another length", responses: []roundTripper{part(200, 0, size, "Content-Range", "bytes 0-131071/131073")}, err: gamma.ErrUnexpectedResponse},
+		{name: "first response multipart", responses: []roundTripper{part(200, 0, size, "Content-Type", "multipart/byteranges; boundary=x")}, err: gamma.ErrUnexpectedResponse},
 
-		{name: "too short, and that is all", answers: []roundTripper{part(200, 0, 1000, etag, `"a"`), with(func() *http.Response {
+		{name: "206 shorter than requested", responses: []roundTripper{part(200, 0, 1000, etag, `"a"`), with(func() *http.Response {
 			rsp := reply(206, "", "xyz", "Content-Range", "bytes 1000-1002/131072", etag, `"a"`)
 			return rsp
 		}), part(206, 1003, size, etag, `"a"`)}, atLeast: 200 * time.Millisecond, atMost: 300 * time.Millisecond},
 
-		{name: "403", answers: []roundTripper{status(403)}, err: gamma.ErrLinkExpired},
-		{name: "410", answers: []roundTripper{status(410)}, err: gamma.ErrLinkExpired},
-		{name: "403 in the middle", answers: []roundTripper{part(200, 0, 1000), status(403)}, err: gamma.ErrLinkExpired, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "403 with a page", answers: []roundTripper{page(403)}, err: notExpiredError(403)},
-		{name: "410 with a page", answers: []roundTripper{page(410)}, err: notExpiredError(410)},
-		{name: "400", answers: []roundTripper{status(400)}, err: notExpiredError(400)},
-		{name: "400 ExpiredToken", answers: []roundTripper{says(400, "<?xml version='1.0'?>\n<Error>\n<Code>\tExpiredToken\n</Code><Message>s3cr3t</Message></Error>")}, err: gamma.ErrLinkExpired},
-		{name: "400 ExpiredRequest", answers: []roundTripper{says(400, "<Error><Code>ExpiredRequest</Code></Error>")}, err: gamma.ErrLinkExpired},
-		{name: "400 RequestExpired", answers: []roundTripper{says(400, "<Error><Code>RequestExpired</Code></Error>")}, err: gamma.ErrLinkExpired},
-		{name: "400 AccessDenied, expired", answers: []roundTripper{says(400, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")}, err: gamma.ErrLinkExpired},
-		{name: "400 AccessDenied", answers: []roundTripper{says(400, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")}, err: notExpiredError(400)},
-		{name: "400 AuthenticationFailed, expired", answers: []roundTripper{says(400, "<Error><Code>AuthenticationFailed</Code><AuthenticationErrorDetail>Signature not valid in the specified time frame: Start [x] - Expiry [y]</AuthenticationErrorDetail></Error>")}, err: gamma.ErrLinkExpired},
-		{name: "400 InvalidArgument", answers: []roundTripper{says(400, "<Error><Code>InvalidArgument</Code><Message>expired</Message></Error>")}, err: notExpiredError(400)},
-		{name: "400 without a code", answers: []roundTripper{says(400, "<Error><Code>ExpiredToken")}, err: notExpiredError(400)},
-		{name: "400 with a page", answers: []roundTripper{with(func() *http.Response { return reply(400, "text/html", "<code>expired</code>") })}, err: notExpiredError(400)},
-		{name: "400 with a code far away", answers: []roundTripper{says(400, strings.Repeat(" ", 5000)+"<Code>ExpiredToken</Code>")}, err: notExpiredError(400)},
-		{name: "404 twice", answers: times(2, status(404)), err: gamma.ErrNotFound, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "404 once", answers: []roundTripper{status(404), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "404 twice, not in a row", answers: []roundTripper{status(404), status(503), status(404), whole}, atLeast: 3 * time.Second, atMost: 4 * time.Second},
-		{name: "404 with a failure between", answers: []roundTripper{status(404), fails(errRefused), status(404)}, err: gamma.ErrNotFound, atLeast: time.Second, atMost: 2 * time.Second},
-		{name: "501", answers: []roundTripper{status(501)}, err: statusError(501)},
-		{name: "304", answers: []roundTripper{status(304)}, err: statusError(304)},
-		{name: "101", answers: []roundTripper{status(101)}, err: statusError(101)},
-		{name: "204", answers: []roundTripper{status(204)}, err: gamma.ErrUnexpectedResponse},
-		{name: "206 without a question", answers: []roundTripper{part(206, 0, size)}, err: gamma.ErrUnexpectedResponse},
-		{name: "429", answers: []roundTripper{status(429, "Retry-After", "20"), whole}, atLeast: 20 * time.Second, atMost: 24 * time.Second},
-		{name: "503 once", answers: []roundTripper{status(503), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "503 for ever", answers: times(8, status(503)), err: statusError(503), atLeast: 63 * time.Second, atMost: 76 * time.Second},
-		{name: "503 for a minute", answers: append(times(7, status(503)), whole), atLeast: 63 * time.Second, atMost: 76 * time.Second},
-		{name: "refused for a minute in the middle", answers: slices.Concat([]roundTripper{part(200, 0, 1000, etag, `"a"`)}, times(6, fails(errRefused)), []roundTripper{part(206, 1000, size, etag, `"a"`)}), atLeast: 63 * time.Second, atMost: 76 * time.Second},
-		{name: "unknown host", answers: []roundTripper{fails(noHost)}, err: noHost},
-		{name: "unknown host in the middle", answers: []roundTripper{part(200, 0, 1000, etag, `"a"`), fails(noHost), part(206, 1000, size, etag, `"a"`)}, atLeast: time.Second, atMost: 2 * time.Second},
-		{name: "unknown host after a 503", answers: []roundTripper{status(503), fails(noHost), whole}, atLeast: time.Second, atMost: 2 * time.Second},
-		{name: "unknown host after a refused connection", answers: []roundTripper{fails(errRefused), fails(noHost)}, err: noHost, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "a wrong certificate in the middle", answers: []roundTripper{part(200, 0, 1000, etag, `"a"`), fails(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"})}, err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "Retry-After past the deadline", answers: []roundTripper{status(503, "Retry-After", "7200")}, err: statusError(503)},
-		{name: "refused once", answers: []roundTripper{fails(errRefused), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "a wrong certificate", answers: []roundTripper{fails(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"})}, err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, file: nil},
-		{name: "stalls", answers: []roundTripper{stalls, whole}, atLeast: 30 * time.Second, atMost: 31 * time.Second},
-		{name: "stalls for ever", answers: times(8, stalls), err: errSome, atLeast: 303 * time.Second, atMost: 316 * time.Second},
-		{name: "breaks for ever", answers: times(8, part(200, 0, 0)), err: io.ErrUnexpectedEOF, atLeast: 63 * time.Second, atMost: 76 * time.Second},
+		{name: "403", responses: []roundTripper{status(403)}, err: gamma.ErrLinkExpired},
+		{name: "410", responses: []roundTripper{status(410)}, err: gamma.ErrLinkExpired},
+		{name: "403 in the middle", responses: []roundTripper{part(200, 0, 1000), status(403)}, err: gamma.ErrLinkExpired, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "403 with a page", responses: []roundTripper{page(403)}, err: notExpiredError(403)},
+		{name: "410 with a page", responses: []roundTripper{page(410)}, err: notExpiredError(410)},
+		{name: "400", responses: []roundTripper{status(400)}, err: notExpiredError(400)},
+		{name: "400 ExpiredToken", responses: []roundTripper{says(400, "<?xml version='1.0'?>\n<Error>\n<Code>\tExpiredToken\n</Code><Message>s3cr3t</Message></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 ExpiredRequest", responses: []roundTripper{says(400, "<Error><Code>ExpiredRequest</Code></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 RequestExpired", responses: []roundTripper{says(400, "<Error><Code>RequestExpired</Code></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 AccessDenied, expired", responses: []roundTripper{says(400, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 AccessDenied", responses: []roundTripper{says(400, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")}, err: notExpiredError(400)},
+		{name: "400 AuthenticationFailed, expired", responses: []roundTripper{says(400, "<Error><Code>AuthenticationFailed</Code><AuthenticationErrorDetail>Signature not valid in the specified time frame: Start [x] - Expiry [y]</AuthenticationErrorDetail></Error>")}, err: gamma.ErrLinkExpired},
+		{name: "400 InvalidArgument", responses: []roundTripper{says(400, "<Error><Code>InvalidArgument</Code><Message>expired</Message></Error>")}, err: notExpiredError(400)},
+		{name: "400 without a code", responses: []roundTripper{says(400, "<Error><Code>ExpiredToken")}, err: notExpiredError(400)},
+		{name: "400 with a page", responses: []roundTripper{with(func() *http.Response { return reply(400, "text/html", "<code>expired</code>") })}, err: notExpiredError(400)},
+		{name: "400 with a code far away", responses: []roundTripper{says(400, strings.Repeat(" ", 5000)+"<Code>ExpiredToken</Code>")}, err: notExpiredError(400)},
+		{name: "404 twice", responses: times(2, status(404)), err: gamma.ErrNotFound, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "404 once", responses: []roundTripper{status(404), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "404 twice, not in a row", responses: []roundTripper{status(404), status(503), status(404), whole}, atLeast: 3 * time.Second, atMost: 4 * time.Second},
+		{name: "404 with a failure between", responses: []roundTripper{status(404), fails(errRefused), status(404)}, err: gamma.ErrNotFound, atLeast: time.Second, atMost: 2 * time.Second},
+		{name: "501", responses: []roundTripper{status(501)}, err: statusError(501)},
+		{name: "304", responses: []roundTripper{status(304)}, err: statusError(304)},
+		{name: "101", responses: []roundTripper{status(101)}, err: statusError(101)},
+		{name: "204", responses: []roundTripper{status(204)}, err: gamma.ErrUnexpectedResponse},
+		{name: "206 to a request without Range", responses: []roundTripper{part(206, 0, size)}, err: gamma.ErrUnexpectedResponse},
+		{name: "429", responses: []roundTripper{status(429, "Retry-After", "20"), whole}, atLeast: 20 * time.Second, atMost: 24 * time.Second},
+		{name: "503 once", responses: []roundTripper{status(503), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "503 always", responses: times(8, status(503)), err: statusError(503), atLeast: 63 * time.Second, atMost: 76 * time.Second},
+		{name: "503 for a minute", responses: append(times(7, status(503)), whole), atLeast: 63 * time.Second, atMost: 76 * time.Second},
+		{name: "refused for a minute in the middle", responses: slices.Concat([]roundTripper{part(200, 0, 1000, etag, `"a"`)}, times(6, fails(errRefused)), []roundTripper{part(206, 1000, size, etag, `"a"`)}), atLeast: 63 * time.Second, atMost: 76 * time.Second},
+		{name: "unknown host", responses: []roundTripper{fails(noHost)}, err: noHost},
+		{name: "unknown host in the middle", responses: []roundTripper{part(200, 0, 1000, etag, `"a"`), fails(noHost), part(206, 1000, size, etag, `"a"`)}, atLeast: time.Second, atMost: 2 * time.Second},
+		{name: "unknown host after a 503", responses: []roundTripper{status(503), fails(noHost), whole}, atLeast: time.Second, atMost: 2 * time.Second},
+		{name: "unknown host after a refused connection", responses: []roundTripper{fails(errRefused), fails(noHost)}, err: noHost, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "a wrong certificate in the middle", responses: []roundTripper{part(200, 0, 1000, etag, `"a"`), fails(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"})}, err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "Retry-After past the deadline", responses: []roundTripper{status(503, "Retry-After", "7200")}, err: statusError(503)},
+		{name: "refused once", responses: []roundTripper{fails(errRefused), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "a wrong certificate", responses: []roundTripper{fails(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"})}, err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, file: nil},
+		{name: "stalls", responses: []roundTripper{stalls, whole}, atLeast: 30 * time.Second, atMost: 31 * time.Second},
+		{name: "stalls always", responses: times(8, stalls), err: errSome, atLeast: 303 * time.Second, atMost: 316 * time.Second},
+		{name: "breaks always", responses: times(8, part(200, 0, 0)), err: io.ErrUnexpectedEOF, atLeast: 63 * time.Second, atMost: 76 * time.Second},
 
-		{name: "empty", answers: []roundTripper{body("application/pdf", "")}, err: gamma.ErrUnexpectedResponse},
-		{name: "HTML", answers: []roundTripper{body("text/HTML; charset=utf-8", "<html>sign in</html>")}, err: gamma.ErrUnexpectedResponse},
-		{name: "XHTML", answers: []roundTripper{body("application/xhtml+xml", "<html/>")}, err: gamma.ErrUnexpectedResponse},
-		{name: "JSON", answers: []roundTripper{body("Application/JSON; charset=utf-8", `{"message":"s3cr3t"}`)}, err: gamma.ErrUnexpectedResponse},
-		{name: "problem+json", answers: []roundTripper{body("application/problem+json", `{}`)}, err: gamma.ErrUnexpectedResponse},
-		{name: "application/xml", answers: []roundTripper{body("application/xml", "<Error/>")}, err: gamma.ErrUnexpectedResponse},
-		{name: "text/xml", answers: []roundTripper{body("text/xml", "<Error/>")}, err: gamma.ErrUnexpectedResponse},
-		{name: "atom+xml", answers: []roundTripper{body("application/atom+xml", "<Error/>")}, err: gamma.ErrUnexpectedResponse},
-		{name: "JSON in the middle", answers: []roundTripper{part(200, 0, 1000), body("application/json", `{}`)}, err: gamma.ErrUnexpectedResponse, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
-		{name: "no type", answers: []roundTripper{part(200, 0, size, "Content-Type", "")}},
-		{name: "application/octet-stream", answers: []roundTripper{part(200, 0, size, "Content-Type", "application/octet-stream")}},
-		{name: "application/zip", answers: []roundTripper{part(200, 0, size, "Content-Type", "application/zip")}},
-		{name: "a presentation", answers: []roundTripper{part(200, 0, size, "Content-Type", "application/vnd.openxmlformats-officedocument.presentationml.presentation")}},
-		{name: "gzip", answers: []roundTripper{body("application/pdf", "x", "Content-Encoding", "gzip")}, err: gamma.ErrUnexpectedResponse},
-		{name: "too large by its head", answers: []roundTripper{func(*http.Request) (*http.Response, error) {
+		{name: "empty", responses: []roundTripper{body("application/pdf", "")}, err: gamma.ErrUnexpectedResponse},
+		{name: "HTML", responses: []roundTripper{body("text/HTML; charset=utf-8", "<html>sign in</html>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "XHTML", responses: []roundTripper{body("application/xhtml+xml", "<html/>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "JSON", responses: []roundTripper{body("Application/JSON; charset=utf-8", `{"message":"s3cr3t"}`)}, err: gamma.ErrUnexpectedResponse},
+		{name: "problem+json", responses: []roundTripper{body("application/problem+json", `{}`)}, err: gamma.ErrUnexpectedResponse},
+		{name: "application/xml", responses: []roundTripper{body("application/xml", "<Error/>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "text/xml", responses: []roundTripper{body("text/xml", "<Error/>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "atom+xml", responses: []roundTripper{body("application/atom+xml", "<Error/>")}, err: gamma.ErrUnexpectedResponse},
+		{name: "JSON in the middle", responses: []roundTripper{part(200, 0, 1000), body("application/json", `{}`)}, err: gamma.ErrUnexpectedResponse, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
+		{name: "no type", responses: []roundTripper{part(200, 0, size, "Content-Type", "")}},
+		{name: "application/octet-stream", responses: []roundTripper{part(200, 0, size, "Content-Type", "application/octet-stream")}},
+		{name: "application/zip", responses: []roundTripper{part(200, 0, size, "Content-Type", "application/zip")}},
+		{name: "a presentation", responses: []roundTripper{part(200, 0, size, "Content-Type", "application/vnd.openxmlformats-officedocument.presentationml.presentation")}},
+		{name: "gzip", responses: []roundTripper{body("application/pdf", "x", "Content-Encoding", "gzip")}, err: gamma.ErrUnexpectedResponse},
+		{name: "Content-Length too large", responses: []roundTripper{func(*http.Request) (*http.Response, error) {
 			rsp := reply(200, "application/pdf", "x")
 			rsp.ContentLength = 1<<30 + 1
 			return rsp, nil
 		}}, err: gamma.ErrResponseTooLarge},
-		{name: "longer than it says", answers: []roundTripper{func(*http.Request) (*http.Response, error) {
+		{name: "longer than Content-Length", responses: []roundTripper{func(*http.Request) (*http.Response, error) {
 			rsp := reply(200, "application/pdf", "xyz")
 			rsp.ContentLength = 2
 			return rsp, nil
@@ -309,14 +309,14 @@ func TestDownload(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Test(t, func(t *testing.T) {
-					answers, wantErr := slices.Clone(tt.answers), tt.err
+					responses, wantErr := slices.Clone(tt.responses), tt.err
 					client := &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
-						if len(answers) == 0 {
+						if len(responses) == 0 {
 							t.Error("one request too many")
 							return nil, errors.New("no more")
 						}
-						next := answers[0]
-						answers = answers[1:]
+						next := responses[0]
+						responses = responses[1:]
 						rsp, err := next(req)
 						if rsp != nil {
 							rsp.Request = req
@@ -347,7 +347,7 @@ func TestDownload(t *testing.T) {
 					}
 					switch {
 					case wantErr == nil || wantErr == errNone:
-						if err != nil || !bytes.Equal(got, file) && tt.name != "too short, and that is all" {
+						if err != nil || !bytes.Equal(got, file) && tt.name != "206 shorter than requested" {
 							t.Errorf("%d bytes, %v", len(got), err)
 						}
 						if len(got) != len(file) {
@@ -364,8 +364,8 @@ func TestDownload(t *testing.T) {
 							t.Errorf("the file that was there is now %d bytes", len(got))
 						}
 					}
-					if err == nil && len(answers) != 0 {
-						t.Errorf("%d answers left", len(answers))
+					if err == nil && len(responses) != 0 {
+						t.Errorf("%d responses left", len(responses))
 					}
 				})
 			})

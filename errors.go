@@ -134,8 +134,9 @@ func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
 var ErrMaybeCreated = errors.New("gamma: the generation may have been created")
 
 // ErrLinkExpired says that an export URL is no longer good: status 403 or 410 without a
-// page of HTML, or status 400 with an error in XML that says so. The links last about a week by the API's documentation. Poll the generation's status
-// again: the API may give a new one.
+// page of HTML, or status 400 with an error in XML that says so. By the API's
+// documentation the links last about a week. Poll the generation again: the API may
+// give a new one.
 var ErrLinkExpired = errors.New("gamma: the export link has expired, the generation's status may have a new one")
 
 // InvalidRequestError says that a request violates the OpenAPI document, so that the
