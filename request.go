@@ -104,7 +104,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		err = errors.New("the transport returned neither an answer nor an error")
 	}
 	if err != nil {
-		return nil, d.fail(ctx, req, err, notBegun(err))
+		return nil, d.fail(ctx, req, refusedConnect(d.transport, req.URL, err), notBegun(err))
 	}
 	rsp.Request = req
 	body, err := d.read(rsp)

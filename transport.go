@@ -27,6 +27,7 @@ import (
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: connected,
 		DialContext:            dial,
 		ForceAttemptHTTP2:      true, // also once the caller has set TLSClientConfig
 		MaxIdleConns:           1024,
@@ -80,11 +81,38 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
 }
 
+// connected returns an error unless the response of a proxy to CONNECT is the one that
+// net/http accepts. The error of net/http is the reason phrase alone.
+func connected(_ context.Context, proxy *url.URL, _ *http.Request, rsp *http.Response) error {
+	if rsp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &retry.ProxyError{Proxy: proxy.Host, Status: rsp.StatusCode}
+}
+
+// refusedConnect returns err, which transport returned for a request to u, or the
+// [retry.ProxyError] that it means, of a transport without [connected]: net/http then
+// returns the reason phrase of the proxy and no more.
+func refusedConnect(transport http.RoundTripper, u *url.URL, err error) error {
+	t, ok := transport.(*http.Transport)
+	if !ok || t.Proxy == nil || u.Scheme != "https" {
+		return err
+	}
+	for status := 400; status < 600; status++ {
+		if text := http.StatusText(status); text != "" && text == err.Error() {
+			if proxy, e := t.Proxy(&http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}}); e == nil && proxy != nil {
+				return &retry.ProxyError{Proxy: proxy.Host, Status: status}
+			}
+		}
+	}
+	return err
+}
+
 // unquoted is err, but only its description where net/http quotes the server. Those
 // errors have no exported type that would be lost.
 func unquoted(err error, description string) error {
 	if strings.HasSuffix(description, mayQuote) {
-		for _, its := range [...]string{"HTTP/1.x transport connection broken", malformedHeader, "http2: server sent GOAWAY"} {
+		for _, its := range [...]string{"HTTP/1.x transport connection broken", "malformed HTTP", malformedHeader, "http2: server sent GOAWAY"} {
 			if strings.Contains(err.Error(), its) {
 				return errors.New(description)
 			}

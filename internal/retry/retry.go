@@ -58,19 +58,37 @@ func TransientStatus(status int) bool {
 	return status/100 == 5
 }
 
+// ProxyError is the response of an HTTP proxy that did not connect to the server, which
+// has received nothing.
+type ProxyError struct {
+	Proxy  string // host and port, as configured
+	Status int
+}
+
+// Error returns one printable line without the user info of the proxy's URL.
+func (e *ProxyError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("the proxy %s refused the connection: %d %s", wire.Printable(e.Proxy), e.Status, http.StatusText(e.Status)))
+}
+
+// permanent reports whether the proxy would say the same next time. All of 5xx is about
+// the way from the proxy to the server, which may be open again then.
+func (e *ProxyError) permanent() bool { return e.Status < 500 && !TransientStatus(e.Status) }
+
 // Permanent reports whether err says that the server cannot be reached, now or a
-// moment later: its certificate does not verify, or there is no such host.
+// moment later: its certificate does not verify, there is no such host, or the proxy
+// refuses to connect.
 func Permanent(err error) bool {
 	var (
-		dnsErr  *net.DNSError
-		certErr *tls.CertificateVerificationError
+		proxyErr *ProxyError
+		dnsErr   *net.DNSError
+		certErr  *tls.CertificateVerificationError
 		// From a TLS client other than crypto/tls.
 		authority x509.UnknownAuthorityError
 		hostname  x509.HostnameError
 		invalid   x509.CertificateInvalidError
 	)
 	return errors.As(err, &certErr) || errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &invalid) ||
-		errors.As(err, &dnsErr) && dnsErr.IsNotFound
+		errors.As(err, &dnsErr) && dnsErr.IsNotFound || errors.As(err, &proxyErr) && proxyErr.permanent()
 }
 
 // Canceled joins the error of ctx, which is done, and its cause where that differs.

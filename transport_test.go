@@ -1,0 +1,190 @@
+package gamma_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+// connectProxy is a proxy that handles every CONNECT by respond. URL has a password.
+type connectProxy struct {
+	URL  *url.URL
+	seen atomic.Int32
+}
+
+func newConnectProxy(t *testing.T, overTLS bool, respond func(net.Conn)) *connectProxy {
+	t.Helper()
+	p := &connectProxy{}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect {
+			t.Errorf("the proxy got %s", r.Method)
+		}
+		p.seen.Add(1)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		respond(conn)
+		_ = conn.Close()
+	}))
+	if overTLS {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(server.Close)
+	var err error
+	if p.URL, err = url.Parse(server.URL); err != nil {
+		t.Fatal(err)
+	}
+	p.URL.User = url.UserPassword("jane", "pr0xy-secret")
+	return p
+}
+
+// viaProxy sends everything through p, whatever its certificate.
+func viaProxy(transport *http.Transport, p *connectProxy) *http.Client {
+	transport.Proxy = http.ProxyURL(p.URL)
+	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the proxy is the test's
+	return &http.Client{Transport: transport}
+}
+
+func TestProxyRefusesConnect(t *testing.T) {
+	says := func(text string) func(net.Conn) {
+		return func(c net.Conn) { _, _ = io.WriteString(c, text) }
+	}
+	newTransport := gamma.NewTransport
+	plain := func() *http.Transport { return &http.Transport{} }
+	for _, tt := range []struct {
+		name      string
+		transport func() *http.Transport
+		https     bool // to the proxy
+		respond   func(net.Conn)
+		final     bool
+		text      string // in the error, PROXY stands for its address
+	}{
+		{"407", newTransport, false, says("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), true, "the proxy PROXY refused the connection: 407 Proxy Authentication Required"},
+		{"403", newTransport, false, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
+		{"401", newTransport, false, says("HTTP/1.1 401 Unauthorized\r\n\r\n"), true, "the proxy PROXY refused the connection: 401 Unauthorized"},
+		{"404 in its own words", newTransport, false, says("HTTP/1.1 404 \x1b[31m" + key + "\r\n\r\n"), true, "the proxy PROXY refused the connection: 404 Not Found"},
+		{"a status without a name", newTransport, false, says("HTTP/1.1 499\r\n\r\n"), true, "the proxy PROXY refused the connection: 499"},
+		{"a redirect", newTransport, false, says("HTTP/1.1 302 Found\r\nLocation: https://login.example/\r\n\r\n"), true, "the proxy PROXY refused the connection: 302 Found"},
+		{"403 over TLS", newTransport, true, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
+		{"408", newTransport, false, says("HTTP/1.1 408 Request Timeout\r\n\r\n"), false, "the proxy PROXY refused the connection: 408 Request Timeout"},
+		{"425", newTransport, false, says("HTTP/1.1 425 Too Early\r\n\r\n"), false, "the proxy PROXY refused the connection: 425 Too Early"},
+		{"429", newTransport, false, says("HTTP/1.1 429 Too Many Requests\r\n\r\n"), false, "the proxy PROXY refused the connection: 429 Too Many Requests"},
+		{"503", newTransport, false, says("HTTP/1.1 503 Service Unavailable\r\n\r\n"), false, "the proxy PROXY refused the connection: 503 Service Unavailable"},
+		{"501", newTransport, false, says("HTTP/1.1 501 Not Implemented\r\n\r\n"), false, "the proxy PROXY refused the connection: 501 Not Implemented"},
+		{"garbage", newTransport, false, says(key + "\r\n\r\n"), false, "malformed HTTP"},
+		{"nothing", newTransport, false, says(""), false, "EOF"},
+		{"no TLS behind it", newTransport, false, says("HTTP/1.1 200 OK\r\n\r\n" + key), false, ""},
+		{"a plain http.Transport, 407", plain, false, says("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), true, "the proxy PROXY refused the connection: 407 Proxy Authentication Required"},
+		{"a plain http.Transport, 403", plain, false, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
+		{"a plain http.Transport, 403 over TLS", plain, true, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
+		{"a plain http.Transport, 502", plain, false, says("HTTP/1.1 502 Bad Gateway\r\n\r\n"), false, "the proxy PROXY refused the connection: 502 Bad Gateway"},
+		{"a plain http.Transport, garbage", plain, false, says(key + "\r\n\r\n"), false, "malformed HTTP"},
+	} {
+		const base, id = "https://gamma.invalid", "gen1"
+		for name, call := range map[string]func(context.Context, *gamma.Client) error{
+			"Wait": func(ctx context.Context, client *gamma.Client) error {
+				p := poller.New(client)
+				p.Interval, p.MaxFailures = time.Millisecond, 2
+				_, err := p.Wait(ctx, id)
+				return err
+			},
+			"CreateGeneration": func(ctx context.Context, client *gamma.Client) error {
+				_, err := client.CreateGeneration(ctx, generation(api.GenerationRequest{InputText: "tea"}))
+				return err
+			},
+			"Download": func(ctx context.Context, client *gamma.Client) error {
+				return client.Download(ctx, base+"/file?s3cr3t", io.Discard)
+			},
+		} {
+			t.Run(tt.name+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				p := newConnectProxy(t, tt.https, tt.respond)
+				transport := tt.transport()
+				client := newClient(t, base, gamma.WithHTTPClient(viaProxy(transport, p)))
+				defer transport.CloseIdleConnections()
+				// Time for a first retry of a download or a wait, but not for one of a create.
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				switch name {
+				case "CreateGeneration":
+					ctx = hurried{ctx}
+				case "Download":
+					ctx = briefly{ctx}
+				}
+				err := call(ctx, client)
+				if err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(tt.text, "PROXY", p.URL.Host)) {
+					t.Fatalf("%v, want %q", err, tt.text)
+				}
+				checkText(t, err)
+				for _, secret := range []string{"jane", "pr0xy", "s3cr3t"} {
+					if strings.Contains(err.Error(), secret) {
+						t.Errorf("%v has %q", err, secret)
+					}
+				}
+				for _, is := range []error{gamma.ErrMaybeCreated, gamma.ErrForbidden, gamma.ErrUnauthorized, gamma.ErrNotFound, gamma.ErrLinkExpired} {
+					if errors.Is(err, is) {
+						t.Errorf("%v matches %v", err, is)
+					}
+				}
+				if n, want := p.seen.Load(), map[bool]int32{true: 1, false: 2}[tt.final || name == "CreateGeneration"]; n != want {
+					t.Errorf("%d CONNECT requests, want %d", n, want)
+				}
+			})
+		}
+	}
+}
+
+// briefly always has less time left than the second pause of a download takes.
+type briefly struct{ context.Context }
+
+func (briefly) Deadline() (time.Time, bool) { return time.Now().Add(500 * time.Millisecond), true }
+
+// A create is sent again after a proxy could not reach the server, and not after the
+// proxy refused.
+func TestCreateAfterProxyFailure(t *testing.T) {
+	var p *connectProxy
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"generationId":"gen1"}`)
+	}))
+	defer server.Close()
+	p = newConnectProxy(t, false, func(c net.Conn) {
+		if p.seen.Load() == 1 {
+			_, _ = io.WriteString(c, "HTTP/1.1 503 Service Unavailable\r\n\r\n")
+			return
+		}
+		to, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "https://"))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() { _, _ = io.Copy(to, bufio.NewReader(c)); _ = to.Close() }()
+		_, _ = io.Copy(c, to)
+	})
+	retries := 0
+	client := newClient(t, "https://gamma.invalid", gamma.WithHTTPClient(viaProxy(gamma.NewTransport(), p)),
+		gamma.WithOnRetry(func(gamma.Retry) { retries++ }))
+	created, err := client.CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "tea"}))
+	if err != nil || created.GenerationID != "gen1" || retries != 1 {
+		t.Errorf("%v, %v after %d retries", created, err, retries)
+	}
+}
