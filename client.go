@@ -57,8 +57,14 @@ func WithInsecureHTTP() Option {
 // WithHTTPClient uses the Transport and the Timeout of client, for a proxy, a
 // certificate authority or instrumentation. The client is never changed. A nil
 // Transport means [NewTransport]; a Timeout counts when it is shorter than the
-// request timeout; CheckRedirect is not used, since redirects are never followed.
-// A nil client is an error, and so is one with a Jar: the API has no cookies.
+// request timeout, for requests without a body; CheckRedirect is not used, since
+// redirects are never followed. A nil client is an error, and so is one with a Jar: the
+// API has no cookies.
+//
+// If the Transport is an [*http.Transport], a request with a body is sent over a new
+// connection of a Clone of it, without HTTP/2 pings, and is the only one there. Any other
+// [http.RoundTripper] is used as it is: over a connection that the server is about to
+// close as idle, a create may end with [ErrMaybeCreated].
 //
 // The Transport sees the API key, and whatever it does with it is its own. The
 // requests that it gets have no GetBody, so that nothing with a body is sent twice.
@@ -89,9 +95,11 @@ func WithUserAgent(userAgent string) Option {
 	}
 }
 
-// WithRequestTimeout bounds each request, from its first byte to the last byte
-// of the answer. The default, also for 0, is 15 seconds; a negative timeout is an
-// error. A deadline of the request's context counts when it is earlier.
+// WithRequestTimeout bounds each request without a body, from its first byte to the last
+// byte of the response. The default, also for 0, is 15 seconds; a negative timeout is an
+// error. A deadline of the request's context counts when it is earlier. A request with a
+// body, such as a create, ends with its context only, or after 5 minutes if that has no
+// deadline: giving up early would not undo it.
 func WithRequestTimeout(timeout time.Duration) Option {
 	return func(c *config) error {
 		if timeout < 0 {

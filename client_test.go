@@ -792,7 +792,7 @@ func TestTransportErrors(t *testing.T) {
 		text string
 		is   error
 	}{
-		{nil, "neither an answer nor an error", nil},
+		{nil, "neither a response nor an error", nil},
 		{io.ErrUnexpectedEOF, "unexpected EOF", io.ErrUnexpectedEOF},
 		{inner, "read tcp", os.ErrDeadlineExceeded},
 		{&url.Error{Op: "Get", URL: "https://secret.example/", Err: io.EOF}, "EOF", io.EOF},

@@ -35,13 +35,17 @@ type Created struct {
 // CreateGeneration starts a generation from a text, and returns its id. It costs
 // credits, so it retries only when the server cannot have acted on the request: after
 // a 429, when Retry-After says or after 30, 60, then 120 seconds, and after a failure
-// to connect, up to four times, after 1, 2, 4 and 8 seconds; until ctx is done, or for
-// 5 minutes if it has no deadline. [WithOnRetry] tells of the pauses.
+// to connect, up to four times, after 1, 2, 4 and 8 seconds. It ends when ctx is done,
+// or after 5 minutes if ctx has no deadline; [WithRequestTimeout] does not bound it,
+// since a response that is not waited for may have cost credits. [WithOnRetry] tells of
+// the pauses.
 //
 // It returns an [*InvalidRequestError] for a request that was not sent, an [*APIError]
 // for one that was refused, and an error matching [ErrMaybeCreated] if the outcome is
-// unknown: no response, one that was cut off, or a status 5xx. On error Created is
-// zero, except that GenerationID is set if the response was cut off after it.
+// unknown: no response, one that was cut off, or a status 5xx. The text for a 503, by
+// which a server says that it did not handle the request, is that the generation was
+// probably not created. On error Created is zero, except that GenerationID is set if the
+// response was cut off after it.
 //
 // Save the id before anything else: the API has no way to find a generation without
 // it. Then wait with package poller.
@@ -77,7 +81,8 @@ func (d *doer) create(ctx context.Context, operation string, send func(context.C
 	}
 	for refused, unsent := 0, 0; ; {
 		p := new(progress)
-		created, err := readCreated(send(p.trace(ctx)))
+		body, err := send(p.trace(ctx))
+		created, err := readCreated(operation, body, err)
 		if err == nil {
 			return created, nil
 		}
@@ -109,10 +114,10 @@ func (d *doer) create(ctx context.Context, operation string, send func(context.C
 	}
 }
 
-// readCreated reads the response to a create, of which body is what came. The id is
+// readCreated reads the response to operation, of which body is what came. The id is
 // what was paid for: it counts in any successful response, whatever the rest of it,
 // and also where that broke before its formal end.
-func readCreated(body []byte, err error) (Created, error) {
+func readCreated(operation string, body []byte, err error) (Created, error) {
 	var broken *exchangeError
 	if errors.As(err, &broken) {
 		body = broken.part
@@ -124,11 +129,11 @@ func readCreated(body []byte, err error) (Created, error) {
 	case ok && (err == nil || json.Valid(body)):
 		return Created{id, warnings(properties["warnings"])}, nil
 	case ok:
-		return Created{GenerationID: id}, fmt.Errorf("(id %s; response cut off): %w", id, err)
+		return Created{GenerationID: id}, &exchangeError{text: fmt.Sprintf("gamma: %s (id %s; response cut off)", retry.Inner(err), id), err: err}
 	case id != "":
-		err = fmt.Errorf("%w: the generation id in the response is not a valid id: %s", ErrUnexpectedResponse, wire.Printable(id))
+		err = &exchangeError{text: "gamma: " + operation + ": the generation id in the response is not a valid id: " + wire.Printable(id), err: ErrUnexpectedResponse}
 	case err == nil:
-		err = fmt.Errorf("%w: the response has no generation id", ErrUnexpectedResponse)
+		err = &exchangeError{text: "gamma: " + operation + ": the response has no generation id", err: ErrUnexpectedResponse}
 	}
 	return Created{}, err
 }
@@ -177,6 +182,8 @@ func doubt(err error) error {
 		switch c := apiErr.StatusCode; c {
 		case http.StatusFound, http.StatusSeeOther: // as may be said after a POST was done
 		case http.StatusRequestTimeout:
+		case http.StatusServiceUnavailable:
+			return &explainedError{probablyNot{}, err}
 		default:
 			if c/100 == 3 || c/100 == 4 {
 				return err
@@ -187,6 +194,14 @@ func doubt(err error) error {
 	}
 	return &explainedError{ErrMaybeCreated, err}
 }
+
+// probablyNot is [ErrMaybeCreated] after a 503.
+type probablyNot struct{}
+
+func (probablyNot) Error() string {
+	return "gamma: the generation was probably not created, but may have been"
+}
+func (probablyNot) Unwrap() error { return ErrMaybeCreated }
 
 // progress is how far a request has come.
 type progress struct{ started, connected atomic.Bool }

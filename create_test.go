@@ -46,60 +46,63 @@ func TestCreate(t *testing.T) {
 	const ok = `{"generationId":"gen1"}`
 	const minute = time.Minute
 	tests := []struct {
-		name     string
-		answers  []roundTripper
-		warnings string
-		err      error // nil where it succeeds
-		maybe    bool
-		known    bool // the id, all the same
-		atLeast  time.Duration
-		atMost   time.Duration
+		name      string
+		responses []roundTripper
+		warnings  string
+		err       error // nil where it succeeds
+		maybe     bool
+		known     bool   // the id, all the same
+		text      string // in the error
+		atLeast   time.Duration
+		atMost    time.Duration
 	}{
-		{name: "200", answers: []roundTripper{created(200, ok)}},
-		{name: "201", answers: []roundTripper{created(201, ok)}},
-		{name: "202", answers: []roundTripper{created(202, ok)}},
-		{name: "a warning", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":"a\u001b[31m\nb"}`)}, warnings: `a\x1b[31m\nb`},
-		{name: "a list of texts", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":["a","b\u001b"]}`)}, warnings: `a; b\x1b`},
-		{name: "a list of warnings", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":[{"code":"a"}]}`)}, warnings: `[{"code":"a"}]`},
-		{name: "no warnings", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":null}`)}},
-		{name: "an id beside oddities", answers: []roundTripper{created(200, `{"generationId":"gen1","warnings":{},"x":1}`)}, warnings: `{}`},
-		{name: "an answer that breaks after all of it", answers: []roundTripper{breaks(ok)}},
-		{name: "an answer that breaks after the id", answers: []roundTripper{breaks(ok[:22])}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
-		{name: "an answer that breaks in the warning", answers: []roundTripper{breaks(ok[:22] + `,"warnings":"the theme was`)}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
-		{name: "an answer of more than one value", answers: []roundTripper{created(200, ok+"\nx")}, err: gamma.ErrUnexpectedResponse, maybe: true, known: true},
-		{name: "an answer in capitals", answers: []roundTripper{created(200, `{"GENERATIONID":"x","generationid":"gen1"}`)}},
-		{name: "an id in a list", answers: []roundTripper{created(200, `[`+ok+`]`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "an answer without a key", answers: []roundTripper{created(200, `{7:"gen1"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "an answer that breaks in the id", answers: []roundTripper{breaks(ok[:21])}, err: io.ErrUnexpectedEOF, maybe: true},
-		{name: "no id", answers: []roundTripper{created(200, `{}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "an id of another type", answers: []roundTripper{created(200, `{"generationId":7}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "an id that cannot be asked for", answers: []roundTripper{created(200, `{"generationId":"../x"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "a page in HTML", answers: []roundTripper{with(func() *http.Response { return reply(200, "text/html", "<html>") })}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "half an answer", answers: []roundTripper{created(200, `{"generat`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "401", answers: []roundTripper{created(401, `{}`)}, err: gamma.ErrUnauthorized},
-		{name: "402", answers: []roundTripper{created(402, `{}`)}, err: gamma.ErrInsufficientCredits},
-		{name: "303", answers: []roundTripper{created(303, ``)}, err: errAny, maybe: true},
-		{name: "302", answers: []roundTripper{created(302, ``)}, err: errAny, maybe: true},
-		{name: "307", answers: []roundTripper{created(307, ``)}, err: errAny},
-		{name: "408", answers: []roundTripper{created(408, ``)}, err: errAny, maybe: true},
-		{name: "500", answers: []roundTripper{created(500, ``)}, err: errAny, maybe: true},
-		{name: "503", answers: []roundTripper{created(503, ``)}, err: errAny, maybe: true},
-		{name: "429", answers: []roundTripper{limited, limited, created(200, ok)}, atLeast: 2 * minute, atMost: 3 * minute},
-		{name: "429 without Retry-After", answers: []roundTripper{created(429, ``), created(429, ``), created(200, ok)}, atLeast: 90 * time.Second, atMost: 110 * time.Second},
-		{name: "429 for ever", answers: []roundTripper{limited}, err: gamma.ErrRateLimited, atLeast: 3 * minute, atMost: 5 * minute},
-		{name: "refused twice", answers: []roundTripper{fails(errRefused), fails(errRefused), created(200, ok)}, atLeast: 3 * time.Second, atMost: 4 * time.Second},
-		{name: "refused for ever", answers: []roundTripper{fails(errRefused)}, err: syscall.ECONNREFUSED, atLeast: 15 * time.Second, atMost: 20 * time.Second},
-		{name: "no such host", answers: []roundTripper{fails(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}})}, err: errAny},
-		{name: "a certificate nobody knows", answers: []roundTripper{func(req *http.Request) (*http.Response, error) {
+		{name: "200", responses: []roundTripper{created(200, ok)}},
+		{name: "201", responses: []roundTripper{created(201, ok)}},
+		{name: "202", responses: []roundTripper{created(202, ok)}},
+		{name: "a warning", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":"a\u001b[31m\nb"}`)}, warnings: `a\x1b[31m\nb`},
+		{name: "a list of texts", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":["a","b\u001b"]}`)}, warnings: `a; b\x1b`},
+		{name: "a list of warnings", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":[{"code":"a"}]}`)}, warnings: `[{"code":"a"}]`},
+		{name: "no warnings", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":null}`)}},
+		{name: "an id beside oddities", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":{},"x":1}`)}, warnings: `{}`},
+		{name: "a response that breaks after all of it", responses: []roundTripper{breaks(ok)}},
+		{name: "a response that breaks after the id", responses: []roundTripper{breaks(ok[:22])}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
+		{name: "a response that breaks in the warning", responses: []roundTripper{breaks(ok[:22] + `,"warnings":"the theme was`)}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
+		{name: "a response of more than one value", responses: []roundTripper{created(200, ok+"\nx")}, err: gamma.ErrUnexpectedResponse, maybe: true, known: true},
+		{name: "a response in capitals", responses: []roundTripper{created(200, `{"GENERATIONID":"x","generationid":"gen1"}`)}},
+		{name: "an id in a list", responses: []roundTripper{created(200, `[`+ok+`]`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "a response without a key", responses: []roundTripper{created(200, `{7:"gen1"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "a response that breaks in the id", responses: []roundTripper{breaks(ok[:21])}, err: io.ErrUnexpectedEOF, maybe: true},
+		{name: "no id", responses: []roundTripper{created(200, `{}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "an id of another type", responses: []roundTripper{created(200, `{"generationId":7}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "an id that cannot be asked for", responses: []roundTripper{created(200, `{"generationId":"../x"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "a page in HTML", responses: []roundTripper{with(func() *http.Response { return reply(200, "text/html", "<html>") })}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "half a response", responses: []roundTripper{created(200, `{"generat`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "401", responses: []roundTripper{created(401, `{}`)}, err: gamma.ErrUnauthorized},
+		{name: "402", responses: []roundTripper{created(402, `{}`)}, err: gamma.ErrInsufficientCredits},
+		{name: "303", responses: []roundTripper{created(303, ``)}, err: errAny, maybe: true},
+		{name: "302", responses: []roundTripper{created(302, ``)}, err: errAny, maybe: true},
+		{name: "307", responses: []roundTripper{created(307, ``)}, err: errAny},
+		{name: "408", responses: []roundTripper{created(408, ``)}, err: errAny, maybe: true},
+		{name: "500", responses: []roundTripper{created(500, ``)}, err: errAny, maybe: true},
+		{name: "502", responses: []roundTripper{created(502, ``)}, err: errAny, maybe: true, text: "the generation may have been created: POST /v1.0/generations: 502 Bad Gateway"},
+		{name: "503", responses: []roundTripper{created(503, ``)}, err: errAny, maybe: true, text: "the generation was probably not created, but may have been: POST /v1.0/generations: 503 Service Unavailable"},
+		{name: "504", responses: []roundTripper{created(504, ``)}, err: errAny, maybe: true, text: "the generation may have been created: POST /v1.0/generations: 504 Gateway Timeout"},
+		{name: "429", responses: []roundTripper{limited, limited, created(200, ok)}, atLeast: 2 * minute, atMost: 3 * minute},
+		{name: "429 without Retry-After", responses: []roundTripper{created(429, ``), created(429, ``), created(200, ok)}, atLeast: 90 * time.Second, atMost: 110 * time.Second},
+		{name: "429 for ever", responses: []roundTripper{limited}, err: gamma.ErrRateLimited, atLeast: 3 * minute, atMost: 5 * minute},
+		{name: "refused twice", responses: []roundTripper{fails(errRefused), fails(errRefused), created(200, ok)}, atLeast: 3 * time.Second, atMost: 4 * time.Second},
+		{name: "refused for ever", responses: []roundTripper{fails(errRefused)}, err: syscall.ECONNREFUSED, atLeast: 15 * time.Second, atMost: 20 * time.Second},
+		{name: "no such host", responses: []roundTripper{fails(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}})}, err: errAny},
+		{name: "a certificate nobody knows", responses: []roundTripper{func(req *http.Request) (*http.Response, error) {
 			httptrace.ContextClientTrace(req.Context()).GetConn("")
 			return nil, x509.UnknownAuthorityError{}
 		}}, err: errAny},
-		{name: "a lost answer", answers: []roundTripper{fails(io.ErrUnexpectedEOF)}, err: io.ErrUnexpectedEOF, maybe: true},
-		{name: "a reset", answers: []roundTripper{fails(&net.OpError{Op: "read", Err: syscall.ECONNRESET})}, err: syscall.ECONNRESET, maybe: true},
-		{name: "no answer", answers: []roundTripper{func(req *http.Request) (*http.Response, error) {
+		{name: "a lost response", responses: []roundTripper{fails(io.ErrUnexpectedEOF)}, err: io.ErrUnexpectedEOF, maybe: true},
+		{name: "a reset", responses: []roundTripper{fails(&net.OpError{Op: "read", Err: syscall.ECONNRESET})}, err: syscall.ECONNRESET, maybe: true},
+		{name: "no response", responses: []roundTripper{func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
-		}}, err: context.DeadlineExceeded, maybe: true, atLeast: 15 * time.Second, atMost: 15 * time.Second},
+		}}, err: context.DeadlineExceeded, maybe: true, atLeast: 5 * minute, atMost: 5 * minute},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,7 +110,7 @@ func TestCreate(t *testing.T) {
 				start, sent := time.Now(), 0
 				client := answering(t, func(req *http.Request) (*http.Response, error) {
 					sent++
-					return tt.answers[min(sent, len(tt.answers))-1](req)
+					return tt.responses[min(sent, len(tt.responses))-1](req)
 				})
 				got, err := client.CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "x"}))
 				if took := time.Since(start); took < tt.atLeast || took > tt.atMost {
@@ -126,6 +129,9 @@ func TestCreate(t *testing.T) {
 					t.Fatalf("%+v, %v", got, err)
 				}
 				checkText(t, err)
+				if !strings.Contains(err.Error(), tt.text) || !strings.Contains(err.Error(), "POST /v1.0/generations: ") {
+					t.Errorf("%v, want %q after the operation", err, tt.text)
+				}
 				want := gamma.Created{}
 				if tt.known {
 					want.GenerationID = "gen1"

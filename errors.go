@@ -184,4 +184,4 @@ type redirectError struct{ why error }
 
 func (e *redirectError) Error() string { return "a redirect " + e.why.Error() + " is not followed" }
 
-var errOtherHost = errors.New("gamma: the request is for another host than the base URL's")
+var errOtherHost = errors.New("the request is for another host than the base URL's")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -60,48 +61,49 @@ func newDoer(key string, base *url.URL, c config) *doer {
 	return d
 }
 
-// Do sends req with the key, to the base URL's host only, and returns its answer
+// Do sends req with the key, to the base URL's host only, and returns its response
 // with the body read whole. Any status but success is an [*APIError].
 func (d *doer) Do(req *http.Request) (*http.Response, error) {
-	if u := req.URL; u == nil || u.Scheme != d.base.Scheme || u.Host != d.base.Host || u.User != nil || u.Opaque != "" ||
-		req.Host != "" && req.Host != d.base.Host {
-		return nil, refuse(req, errOtherHost)
-	}
-	if err := parsed().checkRequest(req, d.base.EscapedPath()); err != nil {
-		return nil, refuse(req, err)
-	}
-	if err := req.Context().Err(); err != nil {
-		return nil, refuse(req, d.fail(req.Context(), req, err, true))
+	if err := d.check(req); err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close() // as an http.Client does
+		}
+		return nil, err
 	}
 	if d.stale.Load() && d.stale.Swap(false) {
 		if t, ok := d.transport.(interface{ CloseIdleConnections() }); ok {
 			t.CloseIdleConnections()
 		}
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), d.timeout)
-	defer cancel()
+	ctx := req.Context()
+	if limit := d.limit(req); limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	transport := d.transport
+	if t, ok := transport.(*http.Transport); ok && hasBody(req) {
+		t = singleUse(t)
+		defer t.CloseIdleConnections()
+		transport = t
+	}
 	var x struct { // one allocation for both
 		bounded
 		out http.Request
 	}
 	x.bounded.Context = ctx
 	x.left.Store(maxConns)
-	// The caller's request never holds the key: it stays within reach of the answer.
+	// The caller's request never holds the key: it stays within reach of the response.
 	x.out = *req.WithContext(&x.bounded)
 	x.out.Header = make(http.Header, len(req.Header)+2)
-	for name, values := range req.Header {
-		if strings.EqualFold(name, "Host") {
-			return nil, refuse(req, errOtherHost) // net/http would send it as it is
-		}
-		x.out.Header[name] = values
-	}
+	maps.Copy(x.out.Header, req.Header)
 	d.authorize(x.out.Header)
 	// With it net/http sends a body a second time also where the server may have
 	// begun with the first, as after an HTTP/2 PROTOCOL_ERROR.
 	x.out.GetBody = nil
-	rsp, err := d.transport.RoundTrip(&x.out)
+	rsp, err := transport.RoundTrip(&x.out)
 	if err == nil && rsp == nil {
-		err = errors.New("the transport returned neither an answer nor an error")
+		err = errors.New("the transport returned neither a response nor an error")
 	}
 	if err != nil {
 		return nil, d.fail(ctx, req, refusedConnect(d.transport, req.URL, err), notBegun(err))
@@ -112,7 +114,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	d.redactHeader(rsp) // now that the trailer has come
 	if rsp.StatusCode/100 != 2 {
 		// The status is the verdict, however much of the body arrived.
-		return nil, newAPIError(parsed().operation(req, d.base.EscapedPath()), rsp, body)
+		return nil, newAPIError(d.operation(req), rsp, body)
 	}
 	if err == nil && ctx.Err() != nil && !json.Valid(body) {
 		err = ctx.Err() // closing the connection may look like the end of the body
@@ -177,15 +179,49 @@ func (d *doer) read(rsp *http.Response) ([]byte, error) {
 	}
 }
 
-// refuse returns err, for a request that is not sent.
-func refuse(req *http.Request, err error) error {
-	if req.Body != nil {
-		_ = req.Body.Close() // as an http.Client does
+// check returns the error of a request that is not sent.
+func (d *doer) check(req *http.Request) error {
+	u := req.URL
+	elsewhere := u == nil || u.Scheme != d.base.Scheme || u.Host != d.base.Host || u.User != nil || u.Opaque != "" ||
+		req.Host != "" && req.Host != d.base.Host
+	for name := range req.Header {
+		elsewhere = elsewhere || strings.EqualFold(name, "Host") // net/http would send it as it is
 	}
-	return err
+	if elsewhere {
+		return &exchangeError{text: "gamma: " + d.operation(req) + ": " + errOtherHost.Error(), err: errOtherHost}
+	}
+	if err := parsed().checkRequest(req, d.base.EscapedPath()); err != nil {
+		return err
+	}
+	if err := req.Context().Err(); err != nil {
+		return d.fail(req.Context(), req, err, true)
+	}
+	return nil
 }
 
-// fail describes a failure to get an answer to req. ctx is the context that
+// operation names req for an error text.
+func (d *doer) operation(req *http.Request) string {
+	if req.URL == nil { // an editor's doing
+		return req.Method + " (no URL)"
+	}
+	return parsed().operation(req, d.base.EscapedPath())
+}
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
+// limit is how long req may take, 0 for as long as its context lets it. A request with
+// a body may cost credits, and is not sent again: giving up early saves nothing.
+func (d *doer) limit(req *http.Request) time.Duration {
+	if !hasBody(req) {
+		return d.timeout
+	}
+	if _, ok := req.Context().Deadline(); ok {
+		return 0
+	}
+	return createTimeout
+}
+
+// fail describes a failure to get a response to req. ctx is the context that
 // bounded the exchange. unsent says that the server has surely not begun with req.
 func (d *doer) fail(ctx context.Context, req *http.Request, err error, unsent bool) *exchangeError {
 	e := &exchangeError{err: err, unsent: unsent}
@@ -196,7 +232,7 @@ func (d *doer) fail(ctx context.Context, req *http.Request, err error, unsent bo
 	case ctx.Err() != nil:
 		d.stale.Store(true)
 		e.err = ctx.Err()
-		e.text = fmt.Sprintf("no answer within %v", d.timeout)
+		e.text = fmt.Sprintf("no response within %v", d.limit(req))
 	default:
 		e.text = describe(err)
 		if text := err.Error(); d.redact(text) != text {
@@ -204,6 +240,6 @@ func (d *doer) fail(ctx context.Context, req *http.Request, err error, unsent bo
 		}
 		e.err = unquoted(e.err, e.text)
 	}
-	e.text = "gamma: " + parsed().operation(req, d.base.EscapedPath()) + ": " + e.text
+	e.text = "gamma: " + d.operation(req) + ": " + e.text
 	return e
 }

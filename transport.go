@@ -81,6 +81,25 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
 }
 
+// singleUse returns a copy of t for one request with a body, over a connection that no
+// other has used: the server may be about to close an idle one, and then it is unknown
+// whether it has begun with the request. Nothing but time ends a slow upload, behind
+// which the response to a ping would be late.
+func singleUse(t *http.Transport) *http.Transport {
+	s := t.Clone()
+	s.DisableKeepAlives = true
+	s.IdleConnTimeout = 10 * time.Second // of an HTTP/2 connection that came too late to be used
+	if s.HTTP2 != nil {
+		s.HTTP2.SendPingTimeout = 0
+	}
+	// net/http sets TLSClientConfig of t when it turns HTTP/2 on by default, and takes
+	// that of the copy for a reason to leave it off.
+	if s.Protocols == nil && s.TLSNextProto == nil && t.TLSNextProto["h2"] != nil {
+		s.ForceAttemptHTTP2 = true
+	}
+	return s
+}
+
 // connected returns an error unless the response of a proxy to CONNECT is the one that
 // net/http accepts. The error of net/http is the reason phrase alone.
 func connected(_ context.Context, proxy *url.URL, _ *http.Request, rsp *http.Response) error {

@@ -188,3 +188,88 @@ func TestCreateAfterProxyFailure(t *testing.T) {
 		t.Errorf("%v, %v after %d retries", created, err, retries)
 	}
 }
+
+// Every create has a connection for itself, which is closed, over whatever version of
+// HTTP the caller's transport is set up for.
+func TestCreateOverEveryVersion(t *testing.T) {
+	insecure := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the server is the test's
+	protocols := func(set ...func(*http.Protocols, bool)) *http.Protocols {
+		p := new(http.Protocols)
+		for _, set := range set {
+			set(p, true)
+		}
+		return p
+	}
+	http1, http2, plain2 := (*http.Protocols).SetHTTP1, (*http.Protocols).SetHTTP2, (*http.Protocols).SetUnencryptedHTTP2
+	usedBefore := &http.Transport{}
+	_ = usedBefore.Clone() // turns HTTP/2 on, as a request does
+	usedBefore.TLSClientConfig.InsecureSkipVerify = true
+	ofGamma := gamma.NewTransport()
+	ofGamma.TLSClientConfig = insecure.Clone()
+	for name, tt := range map[string]struct {
+		transport *http.Transport
+		server    *http.Protocols
+		overTLS   bool
+		want      string
+	}{
+		"NewTransport":                    {ofGamma, nil, true, "HTTP/2.0"},
+		"a server of HTTP/2 alone":        {ofGamma, protocols(http2), true, "HTTP/2.0"},
+		"a server of HTTP/1 alone":        {ofGamma, protocols(http1), true, "HTTP/1.1"},
+		"an http.Transport":               {usedBefore, nil, true, "HTTP/2.0"},
+		"with a TLS configuration":        {&http.Transport{TLSClientConfig: insecure.Clone()}, nil, true, "HTTP/1.1"},
+		"with HTTP/2 off by TLSNextProto": {&http.Transport{TLSClientConfig: insecure.Clone(), ForceAttemptHTTP2: true, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}, nil, true, "HTTP/1.1"},
+		"with HTTP/2 alone, by Protocols": {&http.Transport{TLSClientConfig: insecure.Clone(), Protocols: protocols(http2)}, nil, true, "HTTP/2.0"},
+		"with HTTP/1 alone, by Protocols": {&http.Transport{TLSClientConfig: insecure.Clone(), Protocols: protocols(http1)}, nil, true, "HTTP/1.1"},
+		"without TLS":                     {&http.Transport{}, nil, false, "HTTP/1.1"},
+		"with HTTP/2 without TLS":         {&http.Transport{Protocols: protocols(plain2)}, protocols(http1, plain2), false, "HTTP/2.0"},
+		"with keep-alives off already":    {&http.Transport{DisableKeepAlives: true}, nil, false, "HTTP/1.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var opened, open atomic.Int32
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Proto != tt.want {
+					t.Errorf("%s, want %s", r.Proto, tt.want)
+				}
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, `{"generationId":"gen1","status":"pending"}`)
+			}))
+			server.Config.Protocols = tt.server
+			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					opened.Add(1)
+					open.Add(1)
+				case http.StateClosed, http.StateHijacked:
+					open.Add(-1)
+				}
+			}
+			if tt.overTLS {
+				server.EnableHTTP2 = tt.server == nil || tt.server.HTTP2()
+				server.StartTLS()
+			} else {
+				server.Start()
+			}
+			defer server.Close()
+			defer tt.transport.CloseIdleConnections()
+			client := newClient(t, server.URL, gamma.WithHTTPClient(&http.Client{Transport: tt.transport}))
+			if _, err := get(t, client); err != nil { // leaves an idle connection, where it may
+				t.Fatal(err)
+			}
+			const creates = 3
+			for range creates {
+				if _, err := client.CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "tea"})); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := opened.Load(); n != 1+creates {
+				t.Errorf("%d connections for a poll and %d creates", n, creates)
+			}
+			tt.transport.CloseIdleConnections()
+			for end := time.Now().Add(time.Minute); open.Load() > 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("%d connections left open", open.Load())
+				}
+			}
+		})
+	}
+}

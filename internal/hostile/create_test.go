@@ -1,17 +1,23 @@
 package hostile
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
@@ -333,6 +339,191 @@ func TestPollsOverClosedConnections(t *testing.T) {
 				r.call(t, ctx, e)
 				if r.outcome.err != nil {
 					t.Error(r.outcome.err)
+				}
+			})
+		}
+	}
+}
+
+// A create waits as long as its context lets it, since to give up early saves nothing: a
+// server that was stopped, and a large text on a slow line, cost time and no doubt.
+func TestCreateTakesItsTime(t *testing.T) {
+	const kB = 1000
+	_ = serverCert() // not by the clock of a bubble
+	large := text
+	large.InputText = strings.Repeat("\u8336", 399_999) // three bytes each
+	perByte := func(n int) time.Duration { return time.Duration(n) * time.Second / (60 * kB) }
+	for name, tt := range map[string]struct {
+		request api.GenerationRequest
+		stopped time.Duration                      // the server, before it responds
+		line    func(sent, more int) time.Duration // how long the next bytes take
+		within  time.Duration                      // of the context; 0: no deadline
+		maybe   bool
+	}{
+		"a server that is stopped for a minute":   {request: text, stopped: time.Minute},
+		"a server that takes nearly five minutes": {request: text, stopped: 299 * time.Second},
+		"a server that takes more than five":      {request: text, stopped: 301 * time.Second, maybe: true},
+		"a server that takes ten, and a deadline": {request: text, stopped: 10 * time.Minute, within: time.Hour},
+		"a server that takes longer than ctx":     {request: text, stopped: time.Minute, within: 30 * time.Second, maybe: true},
+		"a large text on a slow line":             {request: large, stopped: 30 * time.Second, line: func(_, n int) time.Duration { return perByte(n) }},
+		"a line that is silent for a minute": {request: text, line: func(sent, n int) time.Duration {
+			if sent < 4*kB && sent+n >= 4*kB { // after the handshake
+				return time.Minute
+			}
+			return 0
+		}},
+	} {
+		for _, protocol := range []string{"h2", "http/1.1"} {
+			for _, way := range []string{"CreateGeneration", "CreateGenerationWithResponse"} {
+				t.Run(name+"/"+protocol+"/"+way, func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+						config := with(serverCert())
+						config.NextProtos = []string{protocol}
+						// Room for the whole request: a server that reads it sends frames, which stand for a ping.
+						room := &http.HTTP2Config{MaxReceiveBufferPerConnection: 4 << 20, MaxReceiveBufferPerStream: 4 << 20}
+						server := &http.Server{TLSConfig: config, HTTP2: room, Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+							time.Sleep(tt.stopped)
+							_, _ = io.Copy(io.Discard, req.Body)
+							w.Header().Set("Content-Type", "application/json")
+							_, _ = io.WriteString(w, answer)
+						})}
+						go func() { _ = server.ServeTLS(l, "", "") }()
+						defer func() {
+							_ = server.Close()
+							time.Sleep(time.Hour) // both sides end by themselves
+						}()
+						transport := gamma.NewTransport()
+						transport.Proxy, transport.TLSClientConfig = nil, trusted()
+						defer transport.CloseIdleConnections()
+						transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+							conn, err := l.dial(ctx, network, address)
+							if err == nil && tt.line != nil {
+								conn = newSlowLine(conn, tt.line)
+							}
+							return conn, err
+						}
+						client, err := gamma.NewClient(key, gamma.WithBaseURL("https://"+address.String()), gamma.WithRequestTimeout(time.Second),
+							gamma.WithHTTPClient(&http.Client{Transport: transport, Timeout: time.Second}))
+						if err != nil {
+							t.Fatal(err)
+						}
+						ctx := t.Context()
+						if tt.within > 0 {
+							var cancel context.CancelFunc
+							ctx, cancel = context.WithTimeout(ctx, tt.within)
+							defer cancel()
+						}
+						if way == "CreateGeneration" {
+							var created gamma.Created
+							if created, err = client.CreateGeneration(ctx, tt.request); (err == nil) != (created.GenerationID == "gen1") {
+								t.Errorf("%+v, %v", created, err)
+							}
+							if errors.Is(err, gamma.ErrMaybeCreated) != tt.maybe {
+								t.Error(err)
+							}
+						} else {
+							_, err = client.CreateGenerationWithResponse(ctx, tt.request)
+						}
+						if (err != nil) != tt.maybe {
+							t.Error(err)
+						}
+						checkError(t, err)
+					})
+				})
+			}
+		}
+	}
+}
+
+// slowLine takes at once what is written, as a kernel does, and delivers it when delay
+// has passed.
+type slowLine struct {
+	net.Conn
+	queue chan []byte
+	gone  chan struct{}
+	once  sync.Once
+}
+
+func newSlowLine(conn net.Conn, delay func(sent, more int) time.Duration) *slowLine {
+	c := &slowLine{Conn: conn, queue: make(chan []byte, 10_000), gone: make(chan struct{})}
+	go func() {
+		for sent := 0; ; {
+			select {
+			case p := <-c.queue:
+				time.Sleep(delay(sent, len(p)))
+				if _, err := conn.Write(p); err != nil {
+					return
+				}
+				sent += len(p)
+			case <-c.gone:
+				return
+			}
+		}
+	}()
+	return c
+}
+
+func (c *slowLine) Write(p []byte) (int, error) {
+	select {
+	case c.queue <- bytes.Clone(p):
+		return len(p), nil
+	case <-c.gone:
+		return 0, net.ErrClosed
+	}
+}
+
+func (c *slowLine) Close() error {
+	c.once.Do(func() { close(c.gone) })
+	return c.Conn.Close()
+}
+
+// Servers and load balancers close a connection that was idle for too long, which may
+// happen just as the next request comes. No create meets that.
+func TestCreateOnKeptConnection(t *testing.T) {
+	const creates = 5
+	for name, tt := range map[string]struct {
+		scheme string
+		handle handler
+	}{
+		"HTTP/1": {"http", func(s *server, c net.Conn) {
+			r := bufio.NewReader(c)
+			if req, err := http.ReadRequest(r); err == nil {
+				s.requests.Add(1)
+				_, _ = io.Copy(io.Discard, req.Body)
+				say(c, isJSON(answer))
+				_, _ = r.Peek(1) // and closes as the next comes
+			}
+		}},
+		"HTTP/1 that closes at once": {"http", saysAndCloses(isJSON(answer))},
+		"HTTP/2": {"https", http2("", func(x *stream) {
+			if x.conn > 1 {
+				_ = x.Close()
+				return
+			}
+			x.ok()
+		})},
+	} {
+		for _, e := range some("Create", "Create from a template") {
+			t.Run(name+"/"+e.name, func(t *testing.T) {
+				t.Parallel()
+				var opened atomic.Int32
+				s := serve(t, "tcp", "127.0.0.1:0", tt.scheme, func(s *server, c net.Conn) {
+					opened.Add(1)
+					tt.handle(s, c)
+				})
+				r := newRig(t, s, settings{})
+				for range creates {
+					if o := e.call(t.Context(), r); o.err != nil {
+						t.Error(o.err)
+					}
+				}
+				if !eventually(func() bool { return s.open.Load() == 0 }) {
+					t.Errorf("%d connections left open", s.open.Load())
+				}
+				if n := opened.Load(); n != creates || r.requests.Load() != creates {
+					t.Errorf("%d requests over %d connections, want %d of each", r.requests.Load(), n, creates)
 				}
 			})
 		}

@@ -508,6 +508,8 @@ func (a attack) against(t *testing.T, s *server, e entry, want end) {
 	switch {
 	case a.budget > 0:
 		budget = a.budget
+	case a.busy && (e.kind == operation || e.kind == foreign): // a body lifts the timeout of a request
+		budget = requestTimeout
 	case want == deadline && e.kind != checking && s.dial != nil:
 		budget = 150 * time.Millisecond
 	case e.kind == fetching && want != completes:

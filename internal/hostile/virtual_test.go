@@ -193,7 +193,7 @@ func TestCreateForMinutes(t *testing.T) {
 		{"429 and Retry-After", limited("Retry-After", "10"), completes, 30 * time.Second, 37 * time.Second, 4},
 		{"429 and Retry-After of 0", limited("Retry-After", "0"), completes, 210 * time.Second, 255 * time.Second, 4},
 		{"429 and an endless Retry-After", limited("Retry-After", "99999999999999999999"), refused, 0, 0, 1},
-		{"silence", func(req *http.Request, _ int, _ time.Duration) (*http.Response, error) { return silent(req) }, maybe, 15 * time.Second, 15 * time.Second, 1},
+		{"silence", func(req *http.Request, _ int, _ time.Duration) (*http.Response, error) { return silent(req) }, maybe, 5 * time.Minute, 5 * time.Minute, 1},
 		{"503 and Retry-After", func(*http.Request, int, time.Duration) (*http.Response, error) {
 			return reply(503, "", "Retry-After", "1")
 		}, maybe, 0, 0, 1},
