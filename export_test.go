@@ -22,3 +22,6 @@ func Limits() (whole, part map[string]any) {
 	}
 	return all(document), all(requests)
 }
+
+// OwnTransport returns the transport that NewClient made for c.
+func OwnTransport(c *Client) *http.Transport { return c.doer.own }

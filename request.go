@@ -38,14 +38,23 @@ type doer struct {
 	redactBody func([]byte) []byte
 	isKey      func(header string) bool // whether its name has the key, in any case
 
-	// stale is set by a request that timed out: its connection may be dead.
+	// own is the transport if the client made it, and stale is set by a request that
+	// timed out: the connections may be dead. Those of a caller's transport are left
+	// alone, which others may use.
+	own   *http.Transport
 	stale atomic.Bool
+
+	opener *opener // nil for a transport of which nothing is known
 }
 
 func newDoer(key string, base *url.URL, c config) *doer {
 	d := &doer{base: base, transport: c.client.Transport, timeout: c.timeout, onRetry: c.onRetry, insecure: c.insecureHTTP}
 	if d.transport == nil {
-		d.transport = NewTransport()
+		d.own = NewTransport()
+		d.transport = d.own
+	}
+	if t, ok := d.transport.(*http.Transport); ok && !t.DisableKeepAlives {
+		d.opener = newOpener(t.IdleConnTimeout)
 	}
 	if t := c.client.Timeout; t > 0 {
 		d.timeout = min(d.timeout, t)
@@ -70,10 +79,8 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	if d.stale.Load() && d.stale.Swap(false) {
-		if t, ok := d.transport.(interface{ CloseIdleConnections() }); ok {
-			t.CloseIdleConnections()
-		}
+	if d.own != nil && d.stale.Load() && d.stale.Swap(false) {
+		d.own.CloseIdleConnections()
 	}
 	ctx := req.Context()
 	if limit := d.limit(req); limit > 0 {
@@ -81,11 +88,16 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	transport := d.transport
+	transport, opener := d.transport, d.opener
 	if t, ok := transport.(*http.Transport); ok && hasBody(req) {
 		t = singleUse(t)
 		defer t.CloseIdleConnections()
-		transport = t
+		transport, opener = t, nil
+	}
+	if !opener.open() {
+		var done func()
+		ctx, done = opener.wait(ctx)
+		defer done()
 	}
 	var x struct { // one allocation for both
 		bounded
@@ -105,6 +117,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	if err == nil && rsp == nil {
 		err = errors.New("the transport returned neither a response nor an error")
 	}
+	opener.used(err)
 	if err != nil {
 		return nil, d.fail(ctx, req, refusedConnect(d.transport, req.URL, err), notBegun(err))
 	}

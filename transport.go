@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,10 +22,11 @@ import (
 // NewTransport returns a new copy of the transport that [NewClient] uses, for
 // callers who must add a proxy or a certificate authority and pass it back in an
 // [http.Client] through [WithHTTPClient]. Against [http.DefaultTransport] it
-// keeps more idle connections to one host, bounds the response header to 256 KiB,
-// finds a dead HTTP/2 connection by pings, within 10 seconds, and opens at most
-// twelve connections for one request. Like the default, it uses the proxy
-// that the environment names.
+// keeps more idle connections to one host, but for 30 seconds, bounds the response
+// header to 256 KiB, finds a dead HTTP/2 connection by pings, within 10 seconds, and
+// opens at most twelve connections for one request. Like the default, it uses the proxy
+// that the environment names; the error for a proxy that refuses names the proxy and
+// its status.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -31,8 +34,8 @@ func NewTransport() *http.Transport {
 		DialContext:            dial,
 		ForceAttemptHTTP2:      true, // also once the caller has set TLSClientConfig
 		MaxIdleConns:           1024,
-		MaxIdleConnsPerHost:    1024, // all of them go to one host
-		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConnsPerHost:    1024,             // all of them go to one host
+		IdleConnTimeout:        30 * time.Second, // before common load balancers close them
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
@@ -98,6 +101,82 @@ func singleUse(t *http.Transport) *http.Transport {
 		s.ForceAttemptHTTP2 = true
 	}
 	return s
+}
+
+// maxOpening is how long the first request may keep others waiting.
+const maxOpening = time.Second
+
+// opener lets one request go first while no connection is known to be open, so that many
+// at once share its HTTP/2 connection. net/http would open one for each of them. A nil
+// opener lets all go.
+type opener struct {
+	idle  time.Duration // how long a connection stays open without requests
+	until atomic.Int64  // when the last one that was seen is closed, in Unix nanoseconds
+
+	mu    sync.Mutex
+	first chan struct{} // closed when the first request has a connection; nil when there is none
+}
+
+func newOpener(idle time.Duration) *opener {
+	const forever = 24 * time.Hour
+	if idle <= 0 || idle > forever {
+		idle = forever
+	}
+	return &opener{idle: idle}
+}
+
+func (o *opener) open() bool { return o == nil || time.Now().UnixNano() < o.until.Load() }
+
+// used records how a request ended.
+func (o *opener) used(err error) {
+	switch {
+	case o == nil:
+	case err == nil:
+		o.until.Store(time.Now().Add(o.idle).UnixNano())
+	default:
+		o.until.Store(0)
+	}
+}
+
+// wait returns when a request may go: the first at once, with another context and what
+// must be called at its end, and the others when it has a connection that takes them,
+// when it has ended or after a second, or when ctx is done.
+func (o *opener) wait(ctx context.Context) (context.Context, func()) {
+	o.mu.Lock()
+	if first := o.first; first != nil || o.open() {
+		o.mu.Unlock()
+		if first != nil {
+			select {
+			case <-first:
+			case <-ctx.Done():
+			}
+		}
+		return ctx, func() {}
+	}
+	first := make(chan struct{})
+	o.first = first
+	o.mu.Unlock()
+	done := sync.OnceFunc(func() {
+		o.mu.Lock()
+		o.first = nil
+		o.mu.Unlock()
+		close(first)
+	})
+	timer := time.AfterFunc(maxOpening, done)
+	connected := func() {
+		o.used(nil)
+		done()
+	}
+	trace := &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			c, overTLS := info.Conn.(*tls.Conn)
+			if info.Reused || !overTLS || c.ConnectionState().NegotiatedProtocol != "h2" {
+				connected()
+			} // else net/http takes 100 requests at most until it has the server's settings
+		},
+		GotFirstResponseByte: connected,
+	}
+	return httptrace.WithClientTrace(ctx, trace), func() { timer.Stop(); done() }
 }
 
 // connected returns an error unless the response of a proxy to CONNECT is the one that

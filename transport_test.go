@@ -5,14 +5,17 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
@@ -271,5 +274,134 @@ func TestCreateOverEveryVersion(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// After a timeout the other connections may be dead, too. They are closed, but not those
+// of a caller's transport, which others may use.
+func TestIdleConnectionsAfterTimeout(t *testing.T) {
+	for name, tt := range map[string]struct {
+		own  bool
+		want int // connections
+	}{
+		"of the client": {true, 3},
+		"of the caller": {false, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var opened, both atomic.Int32
+				serve := func(conn net.Conn) {
+					r := bufio.NewReader(conn)
+					for {
+						req, err := http.ReadRequest(r)
+						if err != nil {
+							return
+						}
+						if strings.HasSuffix(req.URL.Path, "/hang") {
+							_, _ = r.ReadByte()
+							return
+						}
+						if both.Add(1) <= 2 {
+							time.Sleep(time.Second) // for a second connection
+						}
+						const body = `{"generationId":"gen1","status":"pending"}`
+						_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+					}
+				}
+				client := newClient(t, "http://127.0.0.1:1")
+				transport := gamma.OwnTransport(client)
+				if !tt.own {
+					transport = gamma.NewTransport()
+					client = newClient(t, "http://127.0.0.1:1", gamma.WithHTTPClient(&http.Client{Transport: transport}))
+				}
+				transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+					opened.Add(1)
+					here, there := net.Pipe()
+					go func() { serve(there); _ = there.Close() }()
+					return here, nil
+				}
+				defer transport.CloseIdleConnections()
+				results := make(chan error)
+				for range 2 {
+					go func() { _, err := get(t, client); results <- err }()
+				}
+				for range 2 {
+					if err := <-results; err != nil {
+						t.Error(err)
+					}
+				}
+				if _, err := client.GetGenerationStatus(t.Context(), "hang"); !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+				if _, err := get(t, client); err != nil {
+					t.Error(err)
+				}
+				if n := opened.Load(); int(n) != tt.want {
+					t.Errorf("%d connections, want %d", n, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A transport of which nothing is known gets every request at once.
+func TestFirstRequestsOfOtherTransports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 50
+		arrived := 0
+		var mu sync.Mutex
+		all := make(chan struct{})
+		client := answering(t, func(*http.Request) (*http.Response, error) {
+			mu.Lock()
+			if arrived++; arrived == n {
+				close(all)
+			}
+			mu.Unlock()
+			<-all
+			return reply(200, "application/json", `{"generationId":"gen1","status":"pending"}`), nil
+		})
+		start := time.Now()
+		var requests sync.WaitGroup
+		for range n {
+			requests.Go(func() { _, _ = get(t, client) })
+		}
+		requests.Wait()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// Many requests at once on a client without a connection share one of HTTP/2.
+func TestManyFirstRequests(t *testing.T) {
+	const n = 200
+	var opened atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"generationId":"gen1","status":"pending"}`)
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	transport := gamma.NewTransport()
+	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the server is the test's
+	defer transport.CloseIdleConnections()
+	client := newClient(t, server.URL, gamma.WithHTTPClient(&http.Client{Transport: transport}))
+	var requests sync.WaitGroup
+	for range n {
+		requests.Go(func() {
+			if _, err := client.GetGenerationStatus(t.Context(), "gen1"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	requests.Wait()
+	if n := opened.Load(); n > 5 {
+		t.Errorf("%d connections", n)
 	}
 }
