@@ -421,6 +421,9 @@ func TestPathParametersAreChecked(t *testing.T) {
 			t.Errorf("id %q was accepted", id)
 		} else {
 			checkText(t, err)
+			if !strings.HasPrefix(err.Error(), "gamma: GET /v1.0/generations/{id}: id ") {
+				t.Errorf("%v does not name the operation", err)
+			}
 		}
 		if _, err := client.GetGenerationStatus(t.Context(), id); err == nil {
 			t.Errorf("id %q was accepted", id)
@@ -851,6 +854,9 @@ func TestRequestEditors(t *testing.T) {
 			continue
 		}
 		checkText(t, err)
+		if !strings.HasPrefix(err.Error(), "gamma: GET /v1.0/generations/{id}: ") && name != "path" && name != "no URL" {
+			t.Errorf("%s: %v does not name the operation", name, err)
+		}
 		if got != nil && got.Header.Get("X-Api-Key") != key {
 			t.Errorf("%s: X-API-KEY = %q", name, got.Header.Get("X-Api-Key"))
 		}

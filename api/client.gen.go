@@ -1544,7 +1544,7 @@ func NewDeleteGammaRequest(server string, gammaID string) (*http.Request, error)
 	var pathParam0 string
 
 	pathParam0 = gammaID
-	if err := wire.CheckPathParam("gammaId", pathParam0); err != nil {
+	if err := wire.CheckPathParam("DELETE /v1.0/gammas/{gammaId}: gammaId", pathParam0); err != nil {
 		return nil, err
 	}
 
@@ -1569,7 +1569,7 @@ func NewArchiveGammaRequest(server string, gammaID string) (*http.Request, error
 	var pathParam0 string
 
 	pathParam0 = gammaID
-	if err := wire.CheckPathParam("gammaId", pathParam0); err != nil {
+	if err := wire.CheckPathParam("POST /v1.0/gammas/{gammaId}/archive: gammaId", pathParam0); err != nil {
 		return nil, err
 	}
 
@@ -1656,7 +1656,7 @@ func NewGetGenerationStatusRequest(server string, id string) (*http.Request, err
 	var pathParam0 string
 
 	pathParam0 = id
-	if err := wire.CheckPathParam("id", pathParam0); err != nil {
+	if err := wire.CheckPathParam("GET /v1.0/generations/{id}: id", pathParam0); err != nil {
 		return nil, err
 	}
 

@@ -19,8 +19,8 @@ var originals = map[string]struct {
 	sum     string
 	changed int
 }{
-	"client.tmpl":                {"393820c177b1bcd8a7ae8a39099b4cab95209964bd17d79cb12534f7a65d677c", 20},
-	"client-with-responses.tmpl": {"01e28fc263020fab72aa4316d93348a11ebddd98a699894b84dbb7141239bdf8", 4},
+	"client.tmpl":                {"393820c177b1bcd8a7ae8a39099b4cab95209964bd17d79cb12534f7a65d677c", 21},
+	"client-with-responses.tmpl": {"01e28fc263020fab72aa4316d93348a11ebddd98a699894b84dbb7141239bdf8", 10},
 }
 
 func TestTemplates(t *testing.T) {
