@@ -64,7 +64,9 @@ func WithInsecureHTTP() Option {
 // If the Transport is an [*http.Transport], a request with a body is sent over a new
 // connection of a Clone of it, without HTTP/2 pings, and is the only one there. Any other
 // [http.RoundTripper] is used as it is: over a connection that the server is about to
-// close as idle, a create may end with [ErrMaybeCreated].
+// close as idle, a create may end with [ErrMaybeCreated]. While no connection of an
+// [*http.Transport] is known to be open, requests wait until the first has one, for a
+// second at most, so that many at once share its HTTP/2 connection.
 //
 // The Transport sees the API key, and whatever it does with it is its own. The
 // requests that it gets have no GetBody, so that nothing with a body is sent twice.

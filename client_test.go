@@ -799,11 +799,11 @@ func TestTransportErrors(t *testing.T) {
 		{io.ErrUnexpectedEOF, "unexpected EOF", io.ErrUnexpectedEOF},
 		{inner, "read tcp", os.ErrDeadlineExceeded},
 		{&url.Error{Op: "Get", URL: "https://secret.example/", Err: io.EOF}, "EOF", io.EOF},
-		{errors.New(`malformed HTTP response "exportUrl"`), "malformed HTTP response (the rest may quote the answer)", nil},
-		{errors.New("malformed MIME header line: exportUrl https://x"), "malformed MIME header (the rest may quote the answer)", nil},
-		{fmt.Errorf("malformed MIME header: missing colon: %q", key), "malformed MIME header (the rest may quote the answer)", nil},
+		{errors.New(`malformed HTTP response "exportUrl"`), "malformed HTTP response (the rest may quote the response)", nil},
+		{errors.New("malformed MIME header line: exportUrl https://x"), "malformed MIME header (the rest may quote the response)", nil},
+		{fmt.Errorf("malformed MIME header: missing colon: %q", key), "malformed MIME header (the rest may quote the response)", nil},
 		{errors.New("bad " + key), "the exchange failed", nil},
-		{fmt.Errorf("http2: server sent GOAWAY and closed the connection; debug=%q", key), "debug= (the rest may quote the answer)", nil},
+		{fmt.Errorf("http2: server sent GOAWAY and closed the connection; debug=%q", key), "debug= (the rest may quote the response)", nil},
 		{errors.New("a\nb\x1b"), `a\nb\x1b`, nil},
 		{&net.DNSError{Err: "no such host", Name: "h.example", IsNotFound: true}, "lookup h.example: no such host", nil},
 	} {
@@ -876,7 +876,7 @@ func TestNewTransportIsFresh(t *testing.T) {
 	if a == b || a.HTTP2 == b.HTTP2 {
 		t.Error("NewTransport shares what it returns")
 	}
-	if a.MaxResponseHeaderBytes != 256<<10 || a.MaxIdleConnsPerHost < 64 || a.HTTP2.SendPingTimeout <= 0 || !a.ForceAttemptHTTP2 || a.Proxy == nil {
+	if a.MaxResponseHeaderBytes != 256<<10 || a.MaxIdleConnsPerHost < 64 || a.HTTP2.SendPingTimeout <= 0 || a.IdleConnTimeout != 30*time.Second || !a.ForceAttemptHTTP2 || a.Proxy == nil {
 		t.Errorf("%+v", a)
 	}
 }
@@ -959,7 +959,7 @@ func TestHostileBytes(t *testing.T) {
 			for ; err != nil; err = errors.Unwrap(err) {
 				checkNoKey(t, err)
 				if strings.Contains(err.Error(), "exportUrl") {
-					t.Errorf("the error inside, %q, has a part of the answer", err)
+					t.Errorf("the error inside, %q, has a part of the response", err)
 				}
 			}
 		})

@@ -59,7 +59,8 @@
 // The client sends each request once, except for [Client.CreateGeneration], which
 // retries what cannot have cost credits, and [Client.Download], which resumes. Package
 // poller retries polls. net/http may retry a request without a body after a lost
-// connection; with [NewTransport] it uses at most twelve connections for it.
+// connection; with [NewTransport] it uses at most twelve connections for it. A request
+// with a body has a connection for itself, see [WithHTTPClient].
 //
 // [poller]: https://pkg.go.dev/github.com/gamma-sdk/gamma-go/poller
 package gamma

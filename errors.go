@@ -41,7 +41,7 @@ var (
 	ErrResponseTooLarge = errors.New("gamma: response too large")
 )
 
-// APIError is an answer with a status other than success, redirects included:
+// APIError is a response with a status other than success, redirects included:
 // they are never followed. Find it with [errors.As].
 type APIError struct {
 	// Operation is the method and the path template, as in
@@ -57,7 +57,7 @@ type APIError struct {
 	Message string
 
 	// RequestID is the x-request-id header, which Gamma's support asks for. It
-	// is empty when the answer has none.
+	// is empty when the response has none.
 	RequestID string
 
 	// RetryAfter is how long the server asks to wait, rounded up to a second, at most
@@ -127,7 +127,7 @@ func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
 }
 
 // ErrMaybeCreated says that it is not known whether a generation was created: the
-// request may have reached the server, and no whole answer came back. It may cost
+// request may have reached the server, and no complete response was received. It may cost
 // credits, and creating it again may cost them twice. The error that wraps it
 // wraps what is known too, such as an [*APIError] with the request id that Gamma's
 // support asks for. The API has no way to look for the generation.
@@ -160,7 +160,7 @@ func (e *InvalidRequestError) Error() string {
 	return "gamma: " + e.Operation + ": " + e.Field + " " + e.Reason
 }
 
-// exchangeError is a request without a usable answer.
+// exchangeError is a request without a usable response.
 type exchangeError struct {
 	text   string
 	err    error

@@ -30,7 +30,7 @@ import (
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		OnProxyConnectResponse: connected,
+		OnProxyConnectResponse: checkConnect,
 		DialContext:            dial,
 		ForceAttemptHTTP2:      true, // also once the caller has set TLSClientConfig
 		MaxIdleConns:           1024,
@@ -179,9 +179,9 @@ func (o *opener) wait(ctx context.Context) (context.Context, func()) {
 	return httptrace.WithClientTrace(ctx, trace), func() { timer.Stop(); done() }
 }
 
-// connected returns an error unless the response of a proxy to CONNECT is the one that
+// checkConnect returns an error unless the response of a proxy to CONNECT is the one that
 // net/http accepts. The error of net/http is the reason phrase alone.
-func connected(_ context.Context, proxy *url.URL, _ *http.Request, rsp *http.Response) error {
+func checkConnect(_ context.Context, proxy *url.URL, _ *http.Request, rsp *http.Response) error {
 	if rsp.StatusCode == http.StatusOK {
 		return nil
 	}
@@ -189,7 +189,7 @@ func connected(_ context.Context, proxy *url.URL, _ *http.Request, rsp *http.Res
 }
 
 // refusedConnect returns err, which transport returned for a request to u, or the
-// [retry.ProxyError] that it means, of a transport without [connected]: net/http then
+// [retry.ProxyError] that it means, of a transport without [checkConnect]: net/http then
 // returns the reason phrase of the proxy and no more.
 func refusedConnect(transport http.RoundTripper, u *url.URL, err error) error {
 	t, ok := transport.(*http.Transport)
@@ -221,7 +221,7 @@ func unquoted(err error, description string) error {
 
 const (
 	malformedHeader = "malformed MIME header" // and what follows is a part of it
-	mayQuote        = " (the rest may quote the answer)"
+	mayQuote        = " (the rest may quote the response)"
 )
 
 // notRepeated returns why net/http would have repeated a request over HTTP/2, had
@@ -254,7 +254,7 @@ func describe(err error) string {
 	)
 	switch {
 	case errors.Is(err, ErrResponseTooLarge):
-		return fmt.Sprintf("the answer is larger than %d bytes", maxBody)
+		return fmt.Sprintf("the response is larger than %d bytes", maxBody)
 	case errors.As(err, &certErr):
 		err = certErr
 	case errors.As(err, &dnsErr):

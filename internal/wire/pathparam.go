@@ -13,7 +13,8 @@ const maxPathParam = 256
 // 256 URL-unreserved characters (RFC 3986, section 2.3) and not only dots.
 // Everything else would ask for another route on some server: an empty value or
 // a dot segment for the parent, an escaped slash for a child. The text of the
-// error never quotes value, which may be a secret pasted into the wrong place.
+// error never quotes value, which may be a secret pasted into the wrong place. It
+// starts with name, which may have the operation before it.
 func CheckPathParam(name, value string) error {
 	switch {
 	case value == "":
