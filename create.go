@@ -7,11 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
@@ -79,27 +76,27 @@ func (d *doer) create(ctx context.Context, operation string, send func(context.C
 		ctx, cancel = context.WithTimeout(ctx, createTimeout)
 		defer cancel()
 	}
-	for refused, unsent := 0, 0; ; {
-		p := new(progress)
-		body, err := send(p.trace(ctx))
+	for refused, failed := 0, 0; ; {
+		body, err := send(ctx)
 		created, err := readCreated(operation, body, err)
 		if err == nil {
 			return created, nil
 		}
 		var pause time.Duration
 		var apiErr *APIError
-		nothing := p.unsent(err)
+		var exchange *exchangeError
+		unsent := errors.As(err, &exchange) && exchange.unsent
 		switch {
 		case errors.As(err, &apiErr) && apiErr.StatusCode == http.StatusTooManyRequests:
 			if pause = apiErr.RetryAfter; pause == 0 {
 				pause = retry.Backoff(30*time.Second, 2*time.Minute, refused)
 			}
 			refused++
-		case nothing && !retry.Permanent(err) && unsent < 4:
-			pause = retry.Backoff(time.Second, time.Minute, unsent)
-			unsent++
+		case unsent && !retry.Permanent(err) && failed < 4:
+			pause = retry.Backoff(time.Second, time.Minute, failed)
+			failed++
 		default:
-			if !nothing {
+			if !unsent {
 				err = doubt(err)
 			}
 			return created, err
@@ -108,7 +105,7 @@ func (d *doer) create(ctx context.Context, operation string, send func(context.C
 		if deadline, _ := ctx.Deadline(); ctx.Err() != nil || pause > time.Until(deadline) {
 			return Created{}, err
 		}
-		if !d.retry(ctx, Retry{operation, refused + unsent, err, pause}) {
+		if !d.retry(ctx, Retry{operation, refused + failed, err, pause}) {
 			return Created{}, &explainedError{retry.Canceled(ctx), err}
 		}
 	}
@@ -202,25 +199,3 @@ func (probablyNot) Error() string {
 	return "gamma: the generation was probably not created, but may have been"
 }
 func (probablyNot) Unwrap() error { return ErrMaybeCreated }
-
-// progress is how far a request has come.
-type progress struct{ started, connected atomic.Bool }
-
-// trace returns ctx with what the transport tells of its connections.
-func (p *progress) trace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { p.started.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { p.connected.Store(true) },
-	})
-}
-
-// unsent reports whether a request that ended with err surely has not left: the
-// transport looked for a connection, as it told or as its error tells, and had none.
-func (p *progress) unsent(err error) bool {
-	var exchange *exchangeError
-	if errors.As(err, &exchange) && exchange.unsent {
-		return true
-	}
-	var opErr *net.OpError
-	return !p.connected.Load() && (p.started.Load() || errors.As(err, &opErr) && opErr.Op == "dial")
-}

@@ -491,7 +491,7 @@ func (d *download) failed(ctx context.Context, err error) (again bool, _ error) 
 	if errors.Is(context.Cause(ctx), errStalled) {
 		err = errStalled
 	}
-	err = refusedConnect(d.doer.transport, d.url, err)
+	err = refusedConnect(d.doer.transport, &http.Request{URL: d.url}, err)
 	// A name that did resolve is missing for a moment only. A certificate that does not
 	// verify is no outage.
 	var dnsErr *net.DNSError

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -73,7 +71,8 @@ func newDoer(key string, base *url.URL, c config) *doer {
 // Do sends req with the key, to the base URL's host only, and returns its response
 // with the body read whole. Any status but success is an [*APIError].
 func (d *doer) Do(req *http.Request) (*http.Response, error) {
-	if err := d.check(req); err != nil {
+	header, err := d.prepare(req)
+	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close() // as an http.Client does
 		}
@@ -88,17 +87,6 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	transport, opener := d.transport, d.opener
-	if t, ok := transport.(*http.Transport); ok && hasBody(req) {
-		t = singleUse(t)
-		defer t.CloseIdleConnections()
-		transport, opener = t, nil
-	}
-	if !opener.open() {
-		var done func()
-		ctx, done = opener.wait(ctx)
-		defer done()
-	}
 	var x struct { // one allocation for both
 		bounded
 		out http.Request
@@ -107,19 +95,46 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	x.left.Store(maxConns)
 	// The caller's request never holds the key: it stays within reach of the response.
 	x.out = *req.WithContext(&x.bounded)
-	x.out.Header = make(http.Header, len(req.Header)+2)
-	maps.Copy(x.out.Header, req.Header)
-	d.authorize(x.out.Header)
+	x.out.Header = header
 	// With it net/http sends a body a second time also where the server may have
 	// begun with the first, as after an HTTP/2 PROTOCOL_ERROR.
 	x.out.GetBody = nil
-	rsp, err := transport.RoundTrip(&x.out)
+	rsp, err := d.send(&x.out, &x.bounded)
+	return d.finish(ctx, req, x.progress, rsp, err)
+}
+
+// send sends req, whose context is ctx, and records its progress where that matters.
+func (d *doer) send(req *http.Request, ctx *bounded) (*http.Response, error) { //nolint:revive // ctx is the request's
+	t, known := d.transport.(*http.Transport)
+	switch {
+	case hasBody(req):
+		ctx.progress = new(progress)
+		if known {
+			return sendAlone(t, req)
+		}
+	case d.opener != nil:
+		first := !d.opener.open() && d.opener.wait(ctx)
+		if first {
+			ctx.progress = &progress{opener: d.opener}
+		}
+		rsp, err := t.RoundTrip(req)
+		d.opener.used(err)
+		if first {
+			d.opener.release()
+		}
+		return rsp, err
+	}
+	return d.transport.RoundTrip(req)
+}
+
+// finish reads the response to req, or says why there is none.
+func (d *doer) finish(ctx context.Context, req *http.Request, p *progress, rsp *http.Response, err error) (*http.Response, error) {
 	if err == nil && rsp == nil {
 		err = errors.New("the transport returned neither a response nor an error")
 	}
-	opener.used(err)
 	if err != nil {
-		return nil, d.fail(ctx, req, refusedConnect(d.transport, req.URL, err), notBegun(err))
+		unsent := p != nil && p.started.Load() && !p.connected.Load() || notBegun(err)
+		return nil, d.fail(ctx, req, refusedConnect(d.transport, req, err), unsent)
 	}
 	rsp.Request = req
 	body, err := d.read(rsp)
@@ -192,24 +207,26 @@ func (d *doer) read(rsp *http.Response) ([]byte, error) {
 	}
 }
 
-// check returns the error of a request that is not sent.
-func (d *doer) check(req *http.Request) error {
+// prepare returns the header of req with the key, or why req is not sent.
+func (d *doer) prepare(req *http.Request) (http.Header, error) {
 	u := req.URL
 	elsewhere := u == nil || u.Scheme != d.base.Scheme || u.Host != d.base.Host || u.User != nil || u.Opaque != "" ||
 		req.Host != "" && req.Host != d.base.Host
-	for name := range req.Header {
+	header := make(http.Header, len(req.Header)+2)
+	for name, values := range req.Header {
 		elsewhere = elsewhere || strings.EqualFold(name, "Host") // net/http would send it as it is
+		header[name] = values
 	}
-	if elsewhere {
-		return &exchangeError{text: "gamma: " + d.operation(req) + ": " + errOtherHost.Error(), err: errOtherHost}
+	d.authorize(header)
+	ctx := req.Context()
+	err := ctx.Err()
+	if err == nil && elsewhere {
+		err = errOtherHost
 	}
-	if err := parsed().checkRequest(req, d.base.EscapedPath()); err != nil {
-		return err
+	if err != nil {
+		return nil, d.fail(ctx, req, err, err != errOtherHost)
 	}
-	if err := req.Context().Err(); err != nil {
-		return d.fail(req.Context(), req, err, true)
-	}
-	return nil
+	return header, parsed().checkRequest(req, d.base.EscapedPath())
 }
 
 // operation names req for an error text.
@@ -234,25 +251,24 @@ func (d *doer) limit(req *http.Request) time.Duration {
 	return createTimeout
 }
 
-// fail describes a failure to get a response to req. ctx is the context that
-// bounded the exchange. unsent says that the server has surely not begun with req.
+// fail describes a failure to get a response to req. ctx is the context that bounded the
+// exchange. unsent says that the server cannot have begun with req.
 func (d *doer) fail(ctx context.Context, req *http.Request, err error, unsent bool) *exchangeError {
-	e := &exchangeError{err: err, unsent: unsent}
+	var text string
 	switch parent := req.Context(); {
 	case parent.Err() != nil:
 		// The transport returns the cause alone; both must be found.
-		e.err, e.text = retry.Canceled(parent), parent.Err().Error()
+		err, text = retry.Canceled(parent), parent.Err().Error()
 	case ctx.Err() != nil:
 		d.stale.Store(true)
-		e.err = ctx.Err()
-		e.text = fmt.Sprintf("no response within %v", d.limit(req))
+		err, text = ctx.Err(), "no response within "+d.limit(req).String()
 	default:
-		e.text = describe(err)
-		if text := err.Error(); d.redact(text) != text {
-			e.err, e.text = errors.New(d.redact(text)), "the exchange failed"
+		if clean := d.redact(err.Error()); clean != err.Error() {
+			err, text = errors.New(clean), "the exchange failed"
+		} else {
+			text = describe(err)
+			err = unquoted(err, text)
 		}
-		e.err = unquoted(e.err, e.text)
 	}
-	e.text = "gamma: " + d.operation(req) + ": " + e.text
-	return e
+	return &exchangeError{text: "gamma: " + d.operation(req) + ": " + text, err: err, unsent: unsent}
 }

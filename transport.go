@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -58,17 +57,69 @@ var errTooManyConns = errors.New("the server ended one connection after the othe
 // connections.
 type bounded struct {
 	context.Context
-	left atomic.Int32
+	left     atomic.Int32
+	progress *progress // nil: nobody asks for it
 }
 
 type boundedKey struct{}
 
 func (b *bounded) Value(key any) any {
-	if key == (boundedKey{}) {
+	switch {
+	case key == (boundedKey{}):
 		return b
+	case b.progress != nil && key == traceKey:
+		return b.progress.trace(httptrace.ContextClientTrace(b.Context))
 	}
 	return b.Context.Value(key)
 }
+
+// progress is how far a request has come.
+type progress struct {
+	started, connected atomic.Bool
+	opener             *opener // that others wait for; may be nil
+}
+
+// trace returns a trace for net/http, which also calls the caller's; that may be nil.
+// [httptrace.WithClientTrace] does that by reflection, which adds 20 KiB to a program.
+func (p *progress) trace(caller *httptrace.ClientTrace) *httptrace.ClientTrace {
+	t := new(httptrace.ClientTrace)
+	if caller != nil {
+		*t = *caller
+	}
+	getConn, gotConn := t.GetConn, t.GotConn
+	t.GetConn = func(hostPort string) {
+		p.started.Store(true)
+		if getConn != nil {
+			getConn(hostPort)
+		}
+	}
+	t.GotConn = func(info httptrace.GotConnInfo) {
+		p.connected.Store(true)
+		c, overTLS := info.Conn.(*tls.Conn)
+		if p.opener != nil && (info.Reused || !overTLS || c.ConnectionState().NegotiatedProtocol != "h2") {
+			p.opener.used(nil)
+			p.opener.release()
+		} // else net/http takes 100 requests at most before the server's settings, which come with its first response
+		if gotConn != nil {
+			gotConn(info)
+		}
+	}
+	return t
+}
+
+// traceKey is what net/http asks a context for to find its trace.
+var traceKey = func() any {
+	var a asked
+	_ = httptrace.ContextClientTrace(&a)
+	return a.key
+}()
+
+type asked struct {
+	context.Context
+	key any
+}
+
+func (a *asked) Value(key any) any { a.key = key; return nil }
 
 // dial connects for a request, if it has not had its share of connections.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -84,31 +135,32 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
 }
 
-// singleUse returns a copy of t for one request with a body, over a connection that no
-// other has used: the server may be about to close an idle one, and then it is unknown
-// whether it has begun with the request. Nothing but time ends a slow upload, behind
-// which the response to a ping would be late.
-func singleUse(t *http.Transport) *http.Transport {
+// sendAlone sends a request with a body by t, over a connection that no other has used:
+// the server may be about to close an idle one, and then it is unknown whether it has
+// begun with the request. Nothing but time ends a slow upload, behind which the response
+// to a ping would be late.
+func sendAlone(t *http.Transport, req *http.Request) (*http.Response, error) {
 	s := t.Clone()
 	s.DisableKeepAlives = true
 	s.IdleConnTimeout = 10 * time.Second // of an HTTP/2 connection that came too late to be used
 	if s.HTTP2 != nil {
 		s.HTTP2.SendPingTimeout = 0
 	}
-	// net/http sets TLSClientConfig of t when it turns HTTP/2 on by default, and takes
-	// that of the copy for a reason to leave it off.
-	if s.Protocols == nil && s.TLSNextProto == nil && t.TLSNextProto["h2"] != nil {
-		s.ForceAttemptHTTP2 = true
+	// net/http has set TLSClientConfig where it turned HTTP/2 on for t, and takes that of
+	// the copy for a reason to leave it off. An HTTP/2 of the caller's would add the
+	// connection to those of t.
+	if t.TLSNextProto["h2"] != nil {
+		s.ForceAttemptHTTP2, s.TLSNextProto = true, nil
 	}
-	return s
+	defer s.CloseIdleConnections()
+	return s.RoundTrip(req)
 }
 
 // maxOpening is how long the first request may keep others waiting.
 const maxOpening = time.Second
 
 // opener lets one request go first while no connection is known to be open, so that many
-// at once share its HTTP/2 connection. net/http would open one for each of them. A nil
-// opener lets all go.
+// at once share its HTTP/2 connection. net/http would open one for each of them.
 type opener struct {
 	idle  time.Duration // how long a connection stays open without requests
 	until atomic.Int64  // when the last one that was seen is closed, in Unix nanoseconds
@@ -118,65 +170,50 @@ type opener struct {
 }
 
 func newOpener(idle time.Duration) *opener {
-	const forever = 24 * time.Hour
-	if idle <= 0 || idle > forever {
-		idle = forever
+	if idle <= 0 { // for ever
+		idle = 24 * time.Hour
 	}
 	return &opener{idle: idle}
 }
 
-func (o *opener) open() bool { return o == nil || time.Now().UnixNano() < o.until.Load() }
+func (o *opener) open() bool { return time.Now().UnixNano() < o.until.Load() }
 
 // used records how a request ended.
 func (o *opener) used(err error) {
-	switch {
-	case o == nil:
-	case err == nil:
-		o.until.Store(time.Now().Add(o.idle).UnixNano())
-	default:
+	if err == nil {
+		o.until.Store(time.Now().UnixNano() + int64(o.idle))
+	} else {
 		o.until.Store(0)
 	}
 }
 
-// wait returns when a request may go: the first at once, with another context and what
-// must be called at its end, and the others when it has a connection that takes them,
-// when it has ended or after a second, or when ctx is done.
-func (o *opener) wait(ctx context.Context) (context.Context, func()) {
+// wait returns true at once for the first request, after which release must be called.
+// It returns false for others when that is, after a second at most, or when ctx is done.
+func (o *opener) wait(ctx context.Context) (first bool) {
 	o.mu.Lock()
-	if first := o.first; first != nil || o.open() {
+	released := o.first
+	if released == nil {
+		o.first = make(chan struct{})
 		o.mu.Unlock()
-		if first != nil {
-			select {
-			case <-first:
-			case <-ctx.Done():
-			}
-		}
-		return ctx, func() {}
+		return true
 	}
-	first := make(chan struct{})
-	o.first = first
 	o.mu.Unlock()
-	done := sync.OnceFunc(func() {
-		o.mu.Lock()
+	select {
+	case <-released:
+	case <-time.After(maxOpening):
+		o.release()
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (o *opener) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.first != nil {
+		close(o.first)
 		o.first = nil
-		o.mu.Unlock()
-		close(first)
-	})
-	timer := time.AfterFunc(maxOpening, done)
-	connected := func() {
-		o.used(nil)
-		done()
 	}
-	trace := &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			c, overTLS := info.Conn.(*tls.Conn)
-			if info.Reused || !overTLS || c.ConnectionState().NegotiatedProtocol != "h2" {
-				connected()
-			} // else net/http takes 100 requests at most until it has the server's settings
-		},
-		GotFirstResponseByte: connected,
-	}
-	return httptrace.WithClientTrace(ctx, trace), func() { timer.Stop(); done() }
 }
 
 // checkConnect returns an error unless the response of a proxy to CONNECT is the one that
@@ -185,21 +222,21 @@ func checkConnect(_ context.Context, proxy *url.URL, _ *http.Request, rsp *http.
 	if rsp.StatusCode == http.StatusOK {
 		return nil
 	}
-	return &retry.ProxyError{Proxy: proxy.Host, Status: rsp.StatusCode}
+	return retry.NewProxyError(proxy.Host, rsp.StatusCode)
 }
 
-// refusedConnect returns err, which transport returned for a request to u, or the
+// refusedConnect returns err, which transport returned for req, or the
 // [retry.ProxyError] that it means, of a transport without [checkConnect]: net/http then
 // returns the reason phrase of the proxy and no more.
-func refusedConnect(transport http.RoundTripper, u *url.URL, err error) error {
+func refusedConnect(transport http.RoundTripper, req *http.Request, err error) error {
 	t, ok := transport.(*http.Transport)
-	if !ok || t.Proxy == nil || u.Scheme != "https" {
+	if !ok || t.Proxy == nil || req.URL.Scheme != "https" {
 		return err
 	}
 	for status := 400; status < 600; status++ {
 		if text := http.StatusText(status); text != "" && text == err.Error() {
-			if proxy, e := t.Proxy(&http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}}); e == nil && proxy != nil {
-				return &retry.ProxyError{Proxy: proxy.Host, Status: status}
+			if proxy, e := t.Proxy(req); e == nil && proxy != nil {
+				return retry.NewProxyError(proxy.Host, status)
 			}
 		}
 	}
@@ -232,11 +269,16 @@ func notRepeated(err error) (why string, ok bool) {
 	return why, ok
 }
 
-// notBegun reports whether err, from a transport, says that the server has surely not
-// begun with a request that has a body: it refused the stream or left the connection
-// before it (RFC 9113, sections 6.8 and 8.7), or the connection had no room for it.
-// net/http has no type for these. Where it words them otherwise, they are in doubt.
+// notBegun reports whether err, from a transport, says that the server cannot have begun
+// with a request that has a body: there was no connection, the server refused the stream
+// or left the connection before it (RFC 9113, sections 6.8 and 8.7), or the connection
+// had no room for it. net/http has no type for these, except the first. Where it words
+// them otherwise, they are in doubt.
 func notBegun(err error) bool {
+	var opErr *net.OpError
+	if errors.As(err, &opErr) && opErr.Op == "dial" {
+		return true
+	}
 	why, ok := notRepeated(err)
 	return ok && (strings.HasSuffix(why, "; REFUSED_STREAM; received from peer") || why == "http2: Transport received Server's graceful shutdown GOAWAY") ||
 		err.Error() == "net/http: cannot rewind body after connection loss"
@@ -254,7 +296,7 @@ func describe(err error) string {
 	)
 	switch {
 	case errors.Is(err, ErrResponseTooLarge):
-		return fmt.Sprintf("the response is larger than %d bytes", maxBody)
+		return "the response is larger than 1 MiB"
 	case errors.As(err, &certErr):
 		err = certErr
 	case errors.As(err, &dnsErr):

@@ -207,6 +207,13 @@ func TestCreateOverEveryVersion(t *testing.T) {
 	usedBefore := &http.Transport{}
 	_ = usedBefore.Clone() // turns HTTP/2 on, as a request does
 	usedBefore.TLSClientConfig.InsecureSkipVerify = true
+	ofCaller := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}} //nolint:gosec // as above
+	ofCaller.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{"h2": func(_ string, c *tls.Conn) http.RoundTripper {
+		_ = c.Close()
+		return with(func() *http.Response {
+			return reply(200, "application/json", `{"generationId":"gen1","status":"pending"}`)
+		})
+	}}
 	ofGamma := gamma.NewTransport()
 	ofGamma.TLSClientConfig = insecure.Clone()
 	for name, tt := range map[string]struct {
@@ -223,6 +230,7 @@ func TestCreateOverEveryVersion(t *testing.T) {
 		"with HTTP/2 off by TLSNextProto": {&http.Transport{TLSClientConfig: insecure.Clone(), ForceAttemptHTTP2: true, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}, nil, true, "HTTP/1.1"},
 		"with HTTP/2 alone, by Protocols": {&http.Transport{TLSClientConfig: insecure.Clone(), Protocols: protocols(http2)}, nil, true, "HTTP/2.0"},
 		"with HTTP/1 alone, by Protocols": {&http.Transport{TLSClientConfig: insecure.Clone(), Protocols: protocols(http1)}, nil, true, "HTTP/1.1"},
+		"with HTTP/2 of the caller's":     {ofCaller, nil, true, "HTTP/2.0"},
 		"without TLS":                     {&http.Transport{}, nil, false, "HTTP/1.1"},
 		"with HTTP/2 without TLS":         {&http.Transport{Protocols: protocols(plain2)}, protocols(http1, plain2), false, "HTTP/2.0"},
 		"with keep-alives off already":    {&http.Transport{DisableKeepAlives: true}, nil, false, "HTTP/1.1"},

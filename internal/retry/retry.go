@@ -61,18 +61,19 @@ func TransientStatus(status int) bool {
 // ProxyError is the response of an HTTP proxy that did not connect to the server, which
 // has received nothing.
 type ProxyError struct {
-	Proxy  string // host and port, as configured
-	Status int
+	text      string
+	permanent bool
+}
+
+// NewProxyError returns the error for status from proxy, a host and a port. All of 5xx is
+// about the way from the proxy to the server, which may be open again later.
+func NewProxyError(proxy string, status int) *ProxyError {
+	text := fmt.Sprintf("the proxy %s refused the connection: %d %s", wire.Printable(proxy), status, http.StatusText(status))
+	return &ProxyError{strings.TrimSpace(text), status < 500 && !TransientStatus(status)}
 }
 
 // Error returns one printable line without the user info of the proxy's URL.
-func (e *ProxyError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("the proxy %s refused the connection: %d %s", wire.Printable(e.Proxy), e.Status, http.StatusText(e.Status)))
-}
-
-// permanent reports whether the proxy would say the same next time. All of 5xx is about
-// the way from the proxy to the server, which may be open again then.
-func (e *ProxyError) permanent() bool { return e.Status < 500 && !TransientStatus(e.Status) }
+func (e *ProxyError) Error() string { return e.text }
 
 // Permanent reports whether err says that the server cannot be reached, now or a
 // moment later: its certificate does not verify, there is no such host, or the proxy
@@ -88,7 +89,7 @@ func Permanent(err error) bool {
 		invalid   x509.CertificateInvalidError
 	)
 	return errors.As(err, &certErr) || errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &invalid) ||
-		errors.As(err, &dnsErr) && dnsErr.IsNotFound || errors.As(err, &proxyErr) && proxyErr.permanent()
+		errors.As(err, &dnsErr) && dnsErr.IsNotFound || errors.As(err, &proxyErr) && proxyErr.permanent
 }
 
 // Canceled joins the error of ctx, which is done, and its cause where that differs.
