@@ -100,22 +100,22 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	// begun with the first, as after an HTTP/2 PROTOCOL_ERROR.
 	x.out.GetBody = nil
 	rsp, err := d.send(&x.out, &x.bounded)
-	return d.finish(ctx, req, x.progress, rsp, err)
+	return d.finish(&x.bounded, req, rsp, err)
 }
 
-// send sends req, whose context is ctx, and records its progress where that matters.
+// send sends req, whose context is ctx.
 func (d *doer) send(req *http.Request, ctx *bounded) (*http.Response, error) { //nolint:revive // ctx is the request's
 	t, known := d.transport.(*http.Transport)
 	switch {
 	case hasBody(req):
-		ctx.progress = new(progress)
+		ctx.follow(nil)
 		if known {
 			return sendAlone(t, req)
 		}
 	case d.opener != nil:
 		first := !d.opener.open() && d.opener.wait(ctx)
 		if first {
-			ctx.progress = &progress{opener: d.opener}
+			ctx.follow(d.opener)
 		}
 		rsp, err := t.RoundTrip(req)
 		d.opener.used(err)
@@ -128,16 +128,16 @@ func (d *doer) send(req *http.Request, ctx *bounded) (*http.Response, error) { /
 }
 
 // finish reads the response to req, or says why there is none.
-func (d *doer) finish(ctx context.Context, req *http.Request, p *progress, rsp *http.Response, err error) (*http.Response, error) {
+func (d *doer) finish(ctx *bounded, req *http.Request, rsp *http.Response, err error) (*http.Response, error) {
 	if err == nil && rsp == nil {
 		err = errors.New("the transport returned neither a response nor an error")
 	}
 	if err != nil {
-		unsent := p != nil && p.started.Load() && !p.connected.Load() || notBegun(err)
+		unsent := ctx.started.Load() && !ctx.connected.Load() || notBegun(err)
 		return nil, d.fail(ctx, req, refusedConnect(d.transport, req, err), unsent)
 	}
 	rsp.Request = req
-	body, err := d.read(rsp)
+	body, err := read(rsp)
 	body = d.redactBody(body)
 	d.redactHeader(rsp) // now that the trailer has come
 	if rsp.StatusCode/100 != 2 {
@@ -168,40 +168,43 @@ func (d *doer) retry(ctx context.Context, r Retry) bool {
 }
 
 // read reads the body of rsp up to its limit and closes it.
-func (d *doer) read(rsp *http.Response) ([]byte, error) {
-	if rsp.Body == nil {
-		return nil, nil
-	}
-	defer func() { _ = rsp.Body.Close() }()
-	limit := int64(maxBody)
+func read(rsp *http.Response) (body []byte, err error) {
+	limit := maxErrorBody
 	switch rsp.StatusCode / 100 {
 	case 1, 3:
-		return nil, nil // the body of a 101 is the connection, which has no end
+		limit = 0 // the body of a 101 is the connection, which has no end
 	case 2:
-		if rsp.ContentLength > limit {
-			return nil, ErrResponseTooLarge
-		}
-	default:
-		limit = maxErrorBody
+		limit = maxBody
 	}
-	size := int64(512)
-	if n := rsp.ContentLength; n >= 0 && n <= limit {
-		size = n + 1 // one more, to see the end without growing
+	switch {
+	case rsp.Body == nil:
+		return nil, nil
+	case limit == maxBody && rsp.ContentLength > maxBody:
+		err = ErrResponseTooLarge
+	case limit > 0:
+		body, err = readUpTo(limit, rsp)
+	}
+	_ = rsp.Body.Close()
+	return body, err
+}
+
+func readUpTo(limit int, rsp *http.Response) ([]byte, error) {
+	size := 512
+	if n := rsp.ContentLength; n >= 0 && n <= int64(limit) {
+		size = int(n) + 1 // one more, to see the end without growing
 	}
 	body := make([]byte, 0, size)
 	for {
 		n, err := rsp.Body.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
-		if int64(len(body)) > limit {
+		switch {
+		case len(body) > limit:
 			return body[:limit], ErrResponseTooLarge
-		}
-		if err == io.EOF {
+		case err == io.EOF:
 			return body, nil
-		}
-		if err != nil {
+		case err != nil:
 			return body, err
-		}
-		if len(body) == cap(body) {
+		case len(body) == cap(body):
 			body = append(body, 0)[:len(body)]
 		}
 	}

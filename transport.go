@@ -9,7 +9,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -57,8 +56,10 @@ var errTooManyConns = errors.New("the server ended one connection after the othe
 // connections.
 type bounded struct {
 	context.Context
-	left     atomic.Int32
-	progress *progress // nil: nobody asks for it
+	left atomic.Int32
+
+	trace              *httptrace.ClientTrace // nil: that of Context
+	started, connected atomic.Bool            // by what trace was told
 }
 
 type boundedKey struct{}
@@ -67,44 +68,41 @@ func (b *bounded) Value(key any) any {
 	switch {
 	case key == (boundedKey{}):
 		return b
-	case b.progress != nil && key == traceKey:
-		return b.progress.trace(httptrace.ContextClientTrace(b.Context))
+	case b.trace != nil && key == traceKey:
+		return b.trace
 	}
 	return b.Context.Value(key)
 }
 
-// progress is how far a request has come.
-type progress struct {
-	started, connected atomic.Bool
-	opener             *opener // that others wait for; may be nil
-}
-
-// trace returns a trace for net/http, which also calls the caller's; that may be nil.
+// follow sets trace, so that net/http tells b how far the request has come, and o, which
+// may be nil, of a connection that takes other requests. It calls the caller's trace, too.
 // [httptrace.WithClientTrace] does that by reflection, which adds 20 KiB to a program.
-func (p *progress) trace(caller *httptrace.ClientTrace) *httptrace.ClientTrace {
+func (b *bounded) follow(o *opener) {
 	t := new(httptrace.ClientTrace)
-	if caller != nil {
+	if caller := httptrace.ContextClientTrace(b.Context); caller != nil {
 		*t = *caller
 	}
 	getConn, gotConn := t.GetConn, t.GotConn
 	t.GetConn = func(hostPort string) {
-		p.started.Store(true)
+		b.started.Store(true)
 		if getConn != nil {
 			getConn(hostPort)
 		}
 	}
 	t.GotConn = func(info httptrace.GotConnInfo) {
-		p.connected.Store(true)
-		c, overTLS := info.Conn.(*tls.Conn)
-		if p.opener != nil && (info.Reused || !overTLS || c.ConnectionState().NegotiatedProtocol != "h2") {
-			p.opener.used(nil)
-			p.opener.release()
-		} // else net/http takes 100 requests at most before the server's settings, which come with its first response
+		b.connected.Store(true)
+		if o != nil {
+			c, overTLS := info.Conn.(*tls.Conn)
+			if info.Reused || !overTLS || c.ConnectionState().NegotiatedProtocol != "h2" {
+				o.used(nil)
+				o.release()
+			} // else net/http takes 100 requests at most before the server's settings, which come with its first response
+		}
 		if gotConn != nil {
 			gotConn(info)
 		}
 	}
-	return t
+	b.trace = t
 }
 
 // traceKey is what net/http asks a context for to find its trace.
@@ -132,8 +130,10 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 			return nil, ctx.Err()
 		}
 	}
-	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
+	return dialer.DialContext(ctx, network, address)
 }
+
+var dialer = net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 
 // sendAlone sends a request with a body by t, over a connection that no other has used:
 // the server may be about to close an idle one, and then it is unknown whether it has
@@ -165,8 +165,8 @@ type opener struct {
 	idle  time.Duration // how long a connection stays open without requests
 	until atomic.Int64  // when the last one that was seen is closed, in Unix nanoseconds
 
-	mu    sync.Mutex
-	first chan struct{} // closed when the first request has a connection; nil when there is none
+	// first is closed when the first request has a connection; nil when there is none.
+	first atomic.Pointer[chan struct{}]
 }
 
 func newOpener(idle time.Duration) *opener {
@@ -190,29 +190,24 @@ func (o *opener) used(err error) {
 // wait returns true at once for the first request, after which release must be called.
 // It returns false for others when that is, after a second at most, or when ctx is done.
 func (o *opener) wait(ctx context.Context) (first bool) {
-	o.mu.Lock()
-	released := o.first
-	if released == nil {
-		o.first = make(chan struct{})
-		o.mu.Unlock()
+	released := make(chan struct{})
+	if o.first.CompareAndSwap(nil, &released) {
 		return true
 	}
-	o.mu.Unlock()
-	select {
-	case <-released:
-	case <-time.After(maxOpening):
-		o.release()
-	case <-ctx.Done():
+	if first := o.first.Load(); first != nil {
+		select {
+		case <-*first:
+		case <-time.After(maxOpening):
+			o.release()
+		case <-ctx.Done():
+		}
 	}
 	return false
 }
 
 func (o *opener) release() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.first != nil {
-		close(o.first)
-		o.first = nil
+	if first := o.first.Swap(nil); first != nil {
+		close(*first)
 	}
 }
 
