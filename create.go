@@ -180,7 +180,7 @@ func doubt(err error) error {
 		case http.StatusFound, http.StatusSeeOther: // as may be said after a POST was done
 		case http.StatusRequestTimeout:
 		case http.StatusServiceUnavailable:
-			return &explainedError{probablyNot{}, err}
+			return &explainedError{probablyNotError{}, err}
 		default:
 			if c/100 == 3 || c/100 == 4 {
 				return err
@@ -192,10 +192,10 @@ func doubt(err error) error {
 	return &explainedError{ErrMaybeCreated, err}
 }
 
-// probablyNot is [ErrMaybeCreated] after a 503.
-type probablyNot struct{}
+// probablyNotError is [ErrMaybeCreated] after a 503.
+type probablyNotError struct{}
 
-func (probablyNot) Error() string {
+func (probablyNotError) Error() string {
 	return "gamma: the generation was probably not created, but may have been"
 }
-func (probablyNot) Unwrap() error { return ErrMaybeCreated }
+func (probablyNotError) Unwrap() error { return ErrMaybeCreated }

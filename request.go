@@ -104,7 +104,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 }
 
 // send sends req, whose context is ctx.
-func (d *doer) send(req *http.Request, ctx *bounded) (*http.Response, error) { //nolint:revive // ctx is the request's
+func (d *doer) send(req *http.Request, ctx *bounded) (*http.Response, error) {
 	t, known := d.transport.(*http.Transport)
 	switch {
 	case hasBody(req):
@@ -227,7 +227,7 @@ func (d *doer) prepare(req *http.Request) (http.Header, error) {
 		err = errOtherHost
 	}
 	if err != nil {
-		return nil, d.fail(ctx, req, err, err != errOtherHost)
+		return nil, d.fail(ctx, req, err, ctx.Err() != nil)
 	}
 	return header, parsed().checkRequest(req, d.base.EscapedPath())
 }

@@ -62,7 +62,7 @@ func newConnectProxy(t *testing.T, overTLS bool, respond func(net.Conn)) *connec
 // viaProxy sends everything through p, whatever its certificate.
 func viaProxy(transport *http.Transport, p *connectProxy) *http.Client {
 	transport.Proxy = http.ProxyURL(p.URL)
-	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the proxy is the test's
+	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	return &http.Client{Transport: transport}
 }
 
@@ -195,7 +195,7 @@ func TestCreateAfterProxyFailure(t *testing.T) {
 // Every create has a connection for itself, which is closed, over whatever version of
 // HTTP the caller's transport is set up for.
 func TestCreateOverEveryVersion(t *testing.T) {
-	insecure := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the server is the test's
+	insecure := &tls.Config{InsecureSkipVerify: true}
 	protocols := func(set ...func(*http.Protocols, bool)) *http.Protocols {
 		p := new(http.Protocols)
 		for _, set := range set {
@@ -207,7 +207,7 @@ func TestCreateOverEveryVersion(t *testing.T) {
 	usedBefore := &http.Transport{}
 	_ = usedBefore.Clone() // turns HTTP/2 on, as a request does
 	usedBefore.TLSClientConfig.InsecureSkipVerify = true
-	ofCaller := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}} //nolint:gosec // as above
+	ofCaller := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
 	ofCaller.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{"h2": func(_ string, c *tls.Conn) http.RoundTripper {
 		_ = c.Close()
 		return with(func() *http.Response {
@@ -397,7 +397,7 @@ func TestManyFirstRequests(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	transport := gamma.NewTransport()
-	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the server is the test's
+	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	defer transport.CloseIdleConnections()
 	client := newClient(t, server.URL, gamma.WithHTTPClient(&http.Client{Transport: transport}))
 	var requests sync.WaitGroup
