@@ -170,8 +170,9 @@ type opener struct {
 }
 
 func newOpener(idle time.Duration) *opener {
-	if idle <= 0 { // for ever
-		idle = 24 * time.Hour
+	const forever = 24 * time.Hour
+	if idle <= 0 || idle > forever {
+		idle = forever
 	}
 	return &opener{idle: idle}
 }

@@ -2,6 +2,7 @@ package gammatest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -75,7 +76,9 @@ func TestUsualCreateThatIsCutOff(t *testing.T) {
 				client, g := NewClient(t, Completed(""))
 				g.Next("createGeneration", tt.step)
 				start := time.Now()
-				if created, err := client.CreateGeneration(t.Context(), text(api.GenerationRequest{InputText: "tea"})); !errors.Is(err, gamma.ErrMaybeCreated) {
+				ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+				defer cancel()
+				if created, err := client.CreateGeneration(ctx, text(api.GenerationRequest{InputText: "tea"})); !errors.Is(err, gamma.ErrMaybeCreated) {
 					t.Errorf("%+v, %v", created, err)
 				}
 				if took := time.Since(start); took != tt.took {
