@@ -57,12 +57,11 @@ type requestLimits struct {
 	} `json:"requestBody"`
 }
 
-// Validate checks a request against the OpenAPI document as the client does before it
-// sends one: lengths, counts, formats and required fields. request is an
-// [api.GenerationRequest] or an [api.TemplateGenerationRequest], or a pointer to one.
-// It returns an [*InvalidRequestError] if the API would refuse the request, and
-// another error for any other type. Nothing is sent. What only the server knows, such
-// as the credits of a workspace, is not checked.
+// Validate checks a request against the OpenAPI document without sending it: lengths,
+// counts, formats and required fields, as the client does before it sends one. request
+// is an [api.GenerationRequest] or an [api.TemplateGenerationRequest], or a pointer to
+// one. It returns an [*InvalidRequestError] if the API would refuse the request, and
+// another error for any other type.
 func Validate(request any) error {
 	const base = "https://gamma.example"
 	var req *http.Request

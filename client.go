@@ -31,12 +31,10 @@ type config struct {
 	onRetry      func(Retry)
 }
 
-// WithBaseURL sends requests to rawURL instead of the document's first server,
-// https://public-api.gamma.app. It must be an https URL with a host and may have
-// a path, with or without the API's version (https://host/v1.0); http is accepted for
-// loopback hosts only, see [WithInsecureHTTP]. User info, a query, a fragment and dot
-// segments are refused. The API key is sent to this URL's scheme, host and port and
-// nowhere else.
+// WithBaseURL sends requests, and the API key, to rawURL instead of
+// https://public-api.gamma.app. It must be an https URL; http is accepted for loopback
+// hosts only, see [WithInsecureHTTP]. It may have a path, with or without the API's
+// version at its end. User info, a query, a fragment and dot segments are refused.
 func WithBaseURL(rawURL string) Option {
 	return func(c *config) error {
 		c.baseURL = rawURL
@@ -45,8 +43,8 @@ func WithBaseURL(rawURL string) Option {
 }
 
 // WithInsecureHTTP accepts http for any host, in the base URL and in export URLs. The
-// API key and the exports then cross the network in the clear: it is for a fake server
-// in a compose file or a cluster, never for the real API.
+// API key is then sent in the clear: it is for a fake server in a compose file or a
+// cluster, never for the real API.
 func WithInsecureHTTP() Option {
 	return func(c *config) error {
 		c.insecureHTTP = true
@@ -54,22 +52,16 @@ func WithInsecureHTTP() Option {
 	}
 }
 
-// WithHTTPClient uses the Transport and the Timeout of client, for a proxy, a
-// certificate authority or instrumentation. The client is never changed. A nil
-// Transport means [NewTransport]; a Timeout counts when it is shorter than the
-// request timeout, for requests without a body; CheckRedirect is not used, since
-// redirects are never followed. A nil client is an error, and so is one with a Jar: the
-// API has no cookies.
+// WithHTTPClient uses the Transport of client, for a proxy, a certificate authority or
+// instrumentation; nil means [NewTransport]. It sees the API key. The Timeout of client
+// counts like [WithRequestTimeout], if it is shorter; CheckRedirect is not used. A nil
+// client and one with a Jar are errors. The client is not changed.
 //
-// If the Transport is an [*http.Transport], a request with a body is sent over a new
-// connection of a Clone of it, without HTTP/2 pings, and is the only one there. Any other
-// [http.RoundTripper] is used as it is: over a connection that the server is about to
-// close as idle, a create may end with [ErrMaybeCreated]. While no connection of an
-// [*http.Transport] is known to be open, requests wait until the first has one, for a
-// second at most, so that many at once share its HTTP/2 connection.
-//
-// The Transport sees the API key, and whatever it does with it is its own. The
-// requests that it gets have no GetBody, so that nothing with a body is sent twice.
+// A request with a body is sent over a new connection of a Clone of an
+// [*http.Transport], since a kept connection that the server is about to close leaves it
+// unknown whether it was received. Any other RoundTripper is used as it is. Without an
+// open connection, requests wait for the first one to connect, at most a second, so
+// that many at once share its HTTP/2 connection.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {
 		if client == nil {
@@ -83,8 +75,8 @@ func WithHTTPClient(client *http.Client) Option {
 	}
 }
 
-// WithUserAgent replaces the User-Agent header, "gamma-go/" and [Version]. An
-// empty string keeps it.
+// WithUserAgent replaces the User-Agent header, "gamma-go/" and [Version]. An empty
+// string keeps it.
 func WithUserAgent(userAgent string) Option {
 	return func(c *config) error {
 		if !printableASCII(userAgent) {
@@ -97,11 +89,10 @@ func WithUserAgent(userAgent string) Option {
 	}
 }
 
-// WithRequestTimeout bounds each request without a body, from its first byte to the last
-// byte of the response. The default, also for 0, is 15 seconds; a negative timeout is an
-// error. A deadline of the request's context counts when it is earlier. A request with a
-// body, such as a create, ends with its context only, or after 5 minutes if that has no
-// deadline: giving up early would not undo it.
+// WithRequestTimeout bounds each request without a body. The default, also for 0, is 15
+// seconds; a negative timeout is an error. A request with a body, such as a create, ends
+// with its context, or after 5 minutes if that has no deadline: giving up earlier would
+// not undo it.
 func WithRequestTimeout(timeout time.Duration) Option {
 	return func(c *config) error {
 		if timeout < 0 {
@@ -116,23 +107,14 @@ func WithRequestTimeout(timeout time.Duration) Option {
 
 // Retry is a request that is about to be sent again, see [WithOnRetry].
 type Retry struct {
-	// Operation is the method and the path template, as in "POST /v1.0/generations",
-	// or "GET export" for a download.
-	Operation string
-
-	// Attempt counts the requests so far, from 1.
-	Attempt int
-
-	// Err is why the last one failed, often an [*APIError]. It is never nil.
-	Err error
-
-	// Pause is the time until the next one.
-	Pause time.Duration
+	Operation string        // as in "POST /v1.0/generations", or "GET export" for a download
+	Attempt   int           // the number of requests so far, from 1
+	Err       error         // why the last one failed, often an [*APIError]; never nil
+	Pause     time.Duration // the time until the next one
 }
 
-// WithOnRetry calls f before each pause of a create or a download, in the goroutine
-// of the caller. Concurrent calls call it concurrently. A nil f is no callback, the
-// default.
+// WithOnRetry calls f before each pause of a create or a download, in the goroutine of
+// the caller. A nil f, the default, is no callback.
 func WithOnRetry(f func(Retry)) Option {
 	return func(c *config) error {
 		c.onRetry = f
@@ -143,11 +125,11 @@ func WithOnRetry(f func(Retry)) Option {
 // Client is a client for the Gamma API, made by [NewClient]. It is safe for
 // concurrent use, and one is enough for a program.
 //
-// Every operation of the OpenAPI document has a method that returns the model of
-// its response, such as GetGenerationStatus, ListThemes or ArchiveGamma, and one
-// with the suffix WithResponse that also returns the status and the headers; see
-// [api.ClientWithResponses]. The methods below take the place of those that create,
-// and add what needs more than one request.
+// Every operation of the OpenAPI document has a method that returns its model, such
+// as GetGenerationStatus, ListThemes or ArchiveGamma, and one with the suffix
+// WithResponse that also returns the status and the headers; see
+// [api.ClientWithResponses]. The methods below replace those that create, and add what
+// needs more than one request.
 type Client struct {
 	*api.ClientWithResponses
 
@@ -188,9 +170,8 @@ func NewClient(apiKey string, opts ...Option) (*Client, error) {
 }
 
 // NewClientFromEnv is [NewClient] with the key from the environment variable
-// GAMMA_API_KEY and, where it is set and not empty, the base URL from GAMMA_BASE_URL.
-// A true GAMMA_INSECURE_HTTP, as [strconv.ParseBool] reads it, is [WithInsecureHTTP].
-// Options take precedence over the environment.
+// GAMMA_API_KEY and, if it is not empty, the base URL from GAMMA_BASE_URL. A true
+// GAMMA_INSECURE_HTTP is [WithInsecureHTTP]. Options take precedence.
 func NewClientFromEnv(opts ...Option) (*Client, error) {
 	key := unquote(os.Getenv("GAMMA_API_KEY"))
 	if key == "" {

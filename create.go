@@ -21,31 +21,27 @@ const createTimeout = 5 * time.Minute
 
 // Created is a generation that Gamma has started.
 type Created struct {
-	// GenerationID is what to wait for. It is never empty.
+	// GenerationID is what to wait for.
 	GenerationID string
 
-	// Warnings says what Gamma ignored or changed in the request, made printable
-	// and cut to about 512 bytes; empty when there is nothing to say.
+	// Warnings says what Gamma ignored or changed in the request, escaped and cut to
+	// about 512 bytes; empty if nothing.
 	Warnings string
 }
 
-// CreateGeneration starts a generation from a text, and returns its id. It costs
-// credits, so it retries only when the server cannot have acted on the request: after
-// a 429, when Retry-After says or after 30, 60, then 120 seconds, and after a failure
-// to connect, up to four times, after 1, 2, 4 and 8 seconds. It ends when ctx is done,
-// or after 5 minutes if ctx has no deadline; [WithRequestTimeout] does not bound it,
-// since a response that is not waited for may have cost credits. [WithOnRetry] tells of
-// the pauses.
+// CreateGeneration starts a generation from a text. It costs credits, so it retries
+// only when the server cannot have acted on the request: after a 429, when Retry-After
+// says or after 30, 60, then 120 seconds, and after a failure to connect, up to four
+// times, after 1, 2, 4 and 8 seconds. It waits for the response until ctx is done, or
+// for 5 minutes if ctx has no deadline. [WithOnRetry] tells of the pauses.
 //
 // It returns an [*InvalidRequestError] for a request that was not sent, an [*APIError]
 // for one that was refused, and an error matching [ErrMaybeCreated] if the outcome is
-// unknown: no response, one that was cut off, or a status 5xx. The text for a 503, by
-// which a server says that it did not handle the request, is that the generation was
-// probably not created. On error Created is zero, except that GenerationID is set if the
-// response was cut off after it.
+// unknown. On error Created is zero, except that GenerationID is set if the response
+// was cut off after it.
 //
-// Save the id before anything else: the API has no way to find a generation without
-// it. Then wait with package poller.
+// Save the id first: the API has no way to find a generation without it. Then wait with
+// package poller.
 func (c *Client) CreateGeneration(ctx context.Context, request api.GenerationRequest) (Created, error) {
 	return c.doer.create(ctx, "POST /v1.0/generations", func(ctx context.Context) ([]byte, error) {
 		rsp, err := c.CreateGenerationWithResponse(ctx, request)
@@ -56,8 +52,8 @@ func (c *Client) CreateGeneration(ctx context.Context, request api.GenerationReq
 	})
 }
 
-// CreateFromTemplateGeneration starts a generation from a template. It is otherwise
-// like [Client.CreateGeneration].
+// CreateFromTemplateGeneration starts a generation from a template, in the same way as
+// [Client.CreateGeneration].
 func (c *Client) CreateFromTemplateGeneration(ctx context.Context, request api.TemplateGenerationRequest) (Created, error) {
 	return c.doer.create(ctx, "POST /v1.0/generations/from-template", func(ctx context.Context) ([]byte, error) {
 		rsp, err := c.CreateFromTemplateGenerationWithResponse(ctx, request)

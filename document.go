@@ -11,9 +11,8 @@ import (
 //go:embed openapi.json
 var document string
 
-// OpenAPI returns the OpenAPI document that this version of the SDK was
-// generated from, as JSON. Every call returns a copy of its own, which the
-// caller may change. It is safe for concurrent use.
+// OpenAPI returns a copy of the OpenAPI document that this version of the SDK was
+// generated from, as JSON.
 func OpenAPI() []byte { return []byte(document) }
 
 // requests is generated from the document: what names requests, and what checks them.

@@ -26,13 +26,12 @@ const (
 	exportOperation = "GET export" // in errors
 )
 
-// DownloadOption changes one setting of [Client.Download] and [Client.DownloadFile].
+// DownloadOption is an option of [Client.Download] and [Client.DownloadFile].
 type DownloadOption func(*download) error
 
-// WithProgress calls f after every piece that was written, with the number of
-// bytes so far and that of the whole file, -1 when the server does not say. The
-// first is smaller than before when [Client.DownloadFile] has to start over. f is called
-// in the goroutine of the caller. A nil f is no callback, as is the default.
+// WithProgress calls f after each write, in the goroutine of the caller, with the number
+// of bytes so far and that of the whole file, -1 if unknown. The first becomes smaller
+// when [Client.DownloadFile] starts over. A nil f, the default, is no callback.
 func WithProgress(f func(written, total int64)) DownloadOption {
 	return func(d *download) error {
 		d.progress = f
@@ -40,25 +39,22 @@ func WithProgress(f func(written, total int64)) DownloadOption {
 	}
 }
 
-// Download writes the file behind the ExportURL of a generation to dst, over the
-// client's transport. The link is a secret by itself: no API key is sent with it, and
-// no error text has it. It must be https, or http to a loopback host, and so must
-// redirects, of which up to 10 are followed.
+// Download writes the file behind the ExportURL of a generation to dst. The link is a
+// secret by itself: no API key is sent with it, and no error text has it. It must be
+// https, or http to a loopback host, and so must the redirects, of which up to 10 are
+// followed. After an error, dst may have a part of the file; use [Client.DownloadFile]
+// to have it whole or not at all.
 //
-// An interrupted transfer is resumed with a Range request (RFC 9110, section 14) if
-// the file has not changed. Download gives up after eight attempts in a row without a
-// new byte, with pauses of 0.1, 1, 2, 4, 8, 16 and 32 seconds, or more if Retry-After
-// says so, and when ctx is done; the default limit is one hour. An attempt ends after 30
-// seconds without data; no timeout of the client bounds it. A certificate that does not
-// verify ends the download at once, as do a second 404 in a row and a host that does
-// not exist, unless there was a response before. [WithOnRetry] tells of the pauses.
+// An interrupted transfer is resumed with a Range request (RFC 9110, section 14) if the
+// file has not changed. Download ends when ctx is done, after an hour if ctx has no
+// deadline, or after eight attempts in a row without a new byte, which takes at least a
+// minute; an attempt ends after 30 seconds without data. [WithOnRetry] tells of the
+// pauses.
 //
-// The length is checked if the server sends it. A file of more than 1 GiB matches
-// [ErrResponseTooLarge]. HTML, JSON or XML instead of a file, and a file that is
-// compressed, empty, changed or only a part matches [ErrUnexpectedResponse], an expired
-// link [ErrLinkExpired]. Any other status is an [*APIError], whose Operation is
-// "GET export". An error of dst is returned at once. After an error, dst has a part of
-// the file. Use [Client.DownloadFile] to have it whole or not at all.
+// The error matches [ErrLinkExpired] for an expired link, [ErrResponseTooLarge] for a
+// file of more than 1 GiB, and [ErrUnexpectedResponse] for HTML, JSON or XML and for a
+// file that is compressed, empty, changed or incomplete. Any other status is an
+// [*APIError] with the Operation "GET export".
 func (c *Client) Download(ctx context.Context, exportURL string, dst io.Writer, opts ...DownloadOption) error {
 	if dst == nil {
 		return exportError("nil writer", nil)

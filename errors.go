@@ -11,14 +11,14 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
-// What a caller can do about an [APIError] depends on which of these it is;
-// ask with [errors.Is]. The rules are those of the API's error table.
+// Match these with [errors.Is]. The first five are kinds of [*APIError], by the API's
+// error table.
 var (
 	// ErrUnauthorized is status 401: the key is missing or wrong.
 	ErrUnauthorized = errors.New("gamma: unauthorized")
 
-	// ErrInsufficientCredits is status 402, or status 403 with a message that
-	// says so: the API's documentation has named both.
+	// ErrInsufficientCredits is status 402, or status 403 with a message that says so:
+	// the API's documentation has named both.
 	ErrInsufficientCredits = errors.New("gamma: insufficient credits")
 
 	// ErrForbidden is any other status 403: the key or its plan lacks the right.
@@ -27,55 +27,59 @@ var (
 	// ErrNotFound is status 404: no such thing, or none that the key may see.
 	ErrNotFound = errors.New("gamma: not found")
 
-	// ErrRateLimited is status 429: wait for RetryAfter, or 30 s without one.
+	// ErrRateLimited is status 429: wait for RetryAfter, or 30 seconds without one.
 	ErrRateLimited = errors.New("gamma: rate limited")
-)
 
-var (
-	// ErrUnexpectedResponse is a successful status with something other than
-	// the documented JSON. The request may have had its effect. Asking again is
-	// safe for a GET.
+	// ErrUnexpectedResponse is a 2xx status without the documented JSON. The request
+	// may have had its effect; retrying is safe for a GET.
 	ErrUnexpectedResponse = wire.ErrUnexpectedResponse
 
-	// ErrResponseTooLarge is a body of more than 1 MiB. Asking again is no use.
+	// ErrResponseTooLarge is a body above its limit. Retrying does not help.
 	ErrResponseTooLarge = errors.New("gamma: response too large")
+
+	// ErrMaybeCreated is a create whose outcome is unknown: it may have been sent, but
+	// no complete response was received, or a 302, 303, 408 or 5xx. Creating again may
+	// cost credits twice. The error may also be an *APIError, whose RequestID helps
+	// Gamma's support; for a 503 its text says that nothing was probably created.
+	ErrMaybeCreated = errors.New("gamma: the generation may have been created")
+
+	// ErrLinkExpired is a download with status 403, 410 or a 400 that says so. By the
+	// API's documentation links last about a week; poll the generation for a new one.
+	ErrLinkExpired = errors.New("gamma: the export link has expired, the generation's status may have a new one")
 )
 
-// APIError is a response with a status other than success, redirects included:
-// they are never followed. Find it with [errors.As].
+// APIError is a response with a status other than 2xx, redirects included. Find it with
+// [errors.As].
 type APIError struct {
 	// Operation is the method and the path template, as in
-	// "GET /v1.0/generations/{id}". It never holds a parameter or a host.
+	// "GET /v1.0/generations/{id}". It never has a parameter or a host.
 	Operation string
 
 	// StatusCode is the HTTP status.
 	StatusCode int
 
-	// Message has the reasons that the body gives, those for a field with its name,
-	// separated by "; ", made printable and cut to about 512 bytes. It is never empty:
-	// without a reason it is the name of the status.
+	// Message is the reasons in the body, escaped and cut to about 512 bytes, or the name
+	// of the status if there are none.
 	Message string
 
-	// RequestID is the x-request-id header, which Gamma's support asks for. It
-	// is empty when the response has none.
+	// RequestID is the x-request-id header, which Gamma's support asks for; it may be
+	// empty.
 	RequestID string
 
-	// RetryAfter is how long the server asks to wait, rounded up to a second, at most
-	// 24 hours; 0 when it does not say. A date is read against the response's Date. Of
-	// Retry-After, Retry-After-Burst and Retry-After-Daily the longest counts.
+	// RetryAfter is how long the server asks to wait, rounded up to a second, at most 24
+	// hours; 0 if it does not say. It is the longest of Retry-After, Retry-After-Burst and
+	// Retry-After-Daily. A date is read against the response's Date header.
 	RetryAfter time.Duration
 
 	// RateLimit is the budget as of this response.
 	RateLimit RateLimit
 
-	// Body is the response body as received, at most its first 16 KiB, with the API
-	// key replaced. It is nil if there was none, and after a download. It is no part
-	// of Error.
+	// Body is the first 16 KiB of the body, nil for a download. It is not in the text of
+	// the error, and may quote the request.
 	Body []byte
 }
 
-// Error returns one printable line. It holds no URL, no key and no body other
-// than Message.
+// Error returns one printable line without URL, key or body.
 func (e *APIError) Error() string {
 	s := fmt.Sprintf("gamma: %s: %d", e.Operation, e.StatusCode)
 	if name := http.StatusText(e.StatusCode); name != "" {
@@ -90,7 +94,7 @@ func (e *APIError) Error() string {
 	return s
 }
 
-// Is reports whether target is the sentinel of e's status.
+// Is reports whether target is the error for e's status.
 func (e *APIError) Is(target error) bool {
 	switch e.StatusCode {
 	case http.StatusUnauthorized:
@@ -126,33 +130,13 @@ func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
 	}
 }
 
-// ErrMaybeCreated says that it is not known whether a generation was created: the
-// request may have reached the server, and no complete response was received. It may cost
-// credits, and creating it again may cost them twice. The error that wraps it
-// wraps what is known too, such as an [*APIError] with the request id that Gamma's
-// support asks for. The API has no way to look for the generation.
-var ErrMaybeCreated = errors.New("gamma: the generation may have been created")
-
-// ErrLinkExpired says that an export URL is no longer good: status 403 or 410 without a
-// page of HTML, or status 400 with an error in XML that says so. By the API's
-// documentation the links last about a week. Poll the generation again: the API may
-// give a new one.
-var ErrLinkExpired = errors.New("gamma: the export link has expired, the generation's status may have a new one")
-
-// InvalidRequestError says that a request violates the OpenAPI document, so that the
-// server would refuse it, or has text that is not UTF-8. It was not sent. Every
-// operation of the client may return it; find it with [errors.As].
+// InvalidRequestError is a request that was not sent, because it violates the OpenAPI
+// document or has text that is not UTF-8. Every operation may return it. Find it with
+// [errors.As].
 type InvalidRequestError struct {
-	// Operation is the method and the path template, as in
-	// "POST /v1.0/generations".
-	Operation string
-
-	// Field is the property or the query parameter, as the API names it, as in
-	// "textOptions.tone" or "folderIds[3]".
-	Field string
-
-	// Reason says what is wrong with it, without its value.
-	Reason string
+	Operation string // as in "POST /v1.0/generations"
+	Field     string // the property or query parameter, as in "textOptions.tone" or "folderIds[3]"
+	Reason    string // what is wrong, without the value
 }
 
 // Error returns one printable line without the field's value.

@@ -17,16 +17,13 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
-// DownloadFile is [Client.Download] to the file at path. It is written beside path, in
-// the same directory, and renamed when it is whole, so that a file that was there stays
-// until then; its mode is kept, and symbolic links are followed. Where the server cannot
-// resume a broken transfer, DownloadFile starts over. Of several calls for one path at
-// the same time, the last to finish wins.
-//
-// After an error nothing is left behind. If the process is killed, the part stays, as
-// ".deck.pdf.gamma-part" for "deck.pdf"; the next call for the same path removes it. A
-// file that cannot be replaced, such as one that is mounted, is overwritten in place. If
-// that fails too, the error has the name of the part, which is whole and stays.
+// DownloadFile is [Client.Download] to the file at path, which appears when it is whole:
+// the data is written to a hidden file beside it, ".deck.pdf.gamma-part" for "deck.pdf",
+// and renamed. A file that was there stays until then; its mode is kept, and symbolic
+// links are followed. After an error nothing is left behind; what a killed process left
+// is removed by the next call for the same path. A file that cannot be replaced, such
+// as one that is mounted, is overwritten; if that fails too, the error has the name of
+// the hidden file, which stays.
 func (c *Client) DownloadFile(ctx context.Context, exportURL, path string, opts ...DownloadOption) error {
 	d, err := newDownload(c.doer, exportURL, opts)
 	if err != nil {

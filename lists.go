@@ -14,12 +14,10 @@ import (
 // maxEmptyPages is how many pages in a row may be empty and promise more.
 const maxEmptyPages = 10
 
-// Themes yields the workspace's themes, page by page as the loop asks for them. A
-// nil params means all of them; its Limit is the size of a page, its After the
-// cursor to start at, and the rest of it is sent with every page. params is not
-// changed. An error ends the sequence: that of the request that failed, or one
-// matching [ErrUnexpectedResponse] when the pages do not end, as when a cursor comes
-// a second time. Each range over the sequence asks again.
+// Themes yields the workspace's themes, page by page as the loop asks for them. Of
+// params, Limit is the size of a page and After the cursor to start at; nil means all
+// themes. An error ends the sequence: that of a request, or one matching
+// [ErrUnexpectedResponse] if the pages do not end. Each range over it asks again.
 func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.Seq2[api.ThemeItem, error] {
 	return pages("Themes", valueOf(params).After, func(cursor string) (page[api.ThemeItem], error) {
 		p := valueOf(params)
@@ -32,8 +30,8 @@ func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.
 	})
 }
 
-// Folders yields the workspace's folders that the key's owner belongs to. It is
-// otherwise like [Client.Themes].
+// Folders yields the workspace's folders that the key's owner belongs to, in the same
+// way as [Client.Themes].
 func (c *Client) Folders(ctx context.Context, params *api.ListFoldersParams) iter.Seq2[api.FolderItem, error] {
 	return pages("Folders", valueOf(params).After, func(cursor string) (page[api.FolderItem], error) {
 		p := valueOf(params)

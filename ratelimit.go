@@ -9,35 +9,25 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
-// RateLimit is the budget of the API key as of a response. It is a snapshot: other
-// programs spend from the same budget.
+// RateLimit is the budget of the API key as of a response. Other programs spend from the
+// same budget.
 type RateLimit struct {
 	Burst Window // a short window; the API does not publish its length
 	Hour  Window
 	Day   Window
 }
 
-// Window is one window of a [RateLimit].
+// Window is one window of a [RateLimit]. A field is -1 if the response does not have it.
 type Window struct {
-	Limit     int64 // requests allowed in the window; -1 when the response does not say
-	Remaining int64 // requests left in the window; -1 when the response does not say
-
-	// Reset is how long until the window renews, as of the response; -1 when the
-	// response does not say, or says more than 24 hours. That the server sends it is
-	// inferred from its rate limiter, not documented by the vendor.
-	Reset time.Duration
+	Limit     int64         // requests allowed in the window
+	Remaining int64         // requests left in the window
+	Reset     time.Duration // until the window renews, at most 24 hours; not documented by the vendor
 }
 
-// RateLimitOf reads the x-ratelimit headers of a response, such as
-// HTTPResponse.Header of any generated response. A header that is absent or is
-// not a whole number reads as -1. A nil header is fine.
-//
-// The API documents six headers: x-ratelimit-limit-burst,
-// x-ratelimit-remaining-burst, x-ratelimit-limit and x-ratelimit-remaining (for
-// the hour), x-ratelimit-limit-daily and x-ratelimit-remaining-daily. It does not
-// document x-ratelimit-reset-burst, x-ratelimit-reset and x-ratelimit-reset-daily, in
-// seconds: the rate limiter that has the other six by these names (nestjs/throttler)
-// sends them too.
+// RateLimitOf reads the rate-limit headers of a response, such as HTTPResponse.Header of
+// a generated one: x-ratelimit-limit and x-ratelimit-remaining for the hour, with the
+// suffix -burst or -daily for the others. The API documents these six. The rate limiter
+// that has them by these names (nestjs/throttler) also sends x-ratelimit-reset.
 func RateLimitOf(h http.Header) RateLimit {
 	return RateLimit{
 		Burst: Window{count(h, "X-Ratelimit-Limit-Burst"), count(h, "X-Ratelimit-Remaining-Burst"), reset(h, "X-Ratelimit-Reset-Burst")},

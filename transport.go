@@ -17,14 +17,11 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
-// NewTransport returns a new copy of the transport that [NewClient] uses, for
-// callers who must add a proxy or a certificate authority and pass it back in an
-// [http.Client] through [WithHTTPClient]. Against [http.DefaultTransport] it
-// keeps more idle connections to one host, but for 30 seconds, bounds the response
-// header to 256 KiB, finds a dead HTTP/2 connection by pings, within 10 seconds, and
-// opens at most twelve connections for one request. Like the default, it uses the proxy
-// that the environment names; the error for a proxy that refuses names the proxy and
-// its status.
+// NewTransport returns a new transport like the one that [NewClient] uses, for callers
+// who add a proxy or a certificate authority and pass it to [WithHTTPClient]. It uses
+// the proxy of the environment, keeps up to 1,024 idle connections for 30 seconds,
+// limits the response header to 256 KiB, pings HTTP/2 connections, and opens at most
+// twelve connections for one request.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -105,7 +102,8 @@ func (b *bounded) follow(o *opener) {
 	b.trace = t
 }
 
-// traceKey is what net/http asks a context for to find its trace.
+// traceKey is the key by which net/http asks a context for its trace. Package httptrace
+// does not export it.
 var traceKey = func() any {
 	var a asked
 	_ = httptrace.ContextClientTrace(&a)

@@ -81,16 +81,20 @@ func (a *api) status(w http.ResponseWriter, r *http.Request, id string) {
 	if strings.HasPrefix(id, "odd") {
 		n--
 	}
-	start := `{"generationId":"` + id + `","status":`
+	body := map[string]any{"generationId": id, "status": "completed"}
 	switch {
 	case n == 0:
 		_, _ = io.WriteString(w, "not JSON")
+		return
 	case strings.HasPrefix(id, "bad"):
-		_, _ = io.WriteString(w, start+`"failed","error":{"message":"Failed to generate text.","statusCode":422}}`)
+		body["status"] = "failed"
+		body["error"] = map[string]any{"message": "Failed to generate text.", "statusCode": 422}
 	case n == 1 && !strings.HasPrefix(id, "done"):
-		_, _ = io.WriteString(w, start+`"pending"}`)
+		body["status"] = "pending"
 	default:
-		_, _ = io.WriteString(w, start+`"completed","gammaUrl":"https://gamma.app/docs/`+id+
-			`","exportUrl":"http://`+r.Host+`/files/`+id+`.pdf","credits":{"deducted":25,"remaining":4975}}`)
+		body["gammaUrl"] = "https://gamma.app/docs/" + id
+		body["exportUrl"] = "http://" + r.Host + "/files/" + id + ".pdf"
+		body["credits"] = map[string]any{"deducted": 25, "remaining": 4975}
 	}
+	_ = json.NewEncoder(w).Encode(body)
 }
