@@ -187,11 +187,3 @@ func doubt(err error) error {
 	}
 	return &explainedError{ErrMaybeCreated, err}
 }
-
-// probablyNotError is [ErrMaybeCreated] after a 503.
-type probablyNotError struct{}
-
-func (probablyNotError) Error() string {
-	return "gamma: the generation was probably not created, but may have been"
-}
-func (probablyNotError) Unwrap() error { return ErrMaybeCreated }

@@ -164,6 +164,14 @@ func (e *explainedError) Error() string {
 
 func (e *explainedError) Unwrap() []error { return []error{e.meaning, e.err} }
 
+// probablyNotError is [ErrMaybeCreated] after a 503.
+type probablyNotError struct{}
+
+func (probablyNotError) Error() string {
+	return "gamma: the generation was probably not created, but may have been"
+}
+func (probablyNotError) Unwrap() error { return ErrMaybeCreated }
+
 type redirectError struct{ why error }
 
 func (e *redirectError) Error() string { return "a redirect " + e.why.Error() + " is not followed" }

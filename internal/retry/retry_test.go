@@ -119,7 +119,7 @@ func TestCanceled(t *testing.T) {
 	}
 	plain, stop := context.WithCancel(t.Context())
 	stop()
-	if err := Canceled(plain); err != context.Canceled { //nolint:errorlint // not wrapped
+	if err := Canceled(plain); err != context.Canceled {
 		t.Error(err)
 	}
 }
