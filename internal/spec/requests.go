@@ -22,7 +22,7 @@ func requests(document map[string]any) []byte {
 				kept[key] = s[key]
 			}
 		}
-		if slices.Contains(array(s["enum"]), nil) { // the values are open, but for null
+		if slices.Contains(array(s["enum"]), nil) { // the values are open, except null
 			kept["enum"] = []any{nil}
 		}
 		if s["items"] != nil {
