@@ -19,11 +19,11 @@ import (
 
 // DownloadFile is [Client.Download] to the file at path, which appears when it is whole:
 // the data is written to a hidden file beside it, ".deck.pdf.gamma-part" for "deck.pdf",
-// and renamed. A file that was there stays until then; its mode is kept, and symbolic
-// links are followed. After an error nothing is left behind; what a killed process left
-// is removed by the next call for the same path. A file that cannot be replaced, such
-// as one that is mounted, is overwritten; if that fails too, the error has the name of
-// the hidden file, which stays.
+// and renamed. The directory must be writable. A file that was there stays until then;
+// its permissions are kept, and symbolic links are followed. After an error nothing is
+// left behind; what a killed process left is removed by the next call for the same path.
+// A file that cannot be replaced, such as one that is mounted, is overwritten; if that
+// fails too, the error has the name of the hidden file, which stays.
 func (c *Client) DownloadFile(ctx context.Context, exportURL, path string, opts ...DownloadOption) error {
 	d, err := newDownload(c.doer, exportURL, opts)
 	if err != nil {
@@ -163,7 +163,7 @@ func (f *partFile) publish() error {
 		kept = f.name
 	}
 	f.name = "" // not to be discarded
-	return exportError(text+"; the whole file is "+quoted(kept), err)
+	return exportError(text+"; the whole file is beside it, with the name "+quoted(filepath.Base(kept)), err)
 }
 
 // claim gives the file a name that no other call for the same target uses: whatever
