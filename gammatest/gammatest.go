@@ -121,8 +121,7 @@ func newAPI(t TB, life []Step) *API {
 		day:   window{limit: 20_000_000, length: 24 * time.Hour},
 	}
 	t.Helper()
-	s.check("created generations", life)
-	s.life = life
+	s.life = s.lifeOf("created generations", life)
 	t.Cleanup(func() {
 		s.reporting.Lock()
 		close(s.closed)
@@ -141,23 +140,27 @@ func newAPI(t TB, life []Step) *API {
 // test.
 func (s *API) Add(id string, steps ...Step) {
 	s.t.Helper()
-	s.check("generation "+id, steps)
+	life := s.lifeOf("generation "+id, steps)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.generations[id] = newScript(steps, "")
+	s.generations[id] = newScript(life, "")
 }
 
-// check reports steps that a life cannot have. newScript leaves them out.
-func (s *API) check(what string, life []Step) {
+// lifeOf returns the steps that respond to polls. It reports those that a life cannot
+// have.
+func (s *API) lifeOf(what string, steps []Step) (life []Step) {
 	s.t.Helper()
-	for _, step := range life {
+	for _, step := range steps {
 		switch {
 		case step.err != nil:
 			s.report("gammatest: %s: %v", what, step.err)
 		case step.usual:
 			s.report("gammatest: %s: Usual is for Next and NextDownload", what)
+		case step.polls > 0 || step.span > 0:
+			life = append(life, step)
 		}
 	}
+	return life
 }
 
 // Budget limits the rate to n requests in a window, which starts with its first
@@ -241,17 +244,11 @@ type script struct {
 	issued   time.Time // when that was given out; zero: it has expired
 }
 
-func newScript(steps []Step, exportAs string) *script {
-	g := &script{since: time.Now(), exportAs: exportAs}
-	for _, step := range steps {
-		if step.err == nil && !step.usual && (step.polls > 0 || step.span > 0) {
-			g.steps = append(g.steps, step)
-		}
+func newScript(life []Step, exportAs string) *script {
+	if len(life) == 0 {
+		life = []Step{Pending(1)}
 	}
-	if len(g.steps) == 0 {
-		g.steps = []Step{Pending(1)}
-	}
-	return g
+	return &script{steps: life, since: time.Now(), exportAs: exportAs}
 }
 
 // next returns the step that responds to a poll at now.

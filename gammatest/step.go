@@ -87,7 +87,7 @@ func lasting(d time.Duration, step Step, name string) Step {
 // Completed responds to one poll with the status "completed", a URL, and 40 credits
 // deducted of 3,000. If exportURL is empty and the generation was created with an
 // export, the response has a link to a file that the fake serves, see [API.Export];
-// without an export it has none.
+// without an export it has none. The fake does not serve an exportURL of your own.
 func Completed(exportURL string) Step {
 	state := map[string]any{"status": "completed", "credits": credits(deducted)}
 	if exportURL != "" {

@@ -163,8 +163,7 @@ func (s *API) plan(c call, body []byte) []Step {
 	if onCreate != nil {
 		s.planning.Lock()
 		defer s.planning.Unlock()
-		if steps := onCreate(asRequest(c, body)); len(steps) > 0 {
-			s.check("created generation", steps)
+		if steps := s.lifeOf("created generation", onCreate(asRequest(c, body))); len(steps) > 0 {
 			return steps
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/internal/sample"
@@ -86,5 +87,36 @@ func TestOnCreateIsCalledForOneRequestAtATime(t *testing.T) {
 	creates.Wait()
 	if n != 20 {
 		t.Errorf("called %d times", n)
+	}
+}
+
+// A life of steps that respond to no poll is none.
+func TestLifeOfNothing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		life, onCreate []Step
+		want           api.GenerationStatus
+	}{
+		"of every generation": {life: []Step{Pending(0)}, want: api.GenerationStatusCompleted},
+		"of one":              {life: []Step{Failed(422, "x")}, onCreate: []Step{Pending(0), {}}, want: api.GenerationStatusFailed},
+		"of neither":          {life: []Step{{}}, onCreate: []Step{Times(0, Drop())}, want: api.GenerationStatusCompleted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, g := NewClient(t, tt.life...)
+				g.OnCreate(func(api.GenerationRequest) []Step { return tt.onCreate })
+				created, err := client.CreateGeneration(t.Context(), text(api.GenerationRequest{InputText: "tea"}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				gen, err := poller.New(client).Wait(t.Context(), created.GenerationID)
+				var failed *poller.FailedError
+				if errors.As(err, &failed) {
+					gen, err = failed.Generation, nil
+				}
+				if err != nil || gen.Status != tt.want {
+					t.Errorf("%+v, %v, want %s", gen, err, tt.want)
+				}
+			})
+		})
 	}
 }
