@@ -27,16 +27,13 @@ const (
 )
 
 // DownloadOption is an option of [Client.Download] and [Client.DownloadFile].
-type DownloadOption func(*download) error
+type DownloadOption func(*download)
 
 // WithProgress calls f after each write, in the goroutine of the caller, with the number
 // of bytes so far and that of the whole file, -1 if unknown. The first becomes smaller
 // when [Client.DownloadFile] starts over. A nil f, the default, is no callback.
 func WithProgress(f func(written, total int64)) DownloadOption {
-	return func(d *download) error {
-		d.progress = f
-		return nil
-	}
+	return func(d *download) { d.progress = f }
 }
 
 // Download writes the file behind the ExportURL of a generation to dst. The link is a
@@ -53,7 +50,7 @@ func WithProgress(f func(written, total int64)) DownloadOption {
 //
 // The error matches [ErrLinkExpired] for an expired link, [ErrResponseTooLarge] for a
 // file of more than 1 GiB, and [ErrUnexpectedResponse] for HTML, JSON or XML and for a
-// file that is compressed, empty, changed or incomplete. Any other status is an
+// file that is compressed, empty, changed or only a part. Any other status is an
 // [*APIError] with the Operation "GET export".
 func (c *Client) Download(ctx context.Context, exportURL string, dst io.Writer, opts ...DownloadOption) error {
 	if dst == nil {
@@ -91,9 +88,7 @@ func newDownload(doer *doer, exportURL string, opts []DownloadOption) (*download
 		if opt == nil {
 			return nil, exportError("nil option", nil)
 		}
-		if err := opt(d); err != nil {
-			return nil, err
-		}
+		opt(d)
 	}
 	if exportURL == "" {
 		return nil, exportError("the export URL is empty: a generation has one when it is completed and was created with ExportAs", nil)
