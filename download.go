@@ -245,7 +245,7 @@ func (d *download) write(data []byte) error {
 		return errExportTooLarge
 	}
 	n, err := d.dst.Write(data)
-	if err == nil && n < len(data) {
+	if err == nil && n != len(data) { // also n above it: where to resume is unknown
 		err = io.ErrShortWrite
 	}
 	if err != nil {
