@@ -2,6 +2,7 @@ package gamma
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -17,7 +18,8 @@ const maxEmptyPages = 10
 // Themes yields the workspace's themes, page by page as the loop asks for them. Of
 // params, Limit is the size of a page and After the cursor to start at; nil means all
 // themes. An error ends the sequence: that of a request, or one matching
-// [ErrUnexpectedResponse] if the pages do not end. Each range over it asks again.
+// [ErrUnexpectedResponse] if a page has no list or the pages do not end. Each range over
+// it asks again.
 func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.Seq2[api.ThemeItem, error] {
 	return pages("Themes", valueOf(params).After, func(cursor string) (page[api.ThemeItem], error) {
 		p := valueOf(params)
@@ -26,7 +28,7 @@ func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.
 		if err != nil || rsp.JSON200 == nil {
 			return page[api.ThemeItem]{}, err
 		}
-		return page[api.ThemeItem]{true, rsp.JSON200.Data, hasMore(rsp.JSON200.HasMore, rsp.JSON200.NextCursor, rsp.Body), rsp.JSON200.NextCursor}, nil
+		return pageOf(rsp.JSON200.Data, rsp.JSON200.HasMore, rsp.JSON200.NextCursor, rsp.Body), nil
 	})
 }
 
@@ -40,7 +42,7 @@ func (c *Client) Folders(ctx context.Context, params *api.ListFoldersParams) ite
 		if err != nil || rsp.JSON200 == nil {
 			return page[api.FolderItem]{}, err
 		}
-		return page[api.FolderItem]{true, rsp.JSON200.Data, hasMore(rsp.JSON200.HasMore, rsp.JSON200.NextCursor, rsp.Body), rsp.JSON200.NextCursor}, nil
+		return pageOf(rsp.JSON200.Data, rsp.JSON200.HasMore, rsp.JSON200.NextCursor, rsp.Body), nil
 	})
 }
 
@@ -49,6 +51,17 @@ type page[T any] struct {
 	items []T
 	more  bool
 	next  string
+}
+
+func pageOf[T any](items []T, more bool, next string, body []byte) page[T] {
+	ok := items != nil
+	if !ok { // it may be null for an empty list, but not missing
+		var list struct {
+			Data json.RawMessage `json:"data"`
+		}
+		ok = json.Unmarshal(body, &list) == nil && list.Data != nil
+	}
+	return page[T]{ok, items, hasMore(more, next, body), next}
 }
 
 func pages[T any](name string, first string, get func(cursor string) (page[T], error)) iter.Seq2[T, error] {
@@ -60,7 +73,7 @@ func pages[T any](name string, first string, get func(cursor string) (page[T], e
 		for {
 			p, err := get(cursor)
 			if err == nil && !p.ok {
-				err = ErrUnexpectedResponse
+				err = fmt.Errorf("%w: %s: a page without a list", ErrUnexpectedResponse, name)
 			}
 			if err != nil {
 				yield(none, err)

@@ -72,6 +72,12 @@ func TestPages(t *testing.T) {
 		}, nil, "12", true, []string{"/v1.0/themes?", "/v1.0/themes?after=a"}},
 		{"the first cursor again", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`}, &api.ListThemesParams{After: "a"}, "1", true, []string{"/v1.0/themes?after=a"}},
 		{"no cursor", map[string]string{"": `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":null}`}, nil, "1", true, []string{"/v1.0/themes?"}},
+		{"no data", map[string]string{"": `{"items":[` + theme("1") + `],"hasMore":false,"nextCursor":null}`}, nil, "", true, []string{"/v1.0/themes?"}},
+		{"no data on the second page", map[string]string{
+			"":  `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`,
+			"a": `{"hasMore":false}`,
+		}, nil, "1", true, []string{"/v1.0/themes?", "/v1.0/themes?after=a"}},
+		{"data is null", map[string]string{"": `{"data":null,"hasMore":false}`}, nil, "", false, []string{"/v1.0/themes?"}},
 		{"not a list", map[string]string{"": `{"message":"x"}`}, nil, "", true, []string{"/v1.0/themes?"}},
 	}
 	for _, tt := range tests {
