@@ -420,7 +420,7 @@ func checkType(rsp *http.Response) error {
 	isCompressed := rsp.Uncompressed
 	for _, coding := range strings.Split(strings.Join(rsp.Header["Content-Encoding"], ","), ",") {
 		switch strings.ToLower(strings.TrimSpace(coding)) {
-		case "", "identity", "none", "binary", "utf-8", "aws-chunked": // which stores repeat as they were uploaded
+		case "", "identity", "none", "binary", "utf-8", "utf8", "aws-chunked": // which stores repeat as they were uploaded
 		default:
 			isCompressed = true
 		}

@@ -190,6 +190,7 @@ func TestDownload(t *testing.T) {
 		{name: "200 again, weak ETag", responses: []roundTripper{part(200, 0, 1000, etag, `W/"a"`), part(200, 0, size, etag, `W/"a"`)}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
 		{name: "Content-Encoding Identity", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "Identity")}},
 		{name: "Content-Encoding UTF-8", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "UTF-8")}},
+		{name: "Content-Encoding utf8", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "utf8")}},
 		{name: "Content-Encoding binary", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "binary")}},
 		{name: "Content-Encoding None", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "None")}},
 		{name: "Content-Encoding empty", responses: []roundTripper{part(200, 0, size, "Content-Encoding", "")}},
