@@ -56,13 +56,14 @@ func (s *API) Export(id string) []byte {
 func (s *API) NextDownload(steps ...Step) {
 	s.t.Helper()
 	next := s.expand("downloads", steps)
-	valid := slices.DeleteFunc(next, func(step Step) bool {
-		state := step.respond != nil && !step.fault
-		if state {
+	var valid []Step
+	for _, step := range next {
+		if step.respond != nil && !step.fault {
 			s.report("gammatest: downloads: a step that is neither Usual nor a fault")
+			continue
 		}
-		return state
-	})
+		valid = append(valid, step)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.files.next = append(s.files.next, valid...)

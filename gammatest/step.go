@@ -23,6 +23,7 @@ type Step struct {
 	polls  int           // how many polls it responds to,
 	span   time.Duration // or for how long
 	usual  bool          // the response is not its own
+	state  bool          // the response is the status of a generation
 	export bool          // the response has the link to the export, if there is one
 	delay  time.Duration
 	hang   bool
@@ -111,7 +112,7 @@ func credits(charged int) map[string]any {
 
 // generation responds to one poll with state and the ids that belong to it.
 func generation(state map[string]any) Step {
-	return Step{polls: 1, respond: func(id, link string) response {
+	return Step{polls: 1, state: true, respond: func(id, link string) response {
 		state := maps.Clone(state)
 		state["generationId"] = id
 		if state["status"] == "completed" {

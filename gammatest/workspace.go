@@ -77,7 +77,8 @@ func (s *API) OnCreate(f func(api.GenerationRequest) []Step) {
 // the operation come first.
 //
 // An operation that is not in the OpenAPI document is an error of the test, as is a step
-// that lasts for a time, such as [PendingFor].
+// that lasts for a time, such as [PendingFor], or a state of a generation, such as
+// [Completed], for any operation but getGenerationStatus.
 func (s *API) Next(operationID string, steps ...Step) {
 	s.t.Helper()
 	next := s.expand(operationID, steps)
@@ -86,10 +87,18 @@ func (s *API) Next(operationID string, steps ...Step) {
 		s.report("gammatest: the OpenAPI document has no operation %q", operationID)
 		return
 	}
+	operation := camelCase(known.ID)
+	var valid []Step
+	for _, step := range next {
+		if step.state && operation != "getGenerationStatus" {
+			s.report("gammatest: %s: a state of a generation is for getGenerationStatus", operationID)
+			continue
+		}
+		valid = append(valid, step)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	operation := camelCase(known.ID)
-	s.next[operation] = append(s.next[operation], next...)
+	s.next[operation] = append(s.next[operation], valid...)
 }
 
 // expand returns one step for each request, and reports those that are not for requests.
