@@ -43,9 +43,9 @@ var (
 	// Gamma's support; for a 503 its text says that nothing was probably created.
 	ErrMaybeCreated = errors.New("gamma: the generation may have been created")
 
-	// ErrLinkExpired is a download with status 403 or 410, but not with a page of HTML, as
-	// from a proxy, or with a 400 that says so. By the API's documentation links last about
-	// a week; poll the generation for a new one.
+	// ErrLinkExpired is a download with status 403 or 410, or a 400 that says so. A page of
+	// HTML, as from a proxy, does not count. By the API's documentation links last about a
+	// week; poll the generation for a new one.
 	ErrLinkExpired = errors.New("gamma: the export link has expired, the generation's status may have a new one")
 )
 
