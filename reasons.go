@@ -56,15 +56,14 @@ func (r *reasons) add(value any, field string) {
 		}
 	case []any:
 		for _, element := range v {
-			r.add(element, field)
-		}
-	case map[string]any:
-		for _, name := range [...]string{"property", "field", "path"} {
-			if inner, ok := v[name].(string); ok {
-				r.addKnown(v, join(field, inner))
-				return
+			object, _ := element.(map[string]any)
+			if inner, ok := fieldOf(object); ok {
+				r.addKnown(object, join(field, inner))
+			} else {
+				r.add(element, field)
 			}
 		}
+	case map[string]any:
 		n := len(*r)
 		if r.addKnown(v, field); len(*r) == n {
 			r.addFields(v, field)
@@ -72,11 +71,27 @@ func (r *reasons) add(value any, field string) {
 	}
 }
 
+// fieldOf returns the field that an element of a list of errors is about.
+func fieldOf(object map[string]any) (field string, ok bool) {
+	for _, name := range [...]string{"property", "field", "path", "loc", "pointer"} {
+		switch v := object[name].(type) {
+		case string:
+			return v, true
+		case []any: // as Zod has it
+			for _, part := range v {
+				field = join(field, fmt.Sprint(part))
+			}
+			return field, true
+		}
+	}
+	return "", false
+}
+
 // addKnown collects the texts of an object by the names that servers give them:
-// NestJS with class-validator (message, constraints, children), RFC 9457 (detail), and
-// others.
+// NestJS with class-validator (message, constraints, children) or Zod (issues), RFC
+// 9457 (detail), API Gateway (Message), FastAPI (msg), and others.
 func (r *reasons) addKnown(object map[string]any, field string) {
-	for _, name := range [...]string{"message", "constraints", "children", "errors", "error", "detail"} {
+	for _, name := range [...]string{"message", "Message", "msg", "constraints", "children", "errors", "issues", "error", "detail", "details"} {
 		inner, isObject := object[name].(map[string]any)
 		switch {
 		case isObject && name == "constraints":
