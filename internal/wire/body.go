@@ -97,19 +97,21 @@ func Decode(data []byte, dest any) error {
 	}
 	target := reflect.ValueOf(dest).Elem()
 	err := json.Unmarshal(data, dest)
-	if err == nil && !otherSpelling(data, properties(target.Type()).names) {
-		return checkPresent(data, target)
+	if err != nil || otherSpelling(data, properties(target.Type()).names) {
+		var mismatch *json.UnmarshalTypeError
+		if err != nil && !errors.As(err, &mismatch) {
+			return err
+		}
+		target.SetZero()
+		if err := decode(data, target, true); err != nil {
+			return err
+		}
 	}
-	var mismatch *json.UnmarshalTypeError
-	if err != nil && !errors.As(err, &mismatch) {
-		return err
-	}
-	target.SetZero()
-	return decode(data, target, true)
+	return checkPresent(data, target)
 }
 
 // decode reads valid JSON into v. strict says that v is a whole response or part of a
-// required property, so that an object must have its own required properties.
+// required property, so that a required property of another type is an error.
 func decode(data []byte, v reflect.Value, strict bool) error {
 	whole := v.Addr().Interface()
 	if _, ok := whole.(json.Unmarshaler); ok {
@@ -169,9 +171,6 @@ func decodeObject(data []byte, v reflect.Value, strict bool) error {
 			}
 			v.Field(i).SetZero()
 		}
-	}
-	if strict {
-		return checkPresent(data, v)
 	}
 	return nil
 }

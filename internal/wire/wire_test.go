@@ -276,11 +276,12 @@ func TestDecode(t *testing.T) {
 	}
 	for in, want := range map[string]string{
 		`{"data":[{"id":"a","note":1},{"id":"b","note":"n"}]}`: `{"data":[{"id":"a","ready":false},{"id":"b","ready":false,"note":"n"}]}`,
-		`{"data":[]}`:                         `{"data":[]}`,
-		`{"data":[{"id":"a","note":1},null]}`: ``,
-		`{"data":[{"id":"a"},{"id":7}]}`:      ``,
-		`{"data":[{"id":"a"},7]}`:             ``,
-		`{"data":{"id":"a"}}`:                 ``,
+		`{"data":[]}`:                            `{"data":[]}`,
+		`{"data":[{"id":"a"},{},null]}`:          `{"data":[{"id":"a","ready":false},{"id":"","ready":false},{"id":"","ready":false}]}`,
+		`{"data":[{"id":"a","note":1},{},null]}`: `{"data":[{"id":"a","ready":false},{"id":"","ready":false},{"id":"","ready":false}]}`,
+		`{"data":[{"id":"a"},{"id":7}]}`:         ``,
+		`{"data":[{"id":"a"},7]}`:                ``,
+		`{"data":{"id":"a"}}`:                    ``,
 	} {
 		var got page
 		err := Decode([]byte(in), &got)
