@@ -18,12 +18,12 @@ const MaxRetryAfter = 24 * time.Hour
 // is absent, unreadable or in the past, and at most [MaxRetryAfter].
 //
 // Retry-After-Burst and Retry-After-Daily are read by the same rules, and the longest
-// of the three counts. The vendor does not document them: its rate-limit headers are
+// of all counts, also where one of them comes more than once. The vendor does not document them: its rate-limit headers are
 // those of nestjs/throttler, which sends one for each of its limits.
 func RetryAfter(h http.Header, now time.Time) (longest time.Duration) {
 	for _, key := range [...]string{"Retry-After", "Retry-After-Burst", "Retry-After-Daily"} {
-		if values := h[key]; len(values) > 0 {
-			longest = max(longest, retryAfter(values[0], h, now))
+		for _, v := range h[key] {
+			longest = max(longest, retryAfter(v, h, now))
 		}
 	}
 	return longest

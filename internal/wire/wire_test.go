@@ -175,6 +175,10 @@ func TestRetryAfterOfEachLimit(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
+	// A proxy may add one of its own.
+	if got := RetryAfter(http.Header{"Retry-After": {"1", "60", "5"}}, now); got != time.Minute {
+		t.Errorf("three times: %v", got)
+	}
 	h := http.Header{"Retry-After-Burst": {"7"}}
 	if n := testing.AllocsPerRun(100, func() { RetryAfter(h, now) }); n != 0 {
 		t.Errorf("%v allocations", n)
