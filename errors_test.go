@@ -54,6 +54,7 @@ func TestMessage(t *testing.T) {
 		{"null", `null`, "Bad Request"},
 		{"a number", `{"message":7}`, "Bad Request"},
 		{"HTML", `<html>no</html>`, "Bad Request"},
+		{"JSON that is cut after the reason", `{"statusCode":400,"message":["a is required"],"stack":"Error: `, "a is required"},
 		{"cut JSON", `{"message":"no`, "Bad Request"},
 		{"nothing", ``, "Bad Request"},
 	} {

@@ -16,13 +16,14 @@ func message(status int, body []byte) string {
 	name := http.StatusText(status)
 	var r reasons
 	var value any
-	if json.Unmarshal(body, &value) == nil {
-		if object, ok := value.(map[string]any); ok {
-			r.addKnown(object, "")
-			r.add(object["title"], "") // further inside it may be a field
-		} else {
-			r.add(value, "")
-		}
+	if json.Unmarshal(body, &value) != nil {
+		value = beforeCut(body)
+	}
+	if object, ok := value.(map[string]any); ok {
+		r.addKnown(object, "")
+		r.add(object["title"], "") // further inside it may be a field
+	} else {
+		r.add(value, "")
 	}
 	if len(r) > 1 { // NestJS says "Bad Request" beside the reason
 		r = slices.DeleteFunc(r, func(text string) bool { return strings.EqualFold(text, name) })
@@ -34,6 +35,18 @@ func message(status int, body []byte) string {
 		return name
 	}
 	return fmt.Sprintf("status %d", status)
+}
+
+// beforeCut returns the properties of an object that came whole: what follows the
+// reason, such as a stack trace, may be longer than what is read of a body.
+func beforeCut(body []byte) map[string]any {
+	object := map[string]any{}
+	for name, raw := range whole(body) {
+		var value any
+		_ = json.Unmarshal(raw, &value)
+		object[name] = value
+	}
+	return object
 }
 
 // reasons are the texts of an error body.
