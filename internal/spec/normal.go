@@ -55,6 +55,7 @@ type place struct {
 	owner, property string // the Go name of a type, or the operationId
 	items           int    // how deep in lists and maps
 	request         bool
+	status          string // of a response
 }
 
 func (p place) String() string { return p.owner + "." + p.property }
@@ -149,14 +150,16 @@ func (n *normalizer) operation(document map[string]any, op operationAt) (map[str
 		result["requestBody"] = body
 	}
 	responses := map[string]any{}
-	for _, status := range slices.Sorted(maps.Keys(object(op.value["responses"]))) {
+	statuses := slices.Sorted(maps.Keys(object(op.value["responses"])))
+	success := slices.ContainsFunc(statuses, isSuccess)
+	for _, status := range statuses {
 		r := maps.Clone(object(inline(document, object(op.value["responses"])[status])))
-		property := "response"
-		if !strings.HasPrefix(status, "2") {
-			property = "error"
+		property := "error"
+		if isSuccess(status) || !success && status == "default" {
+			property = "response"
 		}
 		if content := r["content"]; content != nil {
-			content, err := n.content(content, place{owner: op.id, property: property})
+			content, err := n.content(content, place{owner: op.id, property: property, status: status})
 			if err != nil {
 				return nil, err
 			}
@@ -171,6 +174,8 @@ func (n *normalizer) operation(document map[string]any, op operationAt) (map[str
 	delete(result, "security")
 	return result, nil
 }
+
+func isSuccess(status string) bool { return strings.HasPrefix(status, "2") }
 
 // fixed are the operations whose signature hand-written code relies on. They have no
 // parameters beside those of the path and the body.
@@ -365,6 +370,9 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 		n.given[component] = name
 	}
 	is := kind + " " + canonical(withoutProse("", s))
+	if other := n.kinds[name]; component == "" && other != "" && other != is {
+		name += goName(p.status) // one operation may have several models
+	}
 	switch n.kinds[name] {
 	case "":
 	case is:

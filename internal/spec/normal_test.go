@@ -452,6 +452,49 @@ func TestChangesInGo(t *testing.T) {
 	}
 }
 
+// One operation may have several models without a name in the document.
+func TestModelsOfOneOperation(t *testing.T) {
+	response := func(property string) map[string]any {
+		return map[string]any{"description": "x", "content": map[string]any{"application/json": map[string]any{
+			"schema": map[string]any{"type": "object", "properties": map[string]any{property: map[string]any{"type": "string"}}},
+		}}}
+	}
+	for _, tt := range []struct {
+		name      string
+		responses map[string]any
+		want      string // type and field of each model
+	}{
+		{"two successes", map[string]any{"201": response("id"), "202": response("job")}, "GetUsageResponse.ID GetUsageResponse202.Job"},
+		{"two of the same", map[string]any{"200": response("id"), "201": response("id"), "2XX": response("job")}, "GetUsageResponse.ID GetUsageResponse2XX.Job"},
+		{"two errors", map[string]any{"200": response("id"), "404": response("why"), "409": response("id")}, "GetUsageError.Why GetUsageError409.ID GetUsageResponse.ID"},
+		{"an error for any other status", map[string]any{"200": response("id"), "default": response("why")}, "GetUsageError.Why GetUsageResponse.ID"},
+		{"one for every status", map[string]any{"404": response("why"), "default": response("id")}, "GetUsageError.Why GetUsageResponse.ID"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			document, _, err := published(t, func(d map[string]any) {
+				at(d, "paths")["/v1.0/usage"] = map[string]any{"get": map[string]any{"operationId": "getUsage", "responses": tt.responses}}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := goOf(t, document)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var models []string
+			for line := range strings.Lines(got) {
+				var name, field string
+				if _, err := fmt.Sscanf(line, "type %s has [%s string", &name, &field); err == nil && strings.HasPrefix(name, "GetUsage") {
+					models = append(models, name+"."+strings.TrimSuffix(field, "]"))
+				}
+			}
+			if got := strings.Join(models, " "); got != tt.want {
+				t.Errorf("models %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 // What the SDK cannot be made from is refused in a sentence.
 func TestRefusedInGo(t *testing.T) {
 	anything := func(schema, name, text string) func(d map[string]any) {
