@@ -142,6 +142,20 @@ func decode(data []byte, v reflect.Value, strict bool) error {
 			}
 		}
 		return nil
+	case reflect.Map:
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(data, &members); err != nil || members == nil {
+			return err
+		}
+		v.Set(reflect.MakeMap(v.Type()))
+		for key, value := range members {
+			element := reflect.New(v.Type().Elem()).Elem()
+			if err := decode(value, element, strict); err != nil {
+				return err
+			}
+			v.SetMapIndex(reflect.ValueOf(key), element)
+		}
+		return nil
 	case reflect.Bool, reflect.Int, reflect.Int32, reflect.Int64, reflect.Float32, reflect.Float64:
 		var text string
 		if data[0] == '"' && json.Unmarshal(data, &text) == nil && strings.Trim(text, " \t\r\n") == text && text != "null" {
@@ -257,31 +271,28 @@ func values(data []byte) (n int) {
 // checkPresent refuses null, and an object that has none of the properties that
 // the document requires: it is something else, such as an error in a 200.
 func checkPresent(data []byte, v reflect.Value) error {
-	if v.Kind() != reflect.Struct {
-		return nil
-	}
 	required := properties(v.Type()).required
 	for _, i := range required {
 		if !v.Field(i).IsZero() {
 			return nil
 		}
 	}
+	if string(bytes.TrimSpace(data)) == "null" {
+		return errors.New("null")
+	}
+	if len(required) == 0 {
+		return nil
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(data, &members); err != nil {
 		return err
-	}
-	if members == nil {
-		return errors.New("null")
 	}
 	for _, i := range required {
 		if value := member(members, jsonName(v.Type().Field(i))); value != nil && string(value) != "null" {
 			return nil
 		}
 	}
-	if len(required) > 0 {
-		return errors.New("none of the required properties")
-	}
-	return nil
+	return errors.New("none of the required properties")
 }
 
 // typeProperties is what the tags of a type say.

@@ -55,6 +55,7 @@ func TestExactNameCounts(t *testing.T) {
 		{"a value that reads like a name", `{"id":"STATUS","status":"\"STATUS\":1\\"}`, `{"id":"STATUS","status":"\"STATUS\":1\\"}`},
 		{"in an object", `{"id":"a","status":"x","cost":{"paid":1,"Paid":2,"FREE":true}}`, `{"id":"a","status":"x","cost":{"paid":1,"free":true}}`},
 		{"in a list", `{"id":"a","status":"x","parts":[{"paid":1,"Paid":2},{"PAID":3}]}`, `{"id":"a","status":"x","parts":[{"paid":1},{"paid":3}]}`},
+		{"in a map", `{"id":"a","status":"x","byName":{"Paid":{"paid":1,"Paid":2},"paid":{"PAID":3}}}`, `{"id":"a","status":"x","byName":{"Paid":{"paid":1},"paid":{"paid":3}}}`},
 		{"names of a map", `{"id":"a","status":"x","labels":{"status":"1","STATUS":"2"}}`, `{"id":"a","status":"x","labels":{"STATUS":"2","status":"1"}}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

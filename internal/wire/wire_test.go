@@ -275,6 +275,12 @@ func TestDecode(t *testing.T) {
 	if err := Decode([]byte(`[1]`), &list); err == nil {
 		t.Error("a list of another type was read")
 	}
+	if err := Decode([]byte(` null `), &list); err == nil {
+		t.Error("null was read as a list")
+	}
+	if err := Decode([]byte(`null`), new(string)); err == nil {
+		t.Error("null was read as a string")
+	}
 	type page struct {
 		Data []status `json:"data"`
 	}
