@@ -14,8 +14,8 @@ const maxText = 512
 // bidirectional overrides, broken UTF-8) is escaped as in a Go string, and what is
 // too long is cut.
 func Printable(s string) string {
-	if clean(s) {
-		return cut(s, maxText)
+	if short := cut(s, maxText); clean(short) {
+		return short
 	}
 	// An escape takes up to four times the bytes.
 	short := cut(s, maxText/4)
