@@ -239,10 +239,7 @@ func takesNull(parts []schema) bool {
 // value itself, empty for a body.
 func (c *contract) check(s schema, name string, value any) (field, reason string) {
 	parts := c.parts(s)
-	field = name
-	if field == "" {
-		field = "the body"
-	}
+	field = cmp.Or(name, "the body")
 	if value == nil {
 		if takesNull(parts) {
 			return "", ""
@@ -277,9 +274,6 @@ func (c *contract) check(s schema, name string, value any) (field, reason string
 }
 
 func (c *contract) checkRequired(parts []schema, name string, object map[string]any) (field, reason string) {
-	if name != "" {
-		name += "."
-	}
 	for _, part := range parts {
 		for _, required := range part.Required {
 			property := c.property(parts, required)
@@ -288,7 +282,7 @@ func (c *contract) checkRequired(parts []schema, name string, object map[string]
 			case slices.ContainsFunc(property, func(s schema) bool { return s.ReadOnly }): // for responses only
 			// Go sends a string that was not set as an empty one.
 			case !sent, v == "", v == nil && !takesNull(property):
-				return name + required, "is missing"
+				return join(name, required), "is missing"
 			}
 		}
 	}
@@ -299,12 +293,9 @@ func (c *contract) checkObject(s schema, name, field string, object map[string]a
 	if s.Type != "" && s.Type != "object" {
 		return field, "is not of type " + s.Type
 	}
-	if name != "" {
-		name += "."
-	}
 	for _, key := range sortedKeys(object) {
 		if property, ok := s.Properties[key]; ok {
-			if field, reason := c.check(property, name+key, object[key]); reason != "" {
+			if field, reason := c.check(property, join(name, key), object[key]); reason != "" {
 				return field, reason
 			}
 		}
