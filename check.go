@@ -85,7 +85,8 @@ func Validate(request any) error {
 }
 
 // checkRequest returns an [*InvalidRequestError] if req breaks a limit of the
-// document. A body that can be read only once is not checked.
+// document. A body that can be read only once is not checked, nor is one of another
+// type than JSON.
 func (c *contract) checkRequest(req *http.Request, prefix string) error {
 	if req.URL.RawQuery == "" && req.GetBody == nil {
 		return nil
@@ -118,7 +119,7 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 		}
 	}
 	content, ok := l.RequestBody.Content["application/json"]
-	if !ok || req.GetBody == nil {
+	if kind := req.Header.Get("Content-Type"); !ok || req.GetBody == nil || kind != "" && !strings.Contains(kind, "json") {
 		return nil
 	}
 	body, err := req.GetBody()

@@ -387,6 +387,25 @@ func TestBodiesOfTheCallersOwnAreSent(t *testing.T) {
 	}
 }
 
+// An operation may take a file as well as JSON.
+func TestBodiesOfAnotherTypeAreNotChecked(t *testing.T) {
+	for kind, field := range map[string]string{
+		"":                                "text",
+		"application/json; charset=utf-8": "text",
+		"application/merge-patch+json":    "text",
+		"multipart/form-data; boundary=x": "",
+	} {
+		req, err := http.NewRequest(http.MethodPost, "https://x/things", strings.NewReader(`{}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kind != "" {
+			req.Header.Set("Content-Type", kind)
+		}
+		t.Run(kind, func(t *testing.T) { checkInvalid(t, gamma.CheckRequest(limits, req), "POST /things", field) })
+	}
+}
+
 // What the caller did not set is not sent, and what was set is.
 func TestBytesOfRequests(t *testing.T) {
 	o, _ := published.Operation("createGeneration")
