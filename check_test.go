@@ -411,7 +411,7 @@ func TestBytesOfRequests(t *testing.T) {
 	o, _ := published.Operation("createGeneration")
 	for _, body := range []string{
 		`{"inputText":"x"}`,
-		`{"folderIds":["f1"],"inputText":"x","numCards":12,"textOptions":{"amount":"brief"}}`,
+		`{"inputText":"x","numCards":12,"textOptions":{"amount":"brief"}}`,
 		`{"cardOptions":{"headerFooter":{"hideFromFirstCard":false,"hideFromLastCard":true}},"inputText":"x"}`,
 		`{"inputText":"x","sharingOptions":{"emailOptions":{"recipients":["a@example.com"]}}}`,
 	} {
