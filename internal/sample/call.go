@@ -84,6 +84,9 @@ func (d *Document) body(o Operation, m Mode) (string, io.Reader) {
 		return o.BodyType, bytes.NewReader(data)
 	case ok && o.BodyType == "application/x-www-form-urlencoded":
 		form := url.Values{}
+		if len(fields) == 0 { // which would be no body
+			fields, _ = d.Value(o.Body, Mode{Full: true}).(map[string]any)
+		}
 		for name, v := range fields {
 			for _, v := range each(v) {
 				form.Add(name, spell(v))
@@ -134,7 +137,7 @@ func (d *Document) Model(ctx context.Context, client any, o Operation, m Mode, v
 }
 
 func (d *Document) call(ctx context.Context, client any, o Operation, m Mode, values map[string]any, suffix string) (response any, err error) {
-	method, raw := find(client, o.ID, suffix)
+	method := find(client, o.ID, suffix)
 	if !method.IsValid() {
 		return nil, fmt.Errorf("sample: %T has no method for %s", client, o.ID)
 	}
@@ -144,18 +147,18 @@ func (d *Document) call(ctx context.Context, client any, o Operation, m Mode, va
 			arguments = append(arguments, d.arguments(o, m, values, "path")[p.Name])
 		}
 	}
-	var body []any
-	switch {
-	case raw:
-		contentType, reader := d.body(o, m)
-		body = []any{contentType, reader}
-	case o.BodyType != "":
-		body = []any{d.Value(o.Body, m)}
-	}
 	t := method.Type()
 	most := t.NumIn() - 1 // without the context
 	if t.IsVariadic() {
 		most-- // and the request editors
+	}
+	var body []any
+	switch {
+	case t.In(most) == reflect.TypeFor[io.Reader]():
+		contentType, reader := d.body(o, m)
+		body = []any{contentType, reader}
+	case o.BodyType != "":
+		body = []any{d.Value(o.Body, m)}
 	}
 	// Where all others are optional headers, there may be no struct of them.
 	if len(arguments) < len(o.Parameters) && len(arguments)+len(body) < most {
@@ -189,21 +192,16 @@ func (d *Document) call(ctx context.Context, client any, o Operation, m Mode, va
 	return out[0].Interface(), err
 }
 
-// find returns the generated method of an operation, by the suffix of its name. raw
-// says that it takes a content type and a reader, as where there is no other.
-func find(client any, operationID, suffix string) (method reflect.Value, raw bool) {
+// find returns the generated method of an operation, by the suffix of its name: that
+// with a content type and a reader where there is no other.
+func find(client any, operationID, suffix string) reflect.Value {
 	v := reflect.ValueOf(client)
-	names := map[string]int{}
-	for i := range v.NumMethod() {
-		names[strings.ToLower(v.Type().Method(i).Name)] = i
+	for _, name := range []string{plain(operationID) + suffix, plain(operationID) + "withbody" + suffix} {
+		for i := range v.NumMethod() {
+			if strings.ToLower(v.Type().Method(i).Name) == name {
+				return v.Method(i)
+			}
+		}
 	}
-	_, typed := names[plain(operationID)+"withresponse"]
-	name := plain(operationID) + suffix
-	if !typed && suffix != "" {
-		name = plain(operationID) + "withbody" + suffix
-	}
-	if i, ok := names[name]; ok {
-		return v.Method(i), !typed
-	}
-	return reflect.Value{}, false
+	return reflect.Value{}
 }

@@ -157,6 +157,7 @@ const operations = `
 	"/a": {
 		"post": {"operationId":"make","requestBody":{"content":{"application/json":{"schema":{"$ref":"#/components/schemas/Named"}}}},"responses":{"default":{"description":"x","content":{"text/plain":{"schema":{"type":"string"}}}}}},
 		"patch": {"operationId":"patchForm","requestBody":{"content":{"application/x-www-form-urlencoded":{"schema":{"type":"object","required":["tags"],"properties":{"tags":{"type":"array","minItems":2,"items":{"type":"string"}}}}}}},"responses":{"204":{"description":"x"}}},
+		"delete": {"operationId":"deleteForm","requestBody":{"content":{"application/x-www-form-urlencoded":{"schema":{"type":"object","properties":{"note":{"type":"string"}}}}}},"responses":{"204":{"description":"x"}}},
 		"put": {"operationId":"putRaw","requestBody":{"content":{"text/plain":{"schema":{"type":"string"}}}},"responses":{"204":{"description":"x"}}},
 		"description": "x"
 	}`
@@ -171,6 +172,7 @@ func TestOperations(t *testing.T) {
 		got = append(got, fmt.Sprint(o.ID, " ", o.Method, " ", o.Path, " ", names, " ", o.BodyType, " ", o.Statuses, " ", o.Status, " ", o.ResponseType, " ", o.Response["type"]))
 	}
 	want := []string{
+		"deleteForm DELETE /a [] application/x-www-form-urlencoded [204] 204  <nil>",
 		"patchForm PATCH /a [] application/x-www-form-urlencoded [204] 204  <nil>",
 		"make POST /a [] application/json [] 200 text/plain string",
 		"putRaw PUT /a [] text/plain [204] 204  <nil>",
@@ -184,10 +186,11 @@ func TestOperations(t *testing.T) {
 func TestNewRequest(t *testing.T) {
 	d := document(operations)
 	for id, want := range map[string]string{
-		"getB":      `GET https://x/b/1/a%20b?tags=string&tags=string X-Version=v1 `,
-		"make":      `POST https://x/a Content-Type=application/json {"name":"string"}`,
-		"patchForm": `PATCH https://x/a Content-Type=application/x-www-form-urlencoded tags=string&tags=string`,
-		"PutRaw":    `PUT https://x/a Content-Type=text/plain string`,
+		"getB":       `GET https://x/b/1/a%20b?tags=string&tags=string X-Version=v1 `,
+		"make":       `POST https://x/a Content-Type=application/json {"name":"string"}`,
+		"patchForm":  `PATCH https://x/a Content-Type=application/x-www-form-urlencoded tags=string&tags=string`,
+		"deleteForm": `DELETE https://x/a Content-Type=application/x-www-form-urlencoded note=string`,
+		"PutRaw":     `PUT https://x/a Content-Type=text/plain string`,
 	} {
 		o, ok := d.Operation(id)
 		r, err := d.NewRequest(t.Context(), "https://x", o, sample.Mode{}, map[string]any{"key": "a b"})
@@ -239,18 +242,40 @@ func (c *client) PutRawWithBodyWithResponse(_ context.Context, contentType strin
 	return &rsp{}, err
 }
 
+func (c *client) PutRaw(_ context.Context, contentType string, body io.Reader) error {
+	_, err := c.PutRawWithBodyWithResponse(context.Background(), contentType, body)
+	return err
+}
+
+func (c *client) PatchFormWithBodyWithResponse(_ context.Context, contentType string, body io.Reader, _ ...int) (*rsp, error) {
+	return c.PutRawWithBodyWithResponse(context.Background(), contentType, body)
+}
+
+func (c *client) PatchForm(_ context.Context, body struct{ Tags []string }) error {
+	c.got = fmt.Sprintf("%+v", body)
+	return nil
+}
+
 func TestCall(t *testing.T) {
 	d := document(operations)
 	for id, want := range map[string]string{
-		"get_b":  "<nil> none: 7 string {Limit:0 Tags:[string string] Version:v1}",
-		"make":   "&{} <nil>: {Name:string Note:}",
-		"putRaw": "&{} <nil>: text/plain string",
+		"get_b":     "<nil> none: 7 string {Limit:0 Tags:[string string] Version:v1}",
+		"make":      "&{} <nil>: {Name:string Note:}",
+		"putRaw":    "&{} <nil>: text/plain string",
+		"patchForm": "&{} <nil>: application/x-www-form-urlencoded tags=string&tags=string",
 	} {
 		var c client
 		o, _ := d.Operation(id)
 		rsp, err := d.Call(t.Context(), &c, o, sample.Mode{}, map[string]any{"id": 7})
 		if got := fmt.Sprintf("%v %v: %s", rsp, err, c.got); got != want {
 			t.Errorf("%s: %s, want %s", id, got, want)
+		}
+	}
+	for id, want := range map[string]string{"putRaw": "text/plain string", "patchForm": "{Tags:[string string]}"} {
+		var c client
+		o, _ := d.Operation(id)
+		if model, err := d.Model(t.Context(), &c, o, sample.Mode{}, nil); model != nil || err != nil || c.got != want {
+			t.Errorf("%s: %v %v: %s, want %s", id, model, err, c.got, want)
 		}
 	}
 	o, _ := d.Operation("make")
