@@ -235,6 +235,15 @@ func TestSameInGo(t *testing.T) {
 		"a response header": func(d map[string]any) {
 			at(d, "paths", "/v1.0/themes", "get", "responses", "200")["headers"] = map[string]any{"X-Left": map[string]any{"schema": map[string]any{"type": "number"}}}
 		},
+		"content types with parameters": func(d map[string]any) {
+			for _, content := range []map[string]any{
+				at(d, "paths", "/v1.0/generations/{id}", "get", "responses", "200", "content"),
+				at(d, "paths", "/v1.0/generations", "post", "requestBody", "content"),
+			} {
+				content["application/json; charset=utf-8"] = content["application/json"]
+				delete(content, "application/json")
+			}
+		},
 		"operationIds in another spelling": func(d map[string]any) {
 			at(d, "paths", "/v1.0/themes", "get")["operationId"] = "list_themes"
 			at(d, "paths", "/v1.0/generations", "post")["operationId"] = "CreateGeneration"
