@@ -229,8 +229,8 @@ func (n *normalizer) parameter(id string, p map[string]any) (map[string]any, err
 
 func (n *normalizer) content(v any, p place) (map[string]any, error) {
 	content := map[string]any{}
-	for _, key := range slices.Sorted(maps.Keys(object(v))) {
-		kind, m := mediaType(key), maps.Clone(object(object(v)[key]))
+	for kind, media := range object(v) {
+		m := maps.Clone(object(media))
 		delete(m, "example")
 		delete(m, "examples")
 		if m["schema"] != nil && (strings.Contains(kind, "json") || kind == "*/*") {
@@ -246,12 +246,6 @@ func (n *normalizer) content(v any, p place) (map[string]any, error) {
 		content[kind] = m
 	}
 	return content, nil
-}
-
-// mediaType returns the name of a content type without its parameters.
-func mediaType(kind string) string {
-	kind, _, _ = strings.Cut(kind, ";")
-	return strings.ToLower(strings.TrimSpace(kind))
 }
 
 const skipPointer = "x-go-type-skip-optional-pointer"

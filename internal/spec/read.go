@@ -68,6 +68,7 @@ func read(root, file string, fixes *corrections) ([]source, error) {
 		}
 		fixes.saw(document)
 		withoutSuffix(document)
+		withoutParameters(document)
 		trim(document)
 		if page && document["openapi"] == nil && document["swagger"] == nil {
 			continue // an example of something else
@@ -201,6 +202,24 @@ func withoutSuffix(document map[string]any) {
 			delete(schemas, name)
 			replace(document, prefix+name, prefix+plain)
 		}
+	}
+}
+
+// withoutParameters takes those of a content type from its name: with them, JSON is not
+// known as such.
+func withoutParameters(v any) {
+	content := at(v, "content")
+	for _, kind := range slices.Sorted(maps.Keys(content)) {
+		if plain, _, ok := strings.Cut(kind, ";"); ok && strings.Contains(plain, "/") {
+			content[strings.TrimSpace(plain)] = content[kind]
+			delete(content, kind)
+		}
+	}
+	for _, x := range object(v) {
+		withoutParameters(x)
+	}
+	for _, x := range array(v) {
+		withoutParameters(x)
 	}
 }
 

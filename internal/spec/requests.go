@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -60,12 +59,9 @@ func requests(document map[string]any) []byte {
 					operation["parameters"] = append(array(operation["parameters"]), kept)
 				}
 			}
-			content := at(inline(document, o["requestBody"]), "content")
-			for _, kind := range slices.Sorted(maps.Keys(content)) {
-				const js = "application/json"
-				if schema := at(content, kind)["schema"]; mediaType(kind) == js && schema != nil {
-					operation["requestBody"] = map[string]any{"content": map[string]any{js: map[string]any{"schema": keep(schema)}}}
-				}
+			const js = "application/json"
+			if schema := at(inline(document, o["requestBody"]), "content", js, "schema"); schema != nil {
+				operation["requestBody"] = map[string]any{"content": map[string]any{js: map[string]any{"schema": keep(schema)}}}
 			}
 			child(paths, path)[method] = operation
 		}
