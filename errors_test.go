@@ -55,6 +55,8 @@ func TestMessage(t *testing.T) {
 		{"a number", `{"message":7}`, "Bad Request"},
 		{"HTML", `<html>no</html>`, "Bad Request"},
 		{"JSON that is cut after the reason", `{"statusCode":400,"message":["a is required"],"stack":"Error: `, "a is required"},
+		{"JSON that is cut in a text", `{"message":"a, \"{\\","statusCode":400,"stack":"b, \"`, `a, "{\`},
+		{"a list that is cut", `["a","b`, "Bad Request"},
 		{"cut JSON", `{"message":"no`, "Bad Request"},
 		{"nothing", ``, "Bad Request"},
 	} {
