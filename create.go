@@ -117,10 +117,10 @@ func readCreated(operation string, body []byte, err error) (Created, error) {
 	}
 	properties := whole(body)
 	var id string
-	_ = json.Unmarshal(properties["generationid"], &id) // of another type, it is none
+	_ = json.Unmarshal(wire.Member(properties, "generationId"), &id) // of another type, it is none
 	switch ok := wire.CheckPathParam("", id) == nil; {
 	case ok && (err == nil || json.Valid(body)):
-		return Created{id, warnings(properties["warnings"])}, nil
+		return Created{id, warnings(wire.Member(properties, "warnings"))}, nil
 	case ok:
 		return Created{GenerationID: id}, &exchangeError{text: fmt.Sprintf("gamma: %s (id %s; response cut off)", retry.Inner(err), id), err: err}
 	case id != "":
@@ -131,8 +131,7 @@ func readCreated(operation string, body []byte, err error) (Created, error) {
 	return Created{}, err
 }
 
-// whole returns the properties of the JSON object in body, by their names in lower
-// case, as far as they came whole.
+// whole returns the properties of the JSON object in body, as far as they came whole.
 func whole(body []byte) map[string]json.RawMessage {
 	properties := map[string]json.RawMessage{}
 	object := json.NewDecoder(bytes.NewReader(body))
@@ -146,7 +145,7 @@ func whole(body []byte) map[string]json.RawMessage {
 		if !ok || object.Decode(&value) != nil {
 			break
 		}
-		properties[strings.ToLower(name)] = value // as encoding/json does, the last of a name
+		properties[name] = value
 	}
 	return properties
 }

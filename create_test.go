@@ -69,6 +69,8 @@ func TestCreate(t *testing.T) {
 		{name: "a response that breaks in the warning", responses: []roundTripper{breaks(ok[:22] + `,"warnings":"the theme was`)}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
 		{name: "a response of more than one value", responses: []roundTripper{created(200, ok+"\nx")}, err: gamma.ErrUnexpectedResponse, maybe: true, known: true},
 		{name: "a response in capitals", responses: []roundTripper{created(200, `{"GENERATIONID":"x","generationid":"gen1"}`)}},
+		{name: "the exact name before others", responses: []roundTripper{created(200, `{"generationId":"gen1","GENERATIONID":"x","warnings":"a","Warnings":"b"}`)}, warnings: "a"},
+		{name: "the exact name after others", responses: []roundTripper{created(200, `{"generationID":"x","WARNINGS":"b","generationId":"gen1","warnings":"a"}`)}, warnings: "a"},
 		{name: "an id in a list", responses: []roundTripper{created(200, `[`+ok+`]`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "a response without a key", responses: []roundTripper{created(200, `{7:"gen1"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "a response that breaks in the id", responses: []roundTripper{breaks(ok[:21])}, err: io.ErrUnexpectedEOF, maybe: true},

@@ -174,7 +174,7 @@ func decodeObject(data []byte, v reflect.Value, strict bool) error {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		name := jsonName(f)
-		value := member(members, name)
+		value := Member(members, name)
 		if value == nil || name == "" {
 			continue
 		}
@@ -189,9 +189,9 @@ func decodeObject(data []byte, v reflect.Value, strict bool) error {
 	return nil
 }
 
-// member returns the value of the exact name, or else of one that is equal except for
+// Member returns the value of the exact name, or else of one that is equal except for
 // case; nil if there is none.
-func member(members map[string]json.RawMessage, name string) json.RawMessage {
+func Member(members map[string]json.RawMessage, name string) json.RawMessage {
 	value := members[name]
 	if value == nil {
 		other := ""
@@ -288,7 +288,7 @@ func checkPresent(data []byte, v reflect.Value) error {
 		return err
 	}
 	for _, i := range required {
-		if value := member(members, jsonName(v.Type().Field(i))); value != nil && string(value) != "null" {
+		if value := Member(members, jsonName(v.Type().Field(i))); value != nil && string(value) != "null" {
 			return nil
 		}
 	}
