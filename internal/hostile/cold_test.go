@@ -26,6 +26,7 @@ type coldRig struct {
 // request by respond, and then with a pending generation.
 func newColdRig(t *testing.T, protocol string, respond func(*http.Request)) *coldRig {
 	t.Helper()
+	skipSharedChannels(t, protocol)
 	r := &coldRig{}
 	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	config := with(serverCert())

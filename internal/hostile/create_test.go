@@ -377,6 +377,7 @@ func TestCreateTakesItsTime(t *testing.T) {
 			for _, way := range []string{"CreateGeneration", "CreateGenerationWithResponse"} {
 				t.Run(name+"/"+protocol+"/"+way, func(t *testing.T) {
 					t.Parallel()
+					skipSharedChannels(t, protocol)
 					synctest.Test(t, func(t *testing.T) {
 						l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 						config := with(serverCert())
