@@ -120,12 +120,13 @@ func (a *asked) Value(key any) any { a.key = key; return nil }
 // dial connects for a request, if it has not had its share of connections.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if b, ok := ctx.Value(boundedKey{}).(*bounded); ok {
-		n := -b.left.Add(-1)
+		n := int(-b.left.Add(-1))
 		if n > maxSlowConns {
 			return nil, errTooManyConns
 		}
-		if n > 0 && !retry.Sleep(ctx, 50*time.Millisecond<<n) {
-			return nil, ctx.Err()
+		// ctx does not end with the request.
+		if n > 0 && !retry.Sleep(b, retry.Backoff(100*time.Millisecond, 800*time.Millisecond, n-1)) {
+			return nil, b.Err()
 		}
 	}
 	return dialer.DialContext(ctx, network, address)
