@@ -1105,6 +1105,21 @@ func TestEchoedKeyInCutBody(t *testing.T) {
 	checkNoKey(t, apiErr)
 }
 
+// The end of an error body that is cut may be the beginning of the key.
+func TestEchoedKeyAtTheCut(t *testing.T) {
+	for n := 1; n < len(key); n++ {
+		body := strings.Repeat(" ", 16<<10-n) + key
+		_, err := get(t, answering(t, with(func() *http.Response { return reply(400, "text/plain", body) })))
+		var apiErr *gamma.APIError
+		if !errors.As(err, &apiErr) {
+			t.Fatalf("%v, want an APIError", err)
+		}
+		if got := strings.TrimSpace(string(apiErr.Body)); len(got) >= 8 && strings.HasPrefix(key, got) {
+			t.Errorf("the body has %d characters of the key", len(got))
+		}
+	}
+}
+
 // encoding/json puts two objects of one name together, one string hides another.
 func TestEchoedKeyInDuplicate(t *testing.T) {
 	const escaped = `\u0073k-gamma-7Zq\u0026\u003c>\u0022\u005csecret`

@@ -59,6 +59,12 @@ func redactBody(body []byte, key string) []byte {
 	if bytes.Contains(body, []byte(key)) {
 		body = bytes.ReplaceAll(body, []byte(key), []byte(redacted))
 	}
+	for n := min(len(key)-1, len(body)); n >= 8; n-- { // fewer tell nothing
+		if start := len(body) - n; string(body[start:]) == key[:n] { // the body is cut
+			body = append(body[:start:start], redacted...)
+			break
+		}
+	}
 	if bytes.IndexByte(body, '\\') < 0 {
 		return body
 	}
