@@ -136,9 +136,9 @@ type Client struct {
 	doer *doer
 }
 
-// NewClient returns a [Client] that authenticates with apiKey, ignoring white space
-// and a pair of quotes around it. It returns an error if the key is empty or not printable ASCII, or if
-// an option is invalid. It sends no request.
+// NewClient returns a [Client] that authenticates with apiKey, ignoring white space and
+// a pair of quotes around it. It returns an error if the key is empty or not printable
+// ASCII, or if an option is invalid. It sends no request.
 func NewClient(apiKey string, opts ...Option) (*Client, error) {
 	key := unquote(apiKey)
 	switch {

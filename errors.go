@@ -40,7 +40,7 @@ var (
 	// ErrMaybeCreated is a create whose outcome is unknown: it may have been sent, but
 	// no complete response was received, or a 302, 303, 408 or 5xx. Creating again may
 	// cost credits twice. The error may also be an *APIError, whose RequestID helps
-	// Gamma's support; for a 503 its text says that nothing was probably created.
+	// Gamma's support; for a 503 its text says that probably nothing was created.
 	ErrMaybeCreated = errors.New("gamma: the generation may have been created")
 
 	// ErrLinkExpired is a download with status 403 or 410, or a 400 that says so. A page of
