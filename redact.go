@@ -59,11 +59,8 @@ func redactBody(body []byte, key string) []byte {
 	if bytes.Contains(body, []byte(key)) {
 		body = bytes.ReplaceAll(body, []byte(key), []byte(redacted))
 	}
-	for n := min(len(key)-1, len(body)); n >= 8; n-- { // fewer tell nothing
-		if start := len(body) - n; string(body[start:]) == key[:n] { // the body is cut
-			body = append(body[:start:start], redacted...)
-			break
-		}
+	if n := len(body); n > 0 && strings.IndexByte(key, body[n-1]) >= 0 {
+		body = redactEnd(body, key)
 	}
 	if bytes.IndexByte(body, '\\') < 0 {
 		return body
@@ -100,4 +97,15 @@ func redactBody(body []byte, key string) []byte {
 		return body
 	}
 	return append(clean, body[copied:]...)
+}
+
+// redactEnd removes the start of key from the end of a body that is cut. Less than 8
+// characters tell nothing.
+func redactEnd(body []byte, key string) []byte {
+	for n := min(len(key)-1, len(body)); n >= 8; n-- {
+		if start := len(body) - n; string(body[start:]) == key[:n] {
+			return append(body[:start:start], redacted...)
+		}
+	}
+	return body
 }

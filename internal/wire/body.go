@@ -96,8 +96,9 @@ func Decode(data []byte, dest any) error {
 		return fmt.Errorf("more than %d values", maxValues)
 	}
 	target := reflect.ValueOf(dest).Elem()
+	p := properties(target.Type())
 	err := json.Unmarshal(data, dest)
-	if err != nil || otherSpelling(data, properties(target.Type()).names) {
+	if err != nil || otherSpelling(data, p.names) {
 		var mismatch *json.UnmarshalTypeError
 		if err != nil && !errors.As(err, &mismatch) {
 			return err
@@ -107,7 +108,7 @@ func Decode(data []byte, dest any) error {
 			return err
 		}
 	}
-	return checkPresent(data, target)
+	return p.checkPresent(data, target)
 }
 
 // decode reads valid JSON into v. strict says that v is a whole response or part of a
@@ -270,9 +271,8 @@ func values(data []byte) (n int) {
 
 // checkPresent refuses null, and an object that has none of the properties that
 // the document requires: it is something else, such as an error in a 200.
-func checkPresent(data []byte, v reflect.Value) error {
-	required := properties(v.Type()).required
-	for _, i := range required {
+func (p *typeProperties) checkPresent(data []byte, v reflect.Value) error {
+	for _, i := range p.required {
 		if !v.Field(i).IsZero() {
 			return nil
 		}
@@ -280,14 +280,14 @@ func checkPresent(data []byte, v reflect.Value) error {
 	if string(bytes.TrimSpace(data)) == "null" {
 		return errors.New("null")
 	}
-	if len(required) == 0 {
+	if len(p.required) == 0 {
 		return nil
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(data, &members); err != nil {
 		return err
 	}
-	for _, i := range required {
+	for _, i := range p.required {
 		if value := Member(members, jsonName(v.Type().Field(i))); value != nil && string(value) != "null" {
 			return nil
 		}
