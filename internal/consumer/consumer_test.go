@@ -19,7 +19,7 @@ const (
 	maxSumLines = 25 // of go.sum, in a module that requires the SDK and nothing else
 	maxPackages = 14 // linked beyond those of the bare program
 
-	// Of the binary, beyond the bare program's. 32 KiB of each are the document.
+	// Of the binary, beyond the bare program's.
 	maxWaitBytes = 192 << 10 // of a program that only waits, as the bare one does
 	maxBytes     = 330 << 10 // of the one that creates and downloads, too
 )
