@@ -165,7 +165,7 @@ func warnings(raw json.RawMessage) string {
 	return wire.Printable(text)
 }
 
-// doubt makes err an [ErrMaybeCreated] unless the server has surely done nothing.
+// doubt makes err an [ErrMaybeCreated] unless the server cannot have acted on the request.
 func doubt(err error) error {
 	var apiErr *APIError
 	var invalid *InvalidRequestError

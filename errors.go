@@ -149,7 +149,7 @@ func (e *InvalidRequestError) Error() string {
 type exchangeError struct {
 	text   string
 	err    error
-	unsent bool   // the server has surely not begun with the request
+	unsent bool   // the server cannot have begun with the request
 	part   []byte // what came of a success to a POST
 }
 

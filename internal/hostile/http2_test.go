@@ -359,8 +359,8 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 	}
 	_ = serverCert() // not by the clock of a bubble
 	for name, silent := range map[string]func(x *stream){
-		"silence":               func(x *stream) { _, _ = io.Copy(io.Discard, x) },
-		"a header that goes on": func(x *stream) { x.headers(0, okFields); _, _ = io.Copy(io.Discard, x) },
+		"silence":              func(x *stream) { _, _ = io.Copy(io.Discard, x) },
+		"a header without end": func(x *stream) { x.headers(0, okFields); _, _ = io.Copy(io.Discard, x) },
 	} {
 		for _, e := range some("Wait", "Watch", "All") {
 			t.Run(name+"/"+e.name, func(t *testing.T) {

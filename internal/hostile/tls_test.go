@@ -49,7 +49,7 @@ func newAuthority(name string) *authority {
 	return &authority{cert, key}
 }
 
-// sign returns a certificate for 127.0.0.1, but for what change says.
+// sign returns a certificate for 127.0.0.1, except for what change sets.
 func (a *authority) sign(change func(*x509.Certificate)) tls.Certificate {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"},
