@@ -47,6 +47,27 @@ func Jitter(most time.Duration, random float64) time.Duration {
 	return time.Duration(random * float64(min(most, time.Minute)))
 }
 
+// Never is a pause that no poll may end, and the time remaining without a deadline.
+const Never = time.Duration(1<<63 - 1)
+
+// UntilNext returns when a poll follows that is due after pause, with remaining until the
+// deadline: at the latest margin before it, so that there is time for a response. It
+// returns remaining if no poll follows.
+func UntilNext(pause, remaining, margin time.Duration) time.Duration {
+	switch last := remaining - margin; {
+	case remaining == Never || pause <= last:
+		return pause
+	case pause == Never || last < margin:
+		return remaining
+	default:
+		return last
+	}
+}
+
+// RTT returns how long a round trip may take of which the last took d, when it was rtt
+// before: about the longest of the last ones.
+func RTT(rtt, d time.Duration) time.Duration { return max(d, rtt-rtt/32, 1) }
+
 // TransientStatus reports whether a request that got status may succeed later.
 func TransientStatus(status int) bool {
 	switch status {
@@ -76,20 +97,25 @@ func NewProxyError(proxy string, status int) *ProxyError {
 func (e *ProxyError) Error() string { return e.text }
 
 // Permanent reports whether err says that the server cannot be reached, now or a
-// moment later: its certificate does not verify, there is no such host, or the proxy
-// refuses to connect.
+// moment later: the proxy refuses to connect, or [Unknown].
 func Permanent(err error) bool {
+	var proxyErr *ProxyError
+	return Unknown(err) || errors.As(err, &proxyErr) && proxyErr.permanent
+}
+
+// Unknown reports whether err says that there is no such host, or that its certificate
+// does not verify.
+func Unknown(err error) bool {
 	var (
-		proxyErr *ProxyError
-		dnsErr   *net.DNSError
-		certErr  *tls.CertificateVerificationError
+		dnsErr  *net.DNSError
+		certErr *tls.CertificateVerificationError
 		// From a TLS client other than crypto/tls.
 		authority x509.UnknownAuthorityError
 		hostname  x509.HostnameError
 		invalid   x509.CertificateInvalidError
 	)
 	return errors.As(err, &certErr) || errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &invalid) ||
-		errors.As(err, &dnsErr) && dnsErr.IsNotFound || errors.As(err, &proxyErr) && proxyErr.permanent
+		errors.As(err, &dnsErr) && dnsErr.IsNotFound
 }
 
 // Canceled joins the error of ctx, which is done, and its cause where that differs.

@@ -129,3 +129,53 @@ func TestInner(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestUntilNext(t *testing.T) {
+	const s = time.Second
+	for _, tt := range []struct {
+		name                     string
+		pause, remaining, margin time.Duration
+		want                     time.Duration
+	}{
+		{"no deadline", 5 * s, Never, s, 5 * s},
+		{"a deadline far away", 5 * s, time.Minute, s, 5 * s},
+		{"a pause that ends when the last poll is due", 5 * s, 6 * s, s, 5 * s},
+		{"a pause that ends a little later", 5 * s, 6*s - 1, s, 5*s - 1},
+		{"a pause beyond the deadline", time.Hour, 6 * s, s, 5 * s},
+		{"just time for the last poll", 5 * s, 2 * s, s, s},
+		{"too little time for the last poll", 5 * s, 2*s - 1, s, 2*s - 1},
+		{"a pause that no poll may end", Never, time.Minute, s, time.Minute},
+		{"no time", 5 * s, 0, s, 0},
+		{"past the deadline", 5 * s, -s, s, -s},
+		{"no pause", 0, time.Minute, s, 0},
+		{"no pause and little time", 0, 2 * s, s, 0},
+	} {
+		if got := UntilNext(tt.pause, tt.remaining, tt.margin); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"nil", nil, false},
+		{"unexpected EOF", io.ErrUnexpectedEOF, false},
+		{"no such host", fmt.Errorf("x: %w", &net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}), true},
+		{"a name server that is down", &net.DNSError{IsTemporary: true}, false},
+		{"a name server that does not respond", &net.DNSError{IsTimeout: true}, false},
+		{"a refused connection", &net.OpError{Op: "dial", Err: errors.New("connection refused")}, false},
+		{"a certificate that does not verify", fmt.Errorf("x: %w", &tls.CertificateVerificationError{Err: io.EOF}), true},
+		{"an unknown authority", x509.UnknownAuthorityError{}, true},
+		{"another host's certificate", x509.HostnameError{Certificate: &x509.Certificate{}}, true},
+		{"an expired certificate", x509.CertificateInvalidError{Reason: x509.Expired}, true},
+		{"a proxy's 403, whose host is known", NewProxyError("p:1", 403), false},
+	} {
+		if got := Unknown(tt.err); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
