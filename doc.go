@@ -6,7 +6,7 @@
 //	...
 //	created, err := client.CreateGeneration(ctx, api.GenerationRequest{InputText: text, ExportAs: api.ExportAsPDF})
 //	...
-//	gen, err := poller.New(client).Wait(ctx, created.GenerationID)
+//	gen, err := poller.New(client).WaitExport(ctx, created.GenerationID)
 //	...
 //	err = client.DownloadFile(ctx, gen.ExportURL, "deck.pdf")
 //
@@ -32,7 +32,8 @@
 // # Responses
 //
 // If a 2xx response is not the documented JSON, the error matches
-// [ErrUnexpectedResponse]. An optional property of an unexpected type is left out, so
+// [ErrUnexpectedResponse]. If the document has one 2xx status, a 201 or 202 with the
+// same JSON is read as that. An optional property of an unexpected type is left out, so
 // that it does not hide the rest. Numbers and booleans are pointers, nil if unknown,
 // except where zero means the same. A body is limited to 1 MiB, decoded, and the header
 // to 256 KiB.
@@ -43,6 +44,12 @@
 // response, the error wraps that of the transport, such as
 // [context.DeadlineExceeded] or a type of package net. Error texts are one line that
 // names the operation, never the URL, and no part of a body except its message, escaped.
+//
+// # Rate limits
+//
+// A [Client] learns the rate limit from the responses, see [Client.RateLimit]. Creates,
+// Themes, Folders and the Pollers of package poller wait until it allows a request, in
+// turn. Every other request is counted, and sent at once.
 //
 // # Retries
 //

@@ -2438,7 +2438,7 @@ func ParseListFoldersHTTPResponse(rsp *http.Response) (*ListFoldersHTTPResponse,
 	}
 
 	switch {
-	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
+	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && wire.IsJSON(rsp):
 		var dest ListFoldersResponse
 		if err := wire.Decode(bodyBytes, &dest); err != nil {
 			return response, wire.Unexpected("GET /v1.0/folders", rsp, err)
@@ -2465,7 +2465,7 @@ func ParseDeleteGammaHTTPResponse(rsp *http.Response) (*DeleteGammaHTTPResponse,
 	}
 
 	switch {
-	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
+	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && wire.IsJSON(rsp):
 		var dest DeleteGammaResponse
 		if err := wire.Decode(bodyBytes, &dest); err != nil {
 			return response, wire.Unexpected("DELETE /v1.0/gammas/{gammaId}", rsp, err)
@@ -2591,7 +2591,7 @@ func ParseGetGenerationStatusHTTPResponse(rsp *http.Response) (*GetGenerationSta
 	}
 
 	switch {
-	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
+	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && wire.IsJSON(rsp):
 		var dest GenerationStatusResponse
 		if err := wire.Decode(bodyBytes, &dest); err != nil {
 			return response, wire.Unexpected("GET /v1.0/generations/{id}", rsp, err)
@@ -2618,7 +2618,7 @@ func ParseListThemesHTTPResponse(rsp *http.Response) (*ListThemesHTTPResponse, e
 	}
 
 	switch {
-	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
+	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && wire.IsJSON(rsp):
 		var dest ListThemesResponse
 		if err := wire.Decode(bodyBytes, &dest); err != nil {
 			return response, wire.Unexpected("GET /v1.0/themes", rsp, err)

@@ -53,6 +53,7 @@ func TestModels(t *testing.T) {
 	put := func(c *ClientWithResponses) (any, error) {
 		return c.PutPart(context.Background(), "a", "1", nil, PutPartJSONRequestBody{})
 	}
+	get := func(c *ClientWithResponses) (any, error) { return c.GetGenerationStatus(context.Background(), "a") }
 	table := func(c *ClientWithResponses) (any, error) { return c.GetTable(context.Background(), "a") }
 	state := func(c *ClientWithResponses) (any, error) { return c.GetState(context.Background(), "a") }
 	nothing := func(c *ClientWithResponses) (any, error) { return "", c.DeleteThing(context.Background(), "a") }
@@ -75,6 +76,11 @@ func TestModels(t *testing.T) {
 		{"bytes with another status", table, doer{500, "text/csv", "a,b"}, ""},
 		{"the default", state, doer{200, js, `{"id":"x"}`}, `{"id":"x"}`},
 		{"the default of an error", state, doer{400, js, `{"id":"x"}`}, ""},
+		{"201 in place of the only success", get, doer{201, js, `{"generationId":"x","status":"pending"}`}, `{"generationId":"x","status":"pending"}`},
+		{"202 in place of the only success", get, doer{202, js, `{"generationId":"x","status":"pending"}`}, `{"generationId":"x","status":"pending"}`},
+		{"202 without JSON in place of the only success", get, doer{202, "text/plain", `{"generationId":"x","status":"pending"}`}, ""},
+		{"203 in place of the only success", get, doer{203, js, `{"generationId":"x","status":"pending"}`}, ""},
+		{"201 in place of the only success, which has no JSON", table, doer{201, js, `{"id":"x"}`}, ""},
 		{"nothing", nothing, doer{204, "", ""}, `""`},
 		{"nothing, refused", nothing, doer{403, "", ""}, ""},
 		{"a body of another type", upload, doer{204, "", ""}, `""`},
