@@ -1,0 +1,462 @@
+// Package schedule runs any number of jobs that are polled again and again until they
+// are over, each when it is due, as the queue of a rate limit admits them.
+//
+// One goroutine decides what is polled when; workers poll; another goroutine pulls the
+// jobs, which may block. It knows nothing of what a poll is.
+package schedule
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
+)
+
+// Step is what follows for a job after it was started or polled: a poll at Due, or its
+// Result.
+type Step[R any] struct {
+	Due    time.Time // the deadline for no poll before it
+	Next   time.Time // Due, or what it would be without a deadline
+	Over   bool
+	Result R
+}
+
+// Config is what a schedule runs. The functions must be set; Start, Deadline and Stop
+// are called by one goroutine, which they must not block.
+type Config[I, J, R any] struct {
+	Jobs     iter.Seq[I]
+	InFlight int           // polls at once
+	Waiting  int           // jobs at once; 0 for no bound
+	Overdue  time.Duration // how long after its deadline a job that missed its last poll may still be polled
+	Queue    *budget.Queue
+
+	// Start makes a job of what was pulled.
+	Start func(input I) (J, Step[R])
+
+	// Poll polls a job that Queue has admitted.
+	Poll func(ctx context.Context, job *J) Step[R]
+
+	// Deadline returns when a job ends, the zero time for never. A job is polled once
+	// more just before it: Margin before, going by how long the last poll took.
+	Deadline func(job *J) time.Time
+	Margin   func(rtt time.Duration) time.Duration
+
+	// Patient jobs wait for their deadline also if they cannot be polled before it.
+	Patient bool
+
+	// Stop returns the result of a job that ends without a poll, or, for a nil job, of
+	// those that were not pulled.
+	Stop func(job *J, end End) R
+}
+
+// End is why and how a job ends without a poll.
+type End struct {
+	Cause error     // of the context, context.DeadlineExceeded or ErrDropped; nil for Held before the deadline
+	Held  bool      // the queue did not admit it in time
+	Why   error     // of the response that forbade it, if one did
+	Due   time.Time // when it was to be polled, also after its deadline; zero if that has passed
+}
+
+// ErrDropped is the cause that Stop is given for a job that was dropped.
+var ErrDropped = errors.New("dropped")
+
+// New returns a scheduler that is ready to run.
+func New[I, J, R any](c Config[I, J, R]) *Scheduler[I, J, R] {
+	s := &Scheduler[I, J, R]{
+		Config:  c,
+		flying:  map[*item[J]]bool{},
+		jobs:    make(chan I),
+		pull:    make(chan struct{}),
+		polls:   make(chan *item[J], c.InFlight),
+		done:    make(chan outcome[J, R], c.InFlight),
+		out:     make(chan R),
+		drops:   make(chan func(*J) bool),
+		over:    make(chan struct{}),
+		quit:    make(chan struct{}),
+		crashed: make(chan any, 1),
+	}
+	s.waiting.less = func(a, b *item[J]) bool { return a.at < b.at }
+	s.ready = queue[J]{less: func(a, b *item[J]) bool { return a.order < b.order }, index: 1}
+	return s
+}
+
+// Run runs the jobs, once, and yields their results, the first to end first, until all
+// are over, ctx is done or yield returns false. It ends all goroutines before it returns.
+// After ctx is done every job yields its result, and if Jobs may have had more, so does
+// Stop(nil). A panic in a goroutine of the schedule continues in the caller.
+func (s *Scheduler[I, J, R]) Run(ctx context.Context, yield func(R) bool) {
+	s.caller, s.start = ctx, time.Now()
+	s.ctx, s.cancel = context.WithCancel(ctx) //nolint:gosec // stop calls it
+	s.spawn(s.run)
+	s.spawn(s.pullJobs)
+	defer s.stop()
+	for r := range s.out {
+		if !yield(r) {
+			break
+		}
+	}
+	s.stop()
+	select {
+	case v := <-s.crashed:
+		panic(v)
+	default:
+	}
+}
+
+// Drop stops the jobs that match with ErrDropped. It may be called while Run runs, also by
+// what Run calls, except for Start and Stop; match also while Poll polls the job.
+func (s *Scheduler[I, J, R]) Drop(match func(*J) bool) {
+	select {
+	case s.drops <- match:
+	case <-s.over:
+	}
+}
+
+// item is a job of the schedule. There may be a million, so it holds no more than it
+// must. Times are counted from the start.
+type item[J any] struct {
+	job    J
+	at     int64    // when something happens to it next: its poll, last poll or deadline
+	order  int64    // among those that are due; 0 for an urgent one
+	place  [2]int32 // in waiting and ready
+	ready  bool     // it is due
+	urgent bool     // it is due for its last poll
+	drop   bool     // it was dropped in flight
+	ending bool     // no poll follows before its deadline
+	early  uint32   // how much sooner than Next that is, in milliseconds
+}
+
+// outcome is what a poll led to.
+type outcome[J, R any] struct {
+	*item[J]
+	Step[R]
+	rtt time.Duration
+}
+
+// Scheduler is made by [New]. Its fields belong to run, except for the channels and
+// what does not change.
+type Scheduler[I, J, R any] struct {
+	Config[I, J, R]
+	caller context.Context
+	ctx    context.Context // ends when the caller's does, and at stop
+	cancel context.CancelFunc
+	start  time.Time
+
+	waiting  queue[J] // all that are not in flight, by at
+	ready    queue[J] // those that are due, the urgent ones first
+	flying   map[*item[J]]bool
+	order    int64 // of the last job that became due
+	ticket   budget.Ticket
+	workers  int
+	rtt      time.Duration
+	held     bool  // the queue did not admit the first that is ready
+	why      error // because of this response
+	finished []R
+
+	jobs  chan I        // pulled
+	pull  chan struct{} // to pullJobs: there is capacity for one more
+	polls chan *item[J] // to the workers
+	done  chan outcome[J, R]
+	out   chan R // to the caller
+	drops chan func(*J) bool
+	over  chan struct{} // closed when drops are no longer received
+	quit  chan struct{} // closed by stop
+	once  sync.Once
+
+	goroutines sync.WaitGroup
+	crashed    chan any // the first panic
+}
+
+// stop ends every goroutine and waits for them.
+func (s *Scheduler[I, J, R]) stop() {
+	s.once.Do(func() { close(s.quit) })
+	s.cancel()
+	s.goroutines.Wait()
+}
+
+// spawn runs f in a goroutine that stop waits for. A panic ends the schedule.
+func (s *Scheduler[I, J, R]) spawn(f func()) {
+	s.goroutines.Go(func() {
+		returned := false
+		defer func() {
+			if returned {
+				return
+			}
+			select {
+			case s.crashed <- recover():
+				s.once.Do(func() { close(s.quit) })
+			default: // one is enough
+			}
+		}()
+		f()
+		returned = true
+	})
+}
+
+// pullJobs hands over the jobs, one each time that there is capacity.
+func (s *Scheduler[I, J, R]) pullJobs() {
+	defer close(s.jobs)
+	capacity := func() bool {
+		select {
+		case <-s.pull:
+			return true
+		case <-s.ctx.Done():
+			return false
+		}
+	}
+	if !capacity() {
+		return
+	}
+	for job := range s.Jobs {
+		select {
+		case s.jobs <- job: // also when the caller's context has ended
+		case <-s.quit:
+			return
+		}
+		if !capacity() {
+			return
+		}
+	}
+}
+
+// work polls one job after the other.
+func (s *Scheduler[I, J, R]) work() {
+	for j := range s.polls {
+		start := time.Now()
+		step := s.Poll(s.ctx, &j.job)
+		s.done <- outcome[J, R]{j, step, time.Since(start)}
+	}
+}
+
+// run is the one goroutine that decides what is polled when.
+func (s *Scheduler[I, J, R]) run() {
+	defer close(s.over)
+	defer close(s.out)
+	defer close(s.polls)
+	defer s.cancel()
+	defer s.Queue.Leave(&s.ticket)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	jobs, ended := s.jobs, s.caller.Done()
+	pulling := false // there is capacity for a job that has not come yet
+	for jobs != nil || s.total() > 0 || len(s.finished) > 0 {
+		if wake := s.dispatch(time.Now()); wake > 0 {
+			timer.Reset(wake)
+		} else {
+			timer.Stop()
+		}
+		var pull chan<- struct{}
+		if jobs != nil && !pulling && (s.Waiting == 0 || s.total()+len(s.finished) < s.Waiting) {
+			pull = s.pull
+		}
+		var out chan<- R
+		var first R
+		if len(s.finished) > 0 {
+			out, first = s.out, s.finished[0]
+		}
+		select {
+		case pull <- struct{}{}:
+			pulling = true
+		case job, ok := <-jobs:
+			if pulling = false; ok {
+				s.add(job)
+			} else if jobs = nil; s.caller.Err() != nil {
+				s.finished = append(s.finished, s.Stop(nil, End{Cause: retry.Canceled(s.caller)}))
+			}
+			if s.caller.Err() != nil {
+				s.abort()
+			}
+		case o := <-s.done:
+			s.settle(o)
+		case out <- first:
+			var none R
+			s.finished[0] = none
+			s.finished = s.finished[1:]
+		case match := <-s.drops:
+			s.drop(match)
+		case <-timer.C:
+		case <-s.ticket.Wake():
+		case <-ended:
+			ended = nil
+			s.abort()
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// total is the number of jobs that are not over.
+func (s *Scheduler[I, J, R]) total() int { return len(s.waiting.items) + len(s.flying) }
+
+// add starts a job.
+func (s *Scheduler[I, J, R]) add(input I) {
+	job, step := s.Start(input)
+	if step.Over {
+		s.finished = append(s.finished, step.Result)
+		return
+	}
+	j := &item[J]{job: job}
+	s.set(j, step)
+	j.ending = j.ending && s.remaining(j, time.Now()) > 0 // it is polled once also if it is late
+	s.waiting.add(j)
+}
+
+// set lets j wait for what step says.
+func (s *Scheduler[I, J, R]) set(j *item[J], step Step[R]) {
+	j.at = int64(step.Due.Sub(s.start))
+	j.early = uint32(min(max(step.Next.Sub(step.Due), 0), 48*time.Hour) / time.Millisecond)
+	deadline := s.Deadline(&j.job)
+	j.ending = !deadline.IsZero() && !step.Due.Before(deadline)
+}
+
+// remaining is the time from now until the deadline of j.
+func (s *Scheduler[I, J, R]) remaining(j *item[J], now time.Time) time.Duration {
+	if d := s.Deadline(&j.job); !d.IsZero() {
+		return d.Sub(now)
+	}
+	return retry.Never
+}
+
+// settle takes in the outcome of a poll.
+func (s *Scheduler[I, J, R]) settle(o outcome[J, R]) {
+	delete(s.flying, o.item)
+	s.rtt = retry.RTT(s.rtt, o.rtt)
+	if o.Over {
+		s.finished = append(s.finished, o.Result)
+		return
+	}
+	s.set(o.item, o.Step)
+	switch {
+	case s.caller.Err() != nil:
+		s.finish(o.item, retry.Canceled(s.caller))
+	case o.drop:
+		s.finish(o.item, ErrDropped)
+	default:
+		s.waiting.add(o.item)
+	}
+}
+
+// finish ends a job without a poll.
+func (s *Scheduler[I, J, R]) finish(j *item[J], cause error) {
+	end := End{Cause: cause, Held: j.ready && s.held, Why: s.why}
+	if !j.ready {
+		end.Due = s.start.Add(time.Duration(j.at) + time.Duration(j.early)*time.Millisecond)
+	}
+	s.finished = append(s.finished, s.Stop(&j.job, end))
+}
+
+// abort ends every job that is not in flight, because the caller's context has ended.
+func (s *Scheduler[I, J, R]) abort() {
+	for _, j := range s.waiting.items {
+		s.finish(j, retry.Canceled(s.caller))
+	}
+	s.waiting.items, s.ready.items = nil, nil
+}
+
+// drop ends the jobs that match.
+func (s *Scheduler[I, J, R]) drop(match func(*J) bool) {
+	for j := range s.flying {
+		j.drop = j.drop || match(&j.job)
+	}
+	var matches []*item[J]
+	for _, j := range s.waiting.items {
+		if match(&j.job) {
+			matches = append(matches, j)
+		}
+	}
+	for _, j := range matches {
+		s.remove(j)
+		s.finish(j, ErrDropped)
+	}
+}
+
+// remove takes a job out of every queue.
+func (s *Scheduler[I, J, R]) remove(j *item[J]) {
+	s.waiting.remove(j)
+	if j.ready {
+		s.ready.remove(j)
+	}
+}
+
+// dispatch hands the jobs that are due to the workers, as far as the limits allow, and
+// ends those whose time is up. It returns when there will be more to do, 0 if only an
+// event can tell.
+func (s *Scheduler[I, J, R]) dispatch(now time.Time) (wake time.Duration) {
+	for {
+		j := s.waiting.first()
+		if j == nil {
+			s.Queue.Leave(&s.ticket)
+			return 0
+		}
+		if d := time.Duration(j.at) - now.Sub(s.start); d > 0 {
+			wake = d
+			break
+		}
+		s.due(j, now)
+	}
+	s.held, s.why = false, nil
+	for len(s.flying) < s.InFlight {
+		j := s.ready.first()
+		if j == nil {
+			break
+		}
+		wait, why := s.Queue.Admit(&s.ticket, now, j.urgent)
+		if wait > 0 {
+			if s.held, s.why = true, why; why != nil && !s.Patient && wait > s.remaining(j, now) {
+				s.remove(j)
+				s.finish(j, nil)
+				continue
+			}
+			return min(wake, wait)
+		}
+		s.waiting.remove(j)
+		s.ready.remove(j)
+		j.ready, j.urgent = false, false
+		s.flying[j] = true
+		if s.workers < len(s.flying) {
+			s.workers++
+			s.spawn(s.work)
+		}
+		s.polls <- j
+	}
+	if len(s.ready.items) == 0 {
+		s.Queue.Leave(&s.ticket)
+	}
+	return wake
+}
+
+// due does what is to be done with j at its time.
+func (s *Scheduler[I, J, R]) due(j *item[J], now time.Time) {
+	remaining := s.remaining(j, now)
+	switch {
+	case remaining <= 0 && (j.urgent || j.ending):
+		// It had its last poll, or had no time for one, or was not admitted.
+		s.remove(j)
+		s.finish(j, context.DeadlineExceeded)
+		return
+	case !j.ready:
+		s.order++
+		j.ready, j.order = true, s.order
+		s.ready.add(j)
+	}
+	last := remaining - s.Margin(s.rtt)
+	switch {
+	case remaining == retry.Never:
+		j.at = math.MaxInt64
+	case last > 0:
+		j.at = int64(now.Sub(s.start) + last)
+	default: // its last poll, also if its time has passed, as after SIGSTOP
+		j.urgent, j.order = true, 0
+		s.ready.fix(j)
+		if remaining <= 0 {
+			remaining = s.Overdue
+		}
+		j.at = int64(now.Sub(s.start) + remaining)
+	}
+	s.waiting.fix(j)
+}
