@@ -23,36 +23,36 @@ import (
 // Nor are the values of an enumeration: the vendor may have added one yesterday, and a
 // 400 costs nothing.
 type schema struct {
-	Ref        string            `json:"$ref"`
-	AllOf      []schema          `json:"allOf"`
-	Type       string            `json:"type"`
-	Format     string            `json:"format"`
-	Nullable   bool              `json:"nullable"`
-	ReadOnly   bool              `json:"readOnly"`
-	Enum       []any             `json:"enum"`
-	Required   []string          `json:"required"`
-	Properties map[string]schema `json:"properties"`
-	Items      *schema           `json:"items"`
-	MinLength  *int              `json:"minLength"`
-	MaxLength  *int              `json:"maxLength"`
-	MinItems   *int              `json:"minItems"`
-	MaxItems   *int              `json:"maxItems"`
-	Minimum    *float64          `json:"minimum"`
-	Maximum    *float64          `json:"maximum"`
+	Ref        string             `json:"$ref"`
+	AllOf      []*schema          `json:"allOf"`
+	Type       string             `json:"type"`
+	Format     string             `json:"format"`
+	Nullable   bool               `json:"nullable"`
+	ReadOnly   bool               `json:"readOnly"`
+	Enum       []any              `json:"enum"`
+	Required   []string           `json:"required"`
+	Properties map[string]*schema `json:"properties"`
+	Items      *schema            `json:"items"`
+	MinLength  *int               `json:"minLength"`
+	MaxLength  *int               `json:"maxLength"`
+	MinItems   *int               `json:"minItems"`
+	MaxItems   *int               `json:"maxItems"`
+	Minimum    *float64           `json:"minimum"`
+	Maximum    *float64           `json:"maximum"`
 }
 
 // requestLimits are those of one operation.
 type requestLimits struct {
 	Parameters []struct {
-		Name    string `json:"name"`
-		In      string `json:"in"`
-		Style   string `json:"style"`
-		Explode *bool  `json:"explode"`
-		Schema  schema `json:"schema"`
+		Name    string  `json:"name"`
+		In      string  `json:"in"`
+		Style   string  `json:"style"`
+		Explode *bool   `json:"explode"`
+		Schema  *schema `json:"schema"`
 	} `json:"parameters"`
 	RequestBody struct {
 		Content map[string]struct {
-			Schema schema `json:"schema"`
+			Schema *schema `json:"schema"`
 		} `json:"content"`
 	} `json:"requestBody"`
 }
@@ -92,13 +92,14 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 		return nil
 	}
 	op := c.operation(req, prefix)
-	l, ok := c.limits[op]
-	if !ok {
+	l := c.limits[op]
+	if l == nil {
 		return nil
 	}
 	fault := func(field, reason string) error { return &InvalidRequestError{op, field, reason} }
 	query := req.URL.Query()
-	for _, p := range l.Parameters {
+	for i := range l.Parameters {
+		p := &l.Parameters[i]
 		if !query.Has(p.Name) || p.In != "query" {
 			continue
 		}
@@ -174,8 +175,8 @@ func oddText(value any, name string) (field string, found bool) {
 
 // parse returns the value that the texts of a query parameter stand for. It is not ok
 // where one of them is no number and should be.
-func (c *contract) parse(s schema, texts []string) (value any, ok bool) {
-	for _, part := range c.parts(s) {
+func (c *contract) parse(s *schema, texts []string) (value any, ok bool) {
+	for _, part := range c.parts(nil, s) {
 		switch part.Type {
 		case "number", "integer":
 			n, err := strconv.ParseFloat(texts[0], 64)
@@ -189,7 +190,7 @@ func (c *contract) parse(s schema, texts []string) (value any, ok bool) {
 			for i := range texts {
 				elements[i] = texts[i]
 				if part.Items != nil {
-					if elements[i], ok = c.parse(*part.Items, texts[i:]); !ok {
+					if elements[i], ok = c.parse(part.Items, texts[i:]); !ok {
 						return nil, false
 					}
 				}
@@ -200,32 +201,30 @@ func (c *contract) parse(s schema, texts []string) (value any, ok bool) {
 	return texts[0], true
 }
 
-// parts returns all schemas that a value for s must fit: s itself, what it refers to,
-// and those of allOf. seen are the names on the way to s, where a circle ends.
-func (c *contract) parts(s schema, seen ...string) []schema {
-	all := []schema{s}
-	if name := strings.TrimPrefix(s.Ref, "#/components/schemas/"); name != "" && !slices.Contains(seen, name) {
-		all = append(all, c.parts(c.Components.Schemas[name], append(seen, name)...)...)
+// parts adds to all every schema that a value for s must fit: s itself, what it refers to,
+// and those of allOf. One that is there already is a circle, and ends.
+func (c *contract) parts(all []*schema, s *schema) []*schema {
+	if s == nil || slices.Contains(all, s) {
+		return all
 	}
+	all = c.parts(append(all, s), c.Components.Schemas[strings.TrimPrefix(s.Ref, "#/components/schemas/")])
 	for _, part := range s.AllOf {
-		all = append(all, c.parts(part, seen...)...)
+		all = c.parts(all, part)
 	}
 	return all
 }
 
 // property returns the parts of a property of an object with parts.
-func (c *contract) property(parts []schema, name string) (all []schema) {
+func (c *contract) property(parts []*schema, name string) (all []*schema) {
 	for _, part := range parts {
-		if s, ok := part.Properties[name]; ok {
-			all = append(all, c.parts(s)...)
-		}
+		all = c.parts(all, part.Properties[name])
 	}
 	return all
 }
 
 // takesNull reports whether null fits. The vendor's allOf with nullable beside it
 // means that it does.
-func takesNull(parts []schema) bool {
+func takesNull(parts []*schema) bool {
 	typed := false
 	for _, part := range parts {
 		if part.Nullable || slices.Contains(part.Enum, nil) {
@@ -238,8 +237,8 @@ func takesNull(parts []schema) bool {
 
 // check returns the first field in value that breaks s, and how. name is that of
 // value itself, empty for a body.
-func (c *contract) check(s schema, name string, value any) (field, reason string) {
-	parts := c.parts(s)
+func (c *contract) check(s *schema, name string, value any) (field, reason string) {
+	parts := c.parts(nil, s)
 	field = cmp.Or(name, "the body")
 	if value == nil {
 		if takesNull(parts) {
@@ -274,13 +273,13 @@ func (c *contract) check(s schema, name string, value any) (field, reason string
 	return "", ""
 }
 
-func (c *contract) checkRequired(parts []schema, name string, object map[string]any) (field, reason string) {
+func (c *contract) checkRequired(parts []*schema, name string, object map[string]any) (field, reason string) {
 	for _, part := range parts {
 		for _, required := range part.Required {
 			property := c.property(parts, required)
 			v, sent := object[required]
 			switch {
-			case slices.ContainsFunc(property, func(s schema) bool { return s.ReadOnly }): // for responses only
+			case slices.ContainsFunc(property, func(s *schema) bool { return s.ReadOnly }): // for responses only
 			// Go sends a string that was not set as an empty one.
 			case !sent, v == "", v == nil && !takesNull(property):
 				return join(name, required), "is missing"
@@ -290,7 +289,7 @@ func (c *contract) checkRequired(parts []schema, name string, object map[string]
 	return "", ""
 }
 
-func (c *contract) checkObject(s schema, name, field string, object map[string]any) (string, string) {
+func (c *contract) checkObject(s *schema, name, field string, object map[string]any) (string, string) {
 	if s.Type != "" && s.Type != "object" {
 		return field, "is not of type " + s.Type
 	}
@@ -306,7 +305,7 @@ func (c *contract) checkObject(s schema, name, field string, object map[string]a
 
 func sortedKeys(object map[string]any) []string { return slices.Sorted(maps.Keys(object)) }
 
-func (c *contract) checkArray(s schema, field string, array []any) (string, string) {
+func (c *contract) checkArray(s *schema, field string, array []any) (string, string) {
 	switch n := len(array); {
 	case s.Type != "" && s.Type != "array":
 		return field, "is not of type " + s.Type
@@ -318,14 +317,14 @@ func (c *contract) checkArray(s schema, field string, array []any) (string, stri
 		return field, ""
 	}
 	for i, v := range array {
-		if field, reason := c.check(*s.Items, fmt.Sprintf("%s[%d]", field, i), v); reason != "" {
+		if field, reason := c.check(s.Items, fmt.Sprintf("%s[%d]", field, i), v); reason != "" {
 			return field, reason
 		}
 	}
 	return field, ""
 }
 
-func (s schema) checkString(v string) (reason string) {
+func (s *schema) checkString(v string) (reason string) {
 	n := utf8.RuneCountInString(v)
 	switch {
 	case s.Type != "" && s.Type != "string":
@@ -348,7 +347,7 @@ func (s schema) checkString(v string) (reason string) {
 	return ""
 }
 
-func (s schema) checkNumber(n float64) (reason string) {
+func (s *schema) checkNumber(n float64) (reason string) {
 	switch {
 	case s.Type != "" && s.Type != "number" && s.Type != "integer":
 		return "is not of type " + s.Type

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/budget"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
@@ -33,7 +34,8 @@ type Created struct {
 // only when the server cannot have acted on the request: after a 429, when Retry-After
 // says or after 30, 60, then 120 seconds, and after a failure to connect, up to four
 // times, after 1, 2, 4 and 8 seconds. It waits for the response until ctx is done, or
-// for 5 minutes if ctx has no deadline. [WithOnRetry] tells of the pauses.
+// for 5 minutes if ctx has no deadline. [WithOnRetry] tells of the pauses. Before each
+// request it waits until the rate limit of the client allows it.
 //
 // It returns an [*InvalidRequestError] for a request that was not sent, an [*APIError]
 // for one that was refused, and an error matching [ErrMaybeCreated] if the outcome is
@@ -73,7 +75,7 @@ func (d *doer) create(ctx context.Context, operation string, send func(context.C
 		defer cancel()
 	}
 	for refused, failed := 0, 0; ; {
-		body, err := send(ctx)
+		body, err := send(d.budget.With(ctx, budget.Waits))
 		created, err := readCreated(operation, body, err)
 		if err == nil {
 			return created, nil

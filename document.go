@@ -25,23 +25,25 @@ type contract struct {
 	Servers []struct {
 		URL string `json:"url"`
 	} `json:"servers"`
-	Paths      map[string]map[string]json.RawMessage `json:"paths"`
+	Paths      map[string]map[string]*requestLimits `json:"paths"`
 	Components struct {
-		Schemas map[string]schema `json:"schemas"`
+		Schemas map[string]*schema `json:"schemas"`
 	} `json:"components"`
 
-	limits map[string]requestLimits // by "METHOD /path/{parameter}"
+	limits map[string]*requestLimits // by "METHOD /path/{parameter}"
+	names  map[string][]string       // the keys of limits, by method
 }
 
 // parse reads what it can: a test holds the embedded document to its schema.
 func parse(document string) *contract {
-	c := &contract{limits: map[string]requestLimits{}}
+	c := &contract{limits: map[string]*requestLimits{}, names: map[string][]string{}}
 	_ = json.Unmarshal([]byte(document), c)
 	for path, methods := range c.Paths {
-		for method, raw := range methods {
-			var l requestLimits
-			_ = json.Unmarshal(raw, &l)
-			c.limits[strings.ToUpper(method)+" "+path] = l
+		for method, l := range methods {
+			method = strings.ToUpper(method)
+			name := method + " " + path
+			c.limits[name] = l
+			c.names[method] = append(c.names[method], name)
 		}
 	}
 	return c
@@ -74,31 +76,38 @@ func (c *contract) version() string {
 // operation names the request as "METHOD /path/{parameter}", which is safe to
 // print where the URL is not. prefix is the path of the base URL.
 func (c *contract) operation(req *http.Request, prefix string) string {
-	segments := strings.Split(strings.TrimPrefix(req.URL.EscapedPath(), prefix), "/")
-	best, fewest := "(undocumented path)", len(segments)+1
-	for path, methods := range c.Paths {
-		if _, ok := methods[strings.ToLower(req.Method)]; !ok {
-			continue
-		}
-		if n, ok := match(strings.Split(path, "/"), segments); ok && n < fewest {
-			best, fewest = path, n
+	path := strings.TrimPrefix(req.URL.EscapedPath(), prefix)
+	best, fewest := "", len(path)+1
+	for _, name := range c.names[req.Method] {
+		if n, ok := match(name[len(req.Method)+1:], path); ok && n < fewest {
+			best, fewest = name, n
 		}
 	}
-	return req.Method + " " + best
+	if best == "" {
+		return req.Method + " (undocumented path)"
+	}
+	return best
 }
 
-// match reports whether segments fit template, and with how many parameters.
-func match(template, segments []string) (parameters int, ok bool) {
-	if len(template) != len(segments) {
+// match reports whether path fits template, and with how many parameters.
+func match(template, path string) (parameters int, ok bool) {
+	if fixed, _, _ := strings.Cut(template, "{"); !strings.HasPrefix(path, fixed) { // most of them
 		return 0, false
 	}
-	for i, t := range template {
+	for {
+		t, templateRest, more := strings.Cut(template, "/")
+		p, pathRest, pathMore := strings.Cut(path, "/")
 		switch {
+		case more != pathMore:
+			return 0, false
 		case strings.HasPrefix(t, "{"):
 			parameters++
-		case t != segments[i]:
+		case t != p:
 			return 0, false
 		}
+		if !more {
+			return parameters, true
+		}
+		template, path = templateRest, pathRest
 	}
-	return parameters, true
 }

@@ -9,6 +9,7 @@ import (
 	"iter"
 
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/budget"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
@@ -19,12 +20,13 @@ const maxEmptyPages = 10
 // params, Limit is the size of a page and After the cursor to start at; nil means all
 // themes. An error ends the sequence: that of a request, or one matching
 // [ErrUnexpectedResponse] if a page has no list or the pages do not end. Each range over
-// it asks again.
+// it requests the pages again. Before each request it waits until the rate limit of the
+// client allows it.
 func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.Seq2[api.ThemeItem, error] {
 	return pages("Themes", valueOf(params).After, func(cursor string) (page[api.ThemeItem], error) {
 		p := valueOf(params)
 		p.After = cursor
-		rsp, err := c.ListThemesWithResponse(ctx, &p)
+		rsp, err := c.ListThemesWithResponse(c.doer.budget.With(ctx, budget.Waits), &p)
 		if err != nil || rsp.JSON200 == nil {
 			return page[api.ThemeItem]{}, err
 		}
@@ -38,7 +40,7 @@ func (c *Client) Folders(ctx context.Context, params *api.ListFoldersParams) ite
 	return pages("Folders", valueOf(params).After, func(cursor string) (page[api.FolderItem], error) {
 		p := valueOf(params)
 		p.After = cursor
-		rsp, err := c.ListFoldersWithResponse(ctx, &p)
+		rsp, err := c.ListFoldersWithResponse(c.doer.budget.With(ctx, budget.Waits), &p)
 		if err != nil || rsp.JSON200 == nil {
 			return page[api.FolderItem]{}, err
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gamma-sdk/gamma-go/internal/budget"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
@@ -24,16 +25,49 @@ type Window struct {
 	Reset     time.Duration // until the window renews, at most 24 hours; not documented by the vendor
 }
 
+// RateLimit returns what is known of the budget now, without a request: the windows as of
+// the last response, less the requests in flight. Fields are -1 before the first response
+// that has them. If the API has budgets of several operations, it is the one of each window
+// that has the least remaining.
+func (c *Client) RateLimit() RateLimit {
+	l := c.doer.budget.Limits(time.Now())
+	return RateLimit{Window(l[0]), Window(l[1]), Window(l[2])}
+}
+
+// sharedBudget is also a method of every type that embeds c. It returns nil for a nil c.
+func (c *Client) sharedBudget() *budget.Budget {
+	if c == nil {
+		return nil
+	}
+	return c.doer.budget
+}
+
+func init() {
+	budget.Of = func(client any) *budget.Budget {
+		if c, ok := client.(interface{ sharedBudget() *budget.Budget }); ok {
+			return c.sharedBudget()
+		}
+		return nil
+	}
+}
+
 // RateLimitOf reads the rate-limit headers of a response, such as HTTPResponse.Header of
 // a generated one: x-ratelimit-limit and x-ratelimit-remaining for the hour, with the
 // suffix -burst or -daily for the others. The API documents these six. The rate limiter
 // that has them by these names (nestjs/throttler) also sends x-ratelimit-reset.
 func RateLimitOf(h http.Header) RateLimit {
-	return RateLimit{
-		Burst: Window{count(h, "X-Ratelimit-Limit-Burst"), count(h, "X-Ratelimit-Remaining-Burst"), reset(h, "X-Ratelimit-Reset-Burst")},
-		Hour:  Window{count(h, "X-Ratelimit-Limit"), count(h, "X-Ratelimit-Remaining"), reset(h, "X-Ratelimit-Reset")},
-		Day:   Window{count(h, "X-Ratelimit-Limit-Daily"), count(h, "X-Ratelimit-Remaining-Daily"), reset(h, "X-Ratelimit-Reset-Daily")},
-	}
+	return RateLimit{windowOf(h, 0), windowOf(h, 1), windowOf(h, 2)}
+}
+
+// headers are those of the windows.
+var headers = [...]struct{ limit, remaining, reset string }{
+	{"X-Ratelimit-Limit-Burst", "X-Ratelimit-Remaining-Burst", "X-Ratelimit-Reset-Burst"},
+	{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"},
+	{"X-Ratelimit-Limit-Daily", "X-Ratelimit-Remaining-Daily", "X-Ratelimit-Reset-Daily"},
+}
+
+func windowOf(h http.Header, i int) Window {
+	return Window{count(h, headers[i].limit), count(h, headers[i].remaining), reset(h, headers[i].reset)}
 }
 
 // reset reads a header as seconds. More than a day is none of the windows: it may be a

@@ -1,11 +1,20 @@
 package gamma_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/poller"
 )
 
 func TestRateLimitOf(t *testing.T) {
@@ -57,4 +66,206 @@ func FuzzRateLimitOf(f *testing.F) {
 			t.Fatalf("%q is %v", reset, r)
 		}
 	})
+}
+
+// minutely is a server with five requests a minute for the key. It responds after 100 ms.
+type minutely struct {
+	start time.Time
+
+	mu   sync.Mutex
+	used int
+	sent []string // as in "POST in minute 1: 200"
+}
+
+const perMinute = 5
+
+func (m *minutely) RoundTrip(req *http.Request) (*http.Response, error) {
+	select {
+	case <-time.After(100 * time.Millisecond):
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Since(m.start)
+	if n := int(now / time.Minute); n*perMinute > m.used {
+		m.used = n * perMinute
+	}
+	status, body := 200, `{"generationId":"gen1","status":"completed","data":[],"hasMore":false}`
+	remaining := (int(now/time.Minute)+1)*perMinute - m.used
+	if remaining == 0 {
+		status, body = 429, ""
+	} else {
+		m.used++
+		remaining--
+	}
+	m.sent = append(m.sent, fmt.Sprintf("%s in minute %d: %d", req.Method, now/time.Minute, status))
+	reset := (now/time.Minute+1)*time.Minute - now
+	return reply(status, "application/json", body,
+		"X-Ratelimit-Limit-Burst", fmt.Sprint(perMinute),
+		"X-Ratelimit-Remaining-Burst", fmt.Sprint(remaining),
+		"X-Ratelimit-Reset-Burst", fmt.Sprint(int((reset+time.Second-1)/time.Second))), nil
+}
+
+// requests returns what was sent after the first n.
+func (m *minutely) requests(n int) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.sent[n:])
+}
+
+// All requests of a client share its rate limit.
+func TestClientsRateLimit(t *testing.T) {
+	create := func(ctx context.Context, c *gamma.Client) error {
+		_, err := c.CreateGeneration(ctx, generation(api.GenerationRequest{InputText: "x"}))
+		return err
+	}
+	list := func(ctx context.Context, c *gamma.Client) (err error) {
+		for _, failed := range c.Folders(ctx, nil) {
+			err = errors.Join(err, failed)
+		}
+		return err
+	}
+	raw := func(ctx context.Context, c *gamma.Client) error {
+		_, err := c.GetGenerationStatus(ctx, "gen1")
+		return err
+	}
+	wait := func(ctx context.Context, c *gamma.Client) error {
+		_, err := poller.New(c).Wait(ctx, "gen1")
+		return err
+	}
+	for _, tt := range []struct {
+		name  string
+		spend func(context.Context, *gamma.Client) error // five times
+		then  func(context.Context, *gamma.Client) error
+		sent  string // then
+		err   error
+	}{
+		{"a create waits for the reset", create, create, "POST in minute 1: 200", nil},
+		{"a list waits for the reset", list, list, "GET in minute 1: 200", nil},
+		{"a wait does, also for what raw calls spent", raw, wait, "GET in minute 1: 200", nil},
+		{"and what another Poller did", wait, wait, "GET in minute 1: 200", nil},
+		{"a raw call does not wait", raw, raw, "GET in minute 0: 429", gamma.ErrRateLimited},
+		{"also after waits", wait, raw, "GET in minute 0: 429", gamma.ErrRateLimited},
+		// It is not known whether operations have limits of their own, so one is sent.
+		{"a list finds out that it shares the limit", create, list, "GET in minute 0: 429", gamma.ErrRateLimited},
+		{"so does a wait", create, wait, "GET in minute 0: 429, GET in minute 1: 200", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &minutely{start: time.Now()}
+				client := answering(t, server.RoundTrip)
+				for range perMinute {
+					if err := tt.spend(t.Context(), client); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := tt.then(t.Context(), client); !errors.Is(err, tt.err) {
+					t.Error(err)
+				}
+				if got := strings.Join(server.requests(perMinute), ", "); got != tt.sent {
+					t.Errorf("sent %q, want %q", got, tt.sent)
+				}
+			})
+		})
+	}
+	t.Run("another client does not know", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			server := &minutely{start: time.Now()}
+			for range perMinute {
+				if err := wait(t.Context(), answering(t, server.RoundTrip)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := wait(t.Context(), answering(t, server.RoundTrip)); err != nil {
+				t.Error(err)
+			}
+			if got := server.requests(perMinute); got[0] != "GET in minute 0: 429" {
+				t.Errorf("sent %q", got)
+			}
+		})
+	})
+	for name, end := range map[string]struct {
+		context func(context.Context) (context.Context, context.CancelFunc)
+		err     error
+	}{
+		"a create ends at its deadline": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 20*time.Second)
+		}, context.DeadlineExceeded},
+		"a create ends when it is cancelled": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(20*time.Second, cancel)
+			return ctx, cancel
+		}, context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &minutely{start: time.Now()}
+				client := answering(t, server.RoundTrip)
+				for range perMinute {
+					if err := create(t.Context(), client); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ctx, cancel := end.context(t.Context())
+				defer cancel()
+				start := time.Now()
+				err := create(ctx, client)
+				if !errors.Is(err, end.err) || errors.Is(err, gamma.ErrMaybeCreated) || time.Since(start) != 20*time.Second {
+					t.Errorf("%v after %v", err, time.Since(start))
+				}
+				checkText(t, err)
+				if got := server.requests(perMinute); len(got) > 0 {
+					t.Errorf("sent %q", got)
+				}
+			})
+		})
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &minutely{start: time.Now()}
+		client := answering(t, server.RoundTrip)
+		absent := gamma.Window{Limit: -1, Remaining: -1, Reset: -1}
+		check := func(when string, burst gamma.Window) {
+			t.Helper()
+			if got := client.RateLimit(); got != (gamma.RateLimit{Burst: burst, Hour: absent, Day: absent}) {
+				t.Errorf("%s: %+v", when, got)
+			}
+		}
+		check("before a response", absent)
+		if _, err := get(t, client); err != nil {
+			t.Fatal(err)
+		}
+		check("after one", gamma.Window{Limit: 5, Remaining: 4, Reset: 60 * time.Second})
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() { _, _ = get(t, client) })
+		}
+		time.Sleep(50 * time.Millisecond)
+		check("with three in flight", gamma.Window{Limit: 5, Remaining: 1, Reset: 60*time.Second - 50*time.Millisecond})
+		all.Wait()
+		check("after four", gamma.Window{Limit: 5, Remaining: 1, Reset: 60 * time.Second})
+	})
+}
+
+// A transport that panics has no response, but its request is not in flight for ever.
+func TestRateLimitAfterAPanic(t *testing.T) {
+	panics := false
+	client := answering(t, func(*http.Request) (*http.Response, error) {
+		if panics {
+			panic("transport")
+		}
+		return reply(200, "application/json", `{"generationId":"gen1","status":"pending"}`, "X-Ratelimit-Remaining", "9"), nil
+	})
+	for _, panics = range []bool{false, true} {
+		func() {
+			defer func() { _ = recover() }()
+			_, _ = get(t, client)
+		}()
+		if got := client.RateLimit().Hour.Remaining; got != 9 {
+			t.Errorf("panics: %v: %d remain", panics, got)
+		}
+	}
 }

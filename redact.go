@@ -83,7 +83,7 @@ func redactBody(body []byte, key string) []byte {
 		}
 		literal := body[start:min(i+1, len(body))]
 		if i >= len(body) {
-			literal = append(bytes.Clone(literal), '"') // the body is cut
+			literal = append(literal[:len(literal):len(literal)], '"') // the body is cut
 		}
 		var text string
 		if json.Unmarshal(literal, &text) != nil || !strings.Contains(text, key) {

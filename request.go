@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gamma-sdk/gamma-go/internal/budget"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
@@ -43,10 +44,11 @@ type doer struct {
 	stale atomic.Bool
 
 	opener *opener // nil for a transport of which nothing is known
+	budget *budget.Budget
 }
 
 func newDoer(key string, base *url.URL, c config) *doer {
-	d := &doer{base: base, transport: c.client.Transport, timeout: c.timeout, onRetry: c.onRetry, insecure: c.insecureHTTP}
+	d := &doer{base: base, transport: c.client.Transport, timeout: c.timeout, onRetry: c.onRetry, insecure: c.insecureHTTP, budget: new(budget.Budget)}
 	if d.transport == nil {
 		d.own = NewTransport()
 		d.transport = d.own
@@ -82,6 +84,13 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		d.own.CloseIdleConnections()
 	}
 	ctx := req.Context()
+	operation, sent, err := d.begin(ctx, req)
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
 	if limit := d.limit(req); limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -99,8 +108,52 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	// With it net/http sends a body a second time also where the server may have
 	// begun with the first, as after an HTTP/2 PROTOCOL_ERROR.
 	x.out.GetBody = nil
-	rsp, err := d.send(&x.out, &x.bounded)
+	rsp, err := d.exchange(operation, sent, req, &x.out, &x.bounded)
 	return d.finish(&x.bounded, req, rsp, err)
+}
+
+// exchange sends out for req, and tells operation, unless that is nil, of the response.
+func (d *doer) exchange(operation *budget.Operation, sent time.Time, req, out *http.Request, ctx *bounded) (rsp *http.Response, err error) {
+	if operation != nil {
+		defer func() { operation.End(d.reply(req, rsp, sent)) }() // also when the transport panics
+	}
+	return d.send(out, ctx)
+}
+
+// begin counts req against the rate limit, and waits for it if the caller does. It
+// returns nil if the caller counts req, and when it is sent.
+func (d *doer) begin(ctx context.Context, req *http.Request) (operation *budget.Operation, sent time.Time, err error) {
+	mode := d.budget.Mode(ctx)
+	if mode == budget.Counted {
+		return nil, sent, nil
+	}
+	operation = d.budget.Operation(d.operation(req))
+	if mode == budget.Begins {
+		return operation, operation.Begin(), nil
+	}
+	err = operation.Acquire(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = d.fail(ctx, req, err, true)
+	}
+	return operation, time.Now(), err
+}
+
+// reply is what the budget needs of a response, which may be nil.
+func (d *doer) reply(req *http.Request, rsp *http.Response, sent time.Time) budget.Response {
+	if rsp == nil {
+		return budget.Response{}
+	}
+	r := budget.Response{Status: rsp.StatusCode, Sent: sent}
+	if rsp.StatusCode == http.StatusTooManyRequests {
+		err := newAPIError(d.operation(req), rsp, nil)
+		r.Err, r.RetryAfter = err, err.RetryAfter
+	}
+	for i := range headers {
+		if r.Limits[i].Remaining = count(rsp.Header, headers[i].remaining); r.Limits[i].Remaining >= 0 {
+			r.Limits[i] = budget.Window(windowOf(rsp.Header, i))
+		}
+	}
+	return r
 }
 
 // send sends req, whose context is ctx.

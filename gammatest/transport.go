@@ -54,9 +54,8 @@ func NewServer(t TB, steps ...Step) *Server {
 		s.sockets = append(s.sockets, socket)
 		return socket
 	}
-	server := &Server{s, listen(s.reply).URL}
-	s.files.base = listen(s.replyFile).URL
-	return server
+	s.files.base = listen(s.replyFile).URL // first: a handler of the other reads it
+	return &Server{s, listen(s.reply).URL}
 }
 
 // Transport is a fake as an [http.RoundTripper], made by [NewTransport]. It responds to

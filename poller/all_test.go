@@ -8,7 +8,6 @@ import (
 	"iter"
 	"maps"
 	"math"
-	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"slices"
@@ -24,101 +23,6 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// farm is a Client with generations that finish some time after the start, and a
-// budget of requests in every window.
-type farm struct {
-	mu       sync.Mutex
-	start    time.Time
-	trip     time.Duration
-	done     map[string]time.Duration // since start; never, if not there
-	failed   map[string]bool
-	budget   int64 // 0 for none
-	window   time.Duration
-	aligned  bool // windows follow the clock, not their first request
-	opened   time.Duration
-	left     int64
-	polls    map[string][]time.Duration
-	seconds  map[int]int
-	requests int
-	refused  int
-	inFlight int
-	most     int
-}
-
-func newFarm() *farm {
-	return &farm{start: time.Now(), done: map[string]time.Duration{}, failed: map[string]bool{}, polls: map[string][]time.Duration{}, seconds: map[int]int{}, opened: -time.Hour}
-}
-
-func (f *farm) GetGenerationStatusWithResponse(ctx context.Context, id string, _ ...api.RequestEditorFn) (*api.GetGenerationStatusHTTPResponse, error) {
-	f.mu.Lock()
-	f.inFlight++
-	f.most = max(f.most, f.inFlight)
-	f.mu.Unlock()
-	sleepCtx(ctx, f.trip/2)
-	rsp, err := f.answer(id)
-	sleepCtx(ctx, f.trip/2)
-	f.mu.Lock()
-	f.inFlight--
-	f.mu.Unlock()
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return rsp, err
-}
-
-func (f *farm) answer(id string) (*api.GetGenerationStatusHTTPResponse, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := time.Since(f.start)
-	f.requests++
-	f.seconds[int(now/time.Second)]++
-	f.polls[id] = append(f.polls[id], now)
-	h := http.Header{}
-	if f.budget > 0 {
-		if now >= f.opened+f.window {
-			if f.opened, f.left = now, f.budget; f.aligned {
-				f.opened = now.Truncate(f.window)
-			}
-		}
-		if f.left == 0 {
-			f.refused++
-			wait := f.opened + f.window - now
-			return nil, &gamma.APIError{StatusCode: 429, RetryAfter: (wait + time.Second - 1).Truncate(time.Second), RateLimit: gamma.RateLimitOf(http.Header{"X-Ratelimit-Remaining-Burst": {"0"}})}
-		}
-		f.left--
-		h.Set("X-RateLimit-Remaining-Burst", fmt.Sprint(f.left))
-	}
-	gen := &api.GenerationStatusResponse{GenerationID: id, Status: api.GenerationStatusPending}
-	if at, ok := f.done[id]; ok && now >= at {
-		if gen.Status = api.GenerationStatusCompleted; f.failed[id] {
-			gen.Status = api.GenerationStatusFailed
-		}
-	}
-	return &api.GetGenerationStatusHTTPResponse{HTTPResponse: &http.Response{StatusCode: 200, Header: h}, JSON200: gen}, nil
-}
-
-func sleepCtx(ctx context.Context, d time.Duration) {
-	// Not a timer that is due at once: goroutines of a bubble that look at such timers
-	// at the same time crash the race detector (golang.org/issue/78156).
-	if d <= 0 {
-		return
-	}
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}
-
-func sequence(n int) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for i := range n {
-			if !yield(fmt.Sprintf("gen%d", i)) {
-				return
-			}
-		}
-	}
-}
-
 func TestAllYieldsAsTheyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
@@ -127,24 +31,30 @@ func TestAllYieldsAsTheyEnd(t *testing.T) {
 		p := poller.New(f)
 		p.Timeout = 250 * s
 		var got []string
-		for gen, err := range p.All(t.Context(), slices.Values([]string{"slow", "never", "fast", "no/good", "bad", "twice", "twice"})) {
+		for r := range p.All(t.Context(), poller.IDs("slow", "never", "fast", "no/good", "bad", "twice", "twice")) {
 			var failed *poller.FailedError
 			var ended *poller.WaitError
 			switch {
-			case err == nil:
-				got = append(got, gen.GenerationID)
-			case errors.As(err, &failed):
-				got = append(got, failed.ID+" failed")
-			case errors.As(err, &ended):
-				if !errors.Is(err, context.DeadlineExceeded) || gen == nil || gen.Status != "pending" || ended.Polls < 40 || ended.Status != "pending" || time.Since(f.start) != 250*s {
-					t.Errorf("never ended with %v, %v after %v", gen, err, time.Since(f.start))
+			case r.Err == nil:
+				got = append(got, r.ID+" "+string(r.Generation.Status))
+			case errors.As(r.Err, &failed):
+				if failed.Progress != r.Progress || failed.Generation != r.Generation {
+					t.Errorf("%+v is not that of %+v", r, failed)
 				}
-				got = append(got, ended.ID+" ended")
+				got = append(got, r.ID+" failed")
+			case errors.As(r.Err, &ended):
+				if !errors.Is(r.Err, context.DeadlineExceeded) || r.Generation == nil || r.Generation.Status != "pending" || r.Generation.GenerationID != r.ID || ended.Progress != r.Progress || ended.Polls < 40 || ended.Status != "pending" || time.Since(f.start) != 250*s {
+					t.Errorf("never ended with %+v after %v", r, time.Since(f.start))
+				}
+				got = append(got, r.ID+" ended")
 			default:
-				got = append(got, err.Error())
+				got = append(got, r.ID+" "+r.Err.Error())
 			}
 		}
-		want := []string{"gamma: the generation id has a character other than A-Z a-z 0-9 - . _ ~ at position 2", "fast", "bad failed", "twice", "twice", "slow", "never ended"}
+		want := []string{
+			"no/good gamma: the generation id has a character other than A-Z a-z 0-9 - . _ ~ at position 2",
+			"fast completed", "bad failed", "twice completed", "twice completed", "slow completed", "never ended",
+		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
@@ -159,24 +69,24 @@ func TestAllBadInput(t *testing.T) {
 	first := poller.New(newFarm())
 	first.FirstPoll = -1
 	pulled := 0
-	ids := func(func(string) bool) { pulled++ }
-	for want, all := range map[string]iter.Seq2[*api.GenerationStatusResponse, error]{
+	ids := func(func(poller.Progress) bool) { pulled++ }
+	for want, all := range map[string]iter.Seq[poller.Result]{
 		"negative MaxInFlight": negative.All(t.Context(), ids),
 		"negative MaxWaiting":  waiting.All(t.Context(), ids),
 		"negative FirstPoll":   first.All(t.Context(), ids),
-		"nil ids":              poller.New(newFarm()).All(t.Context(), nil),
+		"nil jobs":             poller.New(newFarm()).All(t.Context(), nil),
 	} {
 		n := 0
-		for gen, err := range all {
-			if n++; gen != nil || err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %v, %v", want, gen, err)
+		for r := range all {
+			if n++; r.ID != "" || r.Generation != nil || r.Err == nil || !strings.Contains(r.Err.Error(), want) {
+				t.Errorf("%s: %+v", want, r)
 			}
 		}
 		if n != 1 || pulled != 0 {
 			t.Errorf("%s: %d errors, %d pulls", want, n, pulled)
 		}
 	}
-	for range poller.New(newFarm()).All(t.Context(), slices.Values([]string{})) {
+	for range poller.New(newFarm()).All(t.Context(), poller.IDs()) {
 		t.Error("an empty sequence yields")
 	}
 }
@@ -184,11 +94,11 @@ func TestAllBadInput(t *testing.T) {
 func TestAllLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
-		f.trip = 2 * s
+		f.rtt = 2 * s
 		p := poller.New(f)
 		p.MaxInFlight, p.MaxWaiting, p.Timeout = 3, 10, -1
 		pulled, finished, most := 0, 0, 0
-		ids := func(yield func(string) bool) {
+		ids := func(yield func(poller.Progress) bool) {
 			for i := range 100 {
 				id := fmt.Sprintf("gen%d", i)
 				f.mu.Lock()
@@ -196,14 +106,14 @@ func TestAllLimits(t *testing.T) {
 				pulled++
 				most = max(most, pulled-finished)
 				f.mu.Unlock()
-				if !yield(id) {
+				if !yield(poller.Progress{ID: id}) {
 					return
 				}
 			}
 		}
-		for _, err := range p.All(t.Context(), ids) {
-			if err != nil {
-				t.Error(err)
+		for r := range p.All(t.Context(), ids) {
+			if r.Err != nil {
+				t.Error(r.Err)
 			}
 			f.mu.Lock()
 			finished++
@@ -225,7 +135,7 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 				break
 			}
 		},
-		"break before ids end": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
+		"break before jobs end": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
 			p.MaxWaiting = 5
 			for range p.All(ctx, sequence(1e9)) {
 				break
@@ -233,8 +143,8 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 		},
 		"cancel": func(ctx context.Context, cancel context.CancelFunc, p *poller.Poller, _ *farm) {
 			n, done := 0, 0
-			for _, err := range p.All(ctx, sequence(1000)) {
-				if err == nil {
+			for r := range p.All(ctx, sequence(1000)) {
+				if r.Err == nil {
 					done++
 					cancel()
 				}
@@ -246,10 +156,14 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 		},
 		"cancel before": func(ctx context.Context, cancel context.CancelFunc, p *poller.Poller, f *farm) {
 			cancel()
-			for range p.All(ctx, sequence(1000)) {
+			n := 0
+			for r := range p.All(ctx, sequence(1000)) {
+				if n++; !errors.Is(r.Err, context.Canceled) {
+					panic(r.Err)
+				}
 			}
-			if f.requests != 0 {
-				panic(f.requests)
+			if f.requests != 0 || n == 0 {
+				panic(fmt.Sprint(f.requests, n))
 			}
 		},
 		"panic in the body": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
@@ -257,18 +171,18 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 				panic(boom)
 			}
 		},
-		"panic in ids": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
-			for range p.All(ctx, func(yield func(string) bool) { yield("gen1"); panic(boom) }) {
+		"panic in jobs": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
+			for range p.All(ctx, func(yield func(poller.Progress) bool) { yield(poller.Progress{ID: "gen1"}); panic(boom) }) {
 			}
 		},
-		"panic in ids at once": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
-			for range p.All(ctx, func(func(string) bool) { panic(boom) }) {
+		"panic in jobs at once": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
+			for range p.All(ctx, func(func(poller.Progress) bool) { panic(boom) }) {
 			}
 		},
-		"panic in ids after a break": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
+		"panic in jobs after a break": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
 			p.MaxWaiting = 5
-			for range p.All(ctx, func(yield func(string) bool) {
-				for yield("gen0") {
+			for range p.All(ctx, func(yield func(poller.Progress) bool) {
+				for yield(poller.Progress{ID: "gen0"}) {
 				}
 				panic(boom)
 			}) {
@@ -285,7 +199,7 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFarm()
-				f.trip = 50 * time.Millisecond
+				f.rtt = 50 * time.Millisecond
 				f.done["gen0"] = 10 * s
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -299,7 +213,7 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 				}()
 				stacks := make([]byte, 1<<20)
 				stacks = stacks[:runtime.Stack(stacks, true)]
-				if bytes.Contains(stacks, []byte("poller.(*scheduler)")) {
+				if bytes.Contains(stacks, []byte("internal/schedule.")) {
 					t.Errorf("a goroutine is left:\n%s", stacks)
 				}
 				if f.inFlight != 0 {
@@ -310,55 +224,41 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// An id that has left its queue when the context ends is not lost.
-func TestAllKeepsTheLastID(t *testing.T) {
+// A job that has left its queue when the context ends is not lost.
+func TestAllKeepsTheLastJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		queue := make(chan string)
+		queue := make(chan poller.Progress)
 		go func() {
 			defer close(queue)
-			queue <- "early"
+			queue <- poller.Progress{ID: "early"}
 			time.Sleep(10 * s)
 			cancel()
 			time.Sleep(s)
-			queue <- "late"
+			queue <- poller.Progress{ID: "late"}
 		}()
 		f := newFarm()
 		var got []string
-		for _, err := range poller.New(f).All(ctx, func(yield func(string) bool) {
-			for id := range queue {
-				if !yield(id) {
+		for r := range poller.New(f).All(ctx, func(yield func(poller.Progress) bool) {
+			for p := range queue { // not FromChan, which would leave the late one
+				if !yield(p) {
 					return
 				}
 			}
 		}) {
-			var ended *poller.WaitError
-			if !errors.As(err, &ended) || !errors.Is(err, context.Canceled) {
-				t.Fatal(err)
+			if !errors.Is(r.Err, context.Canceled) {
+				t.Fatal(r.Err)
 			}
-			got = append(got, ended.ID)
+			got = append(got, r.ID)
 		}
-		if !slices.Equal(got, []string{"early", "late"}) || len(f.polls["late"]) != 0 {
+		if !slices.Equal(got, []string{"early", "late", ""}) || len(f.polls["late"]) != 0 {
 			t.Errorf("yielded %v, polls at %v", got, f.polls)
 		}
 	})
 }
 
-func TestAllGoexitInIDs(t *testing.T) {
-	done := make(chan bool)
-	go func() {
-		defer close(done)
-		for range poller.New(newFarm()).All(context.Background(), func(func(string) bool) { runtime.Goexit() }) {
-		}
-		done <- true
-	}()
-	if <-done {
-		t.Error("the loop went on")
-	}
-}
-
-// The loop body may take its time: the polls go on, and the results wait.
+// The loop body may take its time: the polls continue, and the results wait.
 func TestAllSlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
@@ -382,32 +282,26 @@ func TestAllSlowBody(t *testing.T) {
 	})
 }
 
-// Ids that come slowly do not hold up the ones that wait.
-func TestAllSlowIDs(t *testing.T) {
+// Jobs that come slowly do not hold up the ones that wait.
+func TestAllSlowJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
-		ch := make(chan string)
+		ch := make(chan poller.Progress)
 		go func() {
 			for i := range 3 {
 				id := fmt.Sprintf("gen%d", i)
 				f.mu.Lock()
 				f.done[id] = time.Since(f.start) + 10*s
 				f.mu.Unlock()
-				ch <- id
+				ch <- poller.Progress{ID: id}
 				time.Sleep(time.Hour)
 			}
 			close(ch)
 		}()
 		var at []time.Duration
-		for gen, err := range poller.New(f).All(t.Context(), func(yield func(string) bool) {
-			for id := range ch {
-				if !yield(id) {
-					return
-				}
-			}
-		}) {
-			if err != nil {
-				t.Error(gen, err)
+		for r := range poller.New(f).All(t.Context(), poller.FromChan(t.Context(), ch)) {
+			if r.Err != nil {
+				t.Error(r.Generation, r.Err)
 			}
 			at = append(at, time.Since(f.start).Truncate(time.Hour))
 		}
@@ -417,97 +311,72 @@ func TestAllSlowIDs(t *testing.T) {
 	})
 }
 
-// The pace of the first of many ids does not hold up the others.
-func TestAllPaceFollowsTheNumber(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFarm()
-		ctx, cancel := context.WithTimeout(t.Context(), 4*s)
-		defer cancel()
-		for range poller.New(f).All(ctx, func(yield func(string) bool) {
-			for id := range sequence(1000) {
-				if !yield(id) {
-					return
-				}
-				if id == "gen0" {
-					time.Sleep(10 * time.Millisecond)
-				}
-			}
-		}) {
-		}
-		for second := range 3 {
-			if n := f.seconds[second]; n < 150 || n > 250 {
-				t.Errorf("%d polls of 1000 in second %d of 5", n, second+1)
-			}
-		}
-	})
-}
-
-func TestFirstPoll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFarm()
-		p := poller.New(f)
-		p.FirstPoll, p.Timeout = 20*s, 30*s
-		for range p.All(t.Context(), sequence(50)) {
-		}
-		for id, at := range f.polls {
-			if at[0] < 20*s || at[0] > 25*s {
-				t.Errorf("All polled %s first at %v", id, at[0])
-			}
-		}
-		start := time.Since(f.start)
-		_, err := p.Wait(t.Context(), "alone")
-		if at := f.polls["alone"]; at[0] != start+20*s || len(at) != 3 || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Wait polled at %v from %v", at, start)
-		}
-		start = time.Since(f.start)
-		for range p.Watch(t.Context(), poller.Progress{ID: "resumed", Polls: 1}) {
-			break
-		}
-		if at := f.polls["resumed"]; at[0] != start {
-			t.Errorf("a resumed wait polled at %v from %v", at, start)
-		}
-		start = time.Since(f.start)
-		for range p.Watch(t.Context(), poller.Progress{ID: "ahead", Since: time.Now().Add(time.Hour)}) {
-			break
-		}
-		if at := f.polls["ahead"]; at[0] != start+20*s {
-			t.Errorf("a wait with Since in the future polled at %v from %v", at, start)
-		}
-		p.Timeout = 10 * s // before the first poll
-		start = time.Since(f.start)
-		_, err = p.Wait(t.Context(), "short")
-		if at := f.polls["short"]; !slices.Equal(at, []time.Duration{start + 9*s, start + 10*s - 10*time.Millisecond}) || !errors.Is(err, context.DeadlineExceeded) || time.Since(f.start) != start+10*s {
-			t.Errorf("a short wait polled at %v from %v: %v", at, start, err)
-		}
-	})
-}
-
-// A first poll is early enough for its answer, whatever the settings say.
-func TestFirstPollIsAnswered(t *testing.T) {
+// First polls are spread evenly over the interval, or over less before a deadline. The pace
+// of the first of many jobs does not hold up the others.
+func TestAllSpreadsFirstPolls(t *testing.T) {
 	for name, tt := range map[string]struct {
-		trip, timeout, first time.Duration
-		waiting              int
+		timeout time.Duration
+		seconds int
 	}{
-		"a Timeout before FirstPoll":        {300 * time.Millisecond, 15 * s, 20 * s, 0},
-		"a Timeout before the Interval":     {300 * time.Millisecond, 3 * s, 0, 0},
-		"a Timeout too short to leave time": {time.Millisecond, 5 * time.Millisecond, 0, 0},
-		"slow answers":                      {3 * s, 9 * s, 0, 5},
+		"over the interval":                {-1, 5},
+		"over the time before the timeout": {4 * s, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFarm()
-				f.trip = tt.trip
+				p := poller.New(f)
+				p.Timeout = tt.timeout
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				time.AfterFunc(6*s, cancel)
+				for range p.All(ctx, func(yield func(poller.Progress) bool) {
+					for p := range sequence(1000) {
+						if !yield(p) {
+							return
+						}
+						if p.ID == "gen0" {
+							time.Sleep(10 * time.Millisecond)
+						}
+					}
+				}) {
+				}
+				for second := range tt.seconds {
+					want := 1000 / tt.seconds
+					if n := f.seconds[second]; n < want*3/4 || n > want*5/4 {
+						t.Errorf("%d polls in second %d, want about %d", n, second+1, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A first poll is early enough for its response, whatever the settings say.
+func TestFirstPollLeavesTimeForTheResponse(t *testing.T) {
+	for name, tt := range map[string]struct {
+		rtt, timeout, first time.Duration
+		waiting             int
+	}{
+		"a Timeout before FirstPoll":        {300 * time.Millisecond, 15 * s, 20 * s, 0},
+		"a Timeout before the Interval":     {300 * time.Millisecond, 3 * s, 0, 0},
+		"a Timeout too short to leave time": {time.Millisecond, 5 * time.Millisecond, 0, 0},
+		"slow responses":                    {3 * s, 9 * s, 0, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFarm()
+				f.rtt = tt.rtt
 				for i := range 20 {
 					f.done[fmt.Sprintf("gen%d", i)] = 0
 				}
 				p := poller.New(f)
 				p.Timeout, p.FirstPoll, p.MaxWaiting = tt.timeout, tt.first, tt.waiting
-				for _, err := range p.All(t.Context(), sequence(20)) {
-					if err != nil {
-						t.Error("All:", err)
+				for r := range p.All(t.Context(), sequence(20)) {
+					if r.Err != nil {
+						t.Error("All:", r.Err)
 					}
 				}
-				if _, err := p.Wait(t.Context(), "gen0"); err != nil && tt.trip < s { // the first trip of a Wait is a guess
+				if _, err := p.Wait(t.Context(), "gen0"); err != nil && tt.rtt < s { // the first round trip of a Wait is a guess
 					t.Error("Wait:", err)
 				}
 			})
@@ -537,12 +406,12 @@ func TestAllLargestSettings(t *testing.T) {
 				for i := range 3 {
 					f.done[fmt.Sprintf("gen%d", i)] = 0
 				}
-				for _, err := range p.All(t.Context(), func(yield func(string) bool) {
+				for r := range p.All(t.Context(), func(yield func(poller.Progress) bool) {
 					time.Sleep(time.Nanosecond) // so that no wait starts at zero
 					sequence(3)(yield)
 				}) {
-					if err != nil {
-						t.Error(err)
+					if r.Err != nil {
+						t.Error(r.Err)
 					}
 				}
 				if took := time.Since(f.start); took > tt.want || took < tt.want/2 {
@@ -553,23 +422,12 @@ func TestAllLargestSettings(t *testing.T) {
 	}
 }
 
-// lognormal returns n durations with the median and the 95th percentile that
-// Gamma's generations may have.
-func lognormal(n int) []time.Duration {
-	r := rand.New(rand.NewPCG(1, 2))
-	out := make([]time.Duration, n)
-	for i := range out {
-		out[i] = time.Duration(75 * float64(time.Second) * math.Exp(0.5322*r.NormFloat64()))
-	}
-	return out
-}
-
 func TestAllPacing(t *testing.T) {
 	tests := []struct {
 		name        string
 		budget      int64
 		aligned     bool
-		trip        time.Duration
+		rtt         time.Duration
 		refused     int
 		late        time.Duration
 		perJob      float64
@@ -579,7 +437,7 @@ func TestAllPacing(t *testing.T) {
 		{"no budget", 0, false, 50 * time.Millisecond, 0, 2800 * time.Millisecond, 15.5, 1.02, 3333},
 		{"budget, windows by the clock", 1000, true, 50 * time.Millisecond, 20, 46 * s, 15.5, 1.02, 1020},
 		{"budget, windows by the first request", 1000, false, 50 * time.Millisecond, 20, 46 * s, 15.5, 1.02, 1020},
-		{"budget, answers at once", 1000, true, 0, 20, 46 * s, 15.5, 1.02, 1020},
+		{"budget, responses at once", 1000, true, 0, 20, 46 * s, 15.5, 1.02, 1020},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -588,7 +446,7 @@ func TestAllPacing(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				f := newFarm()
-				f.trip, f.budget, f.window, f.aligned = tt.trip, tt.budget, 10*s, tt.aligned
+				f.rtt, f.budget, f.window, f.aligned = tt.rtt, tt.budget, 10*s, tt.aligned
 				durations := lognormal(10000)
 				for i, d := range durations {
 					f.done[fmt.Sprintf("gen%d", i)] = d
@@ -598,11 +456,11 @@ func TestAllPacing(t *testing.T) {
 				p.Timeout, p.FirstPoll = -1, 20*s
 				var late time.Duration
 				n := 0
-				for gen, err := range p.All(t.Context(), sequence(len(durations))) {
-					if err != nil {
-						t.Fatal(err)
+				for r := range p.All(t.Context(), sequence(len(durations))) {
+					if r.Err != nil {
+						t.Fatal(r.Err)
 					}
-					late += time.Since(f.start) - f.done[gen.GenerationID]
+					late += time.Since(f.start) - f.done[r.Generation.GenerationID]
 					n++
 				}
 				mean := late / time.Duration(n)
@@ -642,7 +500,7 @@ func TestAllFairness(t *testing.T) {
 	})
 }
 
-// Calls of All on one Poller share a budget that is too small for them.
+// Calls of All on one Poller take turns when the rate limit is too low for them.
 func TestAllTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate, burst = 20.0, 20.0 // a bucket of requests that is never quite empty
@@ -674,9 +532,9 @@ func TestAllTurns(t *testing.T) {
 		var wg sync.WaitGroup
 		for call, n := range map[string]int{"many": 2000, "fewer": 500, "fewest": 200} {
 			wg.Go(func() {
-				for range p.All(ctx, func(yield func(string) bool) {
+				for range p.All(ctx, func(yield func(poller.Progress) bool) {
 					for i := range n {
-						if !yield(fmt.Sprint(call, "-", i)) {
+						if !yield(poller.Progress{ID: fmt.Sprint(call, "-", i)}) {
 							return
 						}
 					}
@@ -687,7 +545,7 @@ func TestAllTurns(t *testing.T) {
 		for range 5 {
 			time.Sleep(time.Minute)
 			start := time.Now()
-			for range p.All(t.Context(), slices.Values([]string{"one"})) {
+			for range p.All(t.Context(), poller.IDs("one")) {
 			}
 			if took := time.Since(start); took > 2*s {
 				t.Errorf("one poll took %v", took)
@@ -700,8 +558,8 @@ func TestAllTurns(t *testing.T) {
 	})
 }
 
-// All goes on as soon as the request of another wait has made room.
-func TestAllAwaitsRoom(t *testing.T) {
+// All continues as soon as the request of another wait has left some of the rate limit.
+func TestAllWaitsForRequestsInFlight(t *testing.T) {
 	for _, interval := range []time.Duration{1, 0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			p := poller.New(stub(func(ctx context.Context, id string) (*api.GetGenerationStatusHTTPResponse, error) {
@@ -715,9 +573,9 @@ func TestAllAwaitsRoom(t *testing.T) {
 			}))
 			p.Interval = interval
 			all := func(ids ...string) {
-				for _, err := range p.All(t.Context(), slices.Values(ids)) {
-					if err != nil {
-						t.Error(err)
+				for r := range p.All(t.Context(), poller.IDs(ids...)) {
+					if r.Err != nil {
+						t.Error(r.Err)
 					}
 				}
 			}
@@ -725,15 +583,44 @@ func TestAllAwaitsRoom(t *testing.T) {
 			start := time.Now()
 			go func() { _, _ = p.Wait(t.Context(), "slow") }()
 			synctest.Wait()
-			if all("gen2"); time.Since(start) != 7*s {
+			if all("gen2"); time.Since(start) < 7*s || time.Since(start) > 7*s+100*time.Millisecond {
 				t.Errorf("with an Interval of %v: polled after %v", interval, time.Since(start))
 			}
 		})
 	}
 }
 
+// A request that takes minutes, as a create may, does not hold back the polls until it
+// ends when nothing remains of a short window.
+func TestPollsBesideASlowRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		limited := step(func(req *http.Request) (*http.Response, error) {
+			reset := 10 - int(time.Since(begin)/s)%10
+			return reply(200, `{"generationId":"gen1","status":"pending"}`, "X-RateLimit-Remaining-Burst", "0", "X-RateLimit-Reset-Burst", fmt.Sprint(reset))(req)
+		})
+		script := &script{steps: []step{after(4*time.Minute, limited), limited}}
+		client, err := gamma.NewClient("sk-gamma-test", gamma.WithHTTPClient(&http.Client{Transport: script}), gamma.WithRequestTimeout(5*time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = client.GetGenerationStatus(t.Context(), "gen1") }()
+		synctest.Wait()
+		_, _ = poller.New(client).Wait(t.Context(), "gen1")
+		polls := script.polls()
+		for i, at := range polls[1:] {
+			if pause := at - polls[i]; pause > 30*s {
+				t.Errorf("no request for %v at %v", pause, polls[i])
+			}
+		}
+		if len(polls) < 15 {
+			t.Errorf("requests at %v", polls)
+		}
+	})
+}
+
 // What All learns, a Wait on the same Poller obeys.
-func TestAllSharesTheGate(t *testing.T) {
+func TestAllSharesTheRateLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
 		var limited atomic.Bool
@@ -751,60 +638,494 @@ func TestAllSharesTheGate(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		for _, err := range p.All(t.Context(), sequence(2)) {
-			if err != nil {
-				t.Error(err)
+		for r := range p.All(t.Context(), sequence(2)) {
+			if r.Err != nil {
+				t.Error(r.Err)
 			}
 		}
 		wg.Wait()
 		for id, at := range f.polls {
-			if at[0] < time.Minute || at[0] > 75*s {
+			if at[0] < time.Minute || at[0] > 2*time.Minute {
 				t.Errorf("%s polled at %v", id, at)
 			}
 		}
-		// A gate that is closed past the deadline ends what waits behind it.
+		// A 429 that lasts past the deadline ends the others too.
 		limited.Store(false)
 		p.Timeout = 30 * s
 		start := time.Now()
-		for gen, err := range p.All(t.Context(), slices.Values([]string{"gen0", "other"})) {
-			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, gamma.ErrRateLimited) {
-				t.Errorf("%v, %v", gen, err)
+		for r := range p.All(t.Context(), poller.IDs("gen0", "other")) {
+			if !errors.Is(r.Err, poller.ErrPause) || errors.Is(r.Err, context.DeadlineExceeded) || !errors.Is(r.Err, gamma.ErrRateLimited) {
+				t.Errorf("%+v", r)
 			}
 		}
-		if time.Since(start) > 5*s {
+		if time.Since(start) > 15*s {
 			t.Errorf("ended after %v", time.Since(start))
 		}
 	})
 }
 
-// A budget that is nearly spent slows down what was not told by its own answer.
-func TestLowBudgetIsShared(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFarm()
-		p := poller.New(stub(func(ctx context.Context, id string) (*api.GetGenerationStatusHTTPResponse, error) {
-			rsp, err := f.GetGenerationStatusWithResponse(ctx, id)
-			if id == "low" {
-				rsp.HTTPResponse.Header = http.Header{"X-Ratelimit-Limit": {"1000"}, "X-Ratelimit-Remaining": {"9"}}
+// At the deadline itself All must not poll again and again until the context tells.
+func TestAllIsQuietAtTheDeadline(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			p, s := newPoller(t, pending)
+			ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+			defer cancel()
+			for r := range p.All(ctx, poller.IDs("gen1")) {
+				if !errors.Is(r.Err, context.DeadlineExceeded) {
+					t.Error(r.Err)
+				}
 			}
-			return rsp, err
-		}))
-		p.Timeout = 13 * s
-		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = p.Wait(t.Context(), "other") })
-		wg.Go(func() {
-			for range p.All(t.Context(), sequence(3)) {
-			}
+			within(t, s.polls(), 0, 5*time.Second, 10*time.Second, 11500*time.Millisecond)
 		})
-		time.Sleep(4 * s)
-		wg.Go(func() { _, _ = p.Wait(t.Context(), "low") })
-		wg.Wait()
-		if at := f.polls["other"]; len(at) != 2 || at[1] < 12*s { // the last poll at the deadline
-			t.Errorf("other polled at %v", at)
+	}
+}
+
+func TestIDs(t *testing.T) {
+	got := slices.Collect(poller.IDs("gen1", "gen2", "gen1"))
+	if want := []poller.Progress{{ID: "gen1"}, {ID: "gen2"}, {ID: "gen1"}}; !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
+	}
+	for p := range poller.IDs("gen1", "gen2") {
+		if p.ID != "gen1" {
+			t.Error("continues after a break")
 		}
-		for i := range 3 {
-			if at := f.polls[fmt.Sprintf("gen%d", i)]; len(at) != 2 || at[1] < 12*s {
-				t.Errorf("gen%d polled at %v", i, at)
+		break
+	}
+}
+
+// FromChan ends when the channel is closed, when its context is done, or when the loop is.
+func TestFromChan(t *testing.T) {
+	for name, tt := range map[string]struct {
+		at   time.Duration
+		do   func(cancel context.CancelFunc, ch chan poller.Progress)
+		last error
+	}{
+		"closed":                  {10 * s, func(_ context.CancelFunc, ch chan poller.Progress) { close(ch) }, nil},
+		"canceled, channel quiet": {10 * s, func(cancel context.CancelFunc, _ chan poller.Progress) { cancel() }, context.Canceled},
+		"canceled, channel full": {10 * s, func(cancel context.CancelFunc, ch chan poller.Progress) {
+			cancel()
+			for range cap(ch) {
+				ch <- poller.Progress{ID: "late"}
+			}
+		}, context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ch := make(chan poller.Progress, 100)
+				ch <- poller.Progress{ID: "gen0"}
+				ch <- poller.Progress{ID: "gen1"}
+				time.AfterFunc(tt.at, func() { tt.do(cancel, ch) })
+				f := newFarm()
+				f.done = map[string]time.Duration{"gen0": 0, "gen1": 0}
+				var ids []string
+				var last error
+				start := time.Now()
+				for r := range poller.New(f).All(ctx, poller.FromChan(ctx, ch)) {
+					ids, last = append(ids, r.ID), r.Err
+				}
+				want := []string{"gen0", "gen1"}
+				if tt.last != nil {
+					want = append(want, "")
+				}
+				if !slices.Equal(ids, want) || !errors.Is(last, tt.last) || len(f.polls["late"]) != 0 || time.Since(start) != tt.at {
+					t.Errorf("yielded %q, the last with %v, after %v", ids, last, time.Since(start))
+				}
+			})
+		})
+	}
+	// A context that has ended lets nothing through, however full the channel is.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ch := make(chan poller.Progress, 100)
+	for range cap(ch) {
+		ch <- poller.Progress{ID: "gen1"}
+	}
+	for p := range poller.FromChan(ctx, ch) {
+		t.Error(p)
+	}
+}
+
+// The end of the loop never means that all are done when they are not.
+func TestAllIsNeverSilent(t *testing.T) {
+	const n = 1000
+	why := errors.New("shut down")
+	for name, tt := range map[string]struct {
+		context func(context.Context) (context.Context, context.CancelFunc)
+		is      error
+	}{
+		"canceled before": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return ctx, cancel
+		}, context.Canceled},
+		"canceled with a cause": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			cancel(why)
+			return ctx, func() {}
+		}, why},
+		"a deadline that has passed": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithDeadline(ctx, time.Now().Add(-time.Hour))
+		}, context.DeadlineExceeded},
+		"a deadline in 200 microseconds": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 200*time.Microsecond)
+		}, context.DeadlineExceeded},
+		"a deadline in a second": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Second)
+		}, context.DeadlineExceeded},
+	} {
+		for _, pause := range []time.Duration{0, time.Microsecond} {
+			t.Run(fmt.Sprint(name, ", a job each ", pause), func(t *testing.T) {
+				for range 3 {
+					synctest.Test(t, func(t *testing.T) {
+						ctx, cancel := tt.context(t.Context())
+						defer cancel()
+						f := newFarm()
+						pulled, all := 0, false
+						seen := map[string]bool{}
+						rest := 0
+						for r := range poller.New(f).All(ctx, func(yield func(poller.Progress) bool) {
+							for p := range sequence(n) {
+								time.Sleep(pause)
+								pulled++
+								if !yield(p) {
+									return
+								}
+							}
+							all = true
+						}) {
+							var ended *poller.WaitError
+							if !errors.Is(r.Err, tt.is) || r.ID != "" && !errors.As(r.Err, &ended) {
+								t.Fatalf("%+v", r)
+							}
+							if oneLine(t, r.Err); r.ID == "" {
+								rest++
+							} else {
+								seen[r.ID] = true
+							}
+						}
+						if len(seen) != pulled || rest > 1 || rest == 0 && !all {
+							t.Errorf("%d of %d that were pulled yielded, and %d for those that were not; all pulled: %v", len(seen), pulled, rest, all)
+						}
+					})
+				}
+			})
+		}
+	}
+}
+
+// What was waited for when the context ended can be resumed.
+func TestAllCanceledKeepsProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := newPoller(t, pending)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(7*s, cancel)
+		start := time.Now()
+		for r := range p.All(ctx, poller.IDs("gen1")) {
+			if !errors.Is(r.Err, context.Canceled) || r.Polls != 2 || !r.Since.Equal(start) || r.Status != "pending" || r.Generation == nil || r.NextPoll.Sub(start) < 10*s || r.NextPoll.Sub(start) > 11*s {
+				t.Errorf("%+v", r)
+			}
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		cancel()
+		start = time.Now()
+		for r := range p.All(ctx, one(poller.Progress{ID: "gen1", Since: start.Add(-s), NextPoll: start.Add(20 * s), Polls: 3, Failures: 2})) {
+			if !errors.Is(r.Err, context.Canceled) || r.ID != "" && (r.Polls != 3 || r.Failures != 2 || r.NextPoll.Before(start.Add(20*s))) {
+				t.Errorf("%+v", r)
 			}
 		}
 	})
+	synctest.Test(t, func(t *testing.T) { // before the first poll
+		p, script := newPoller(t, pending)
+		ctx, cancel := context.WithCancel(t.Context())
+		p.FirstPoll = time.Minute
+		time.AfterFunc(7*s, cancel)
+		start := time.Now()
+		for r := range p.All(ctx, poller.IDs("gen1")) {
+			if !errors.Is(r.Err, context.Canceled) || r.Polls != 0 || r.NextPoll.Sub(start) > 65*s || len(script.polls()) != 0 {
+				t.Errorf("%+v", r)
+			}
+		}
+	})
+}
+
+// NextPoll is not the deadline, also if that comes first.
+func TestAllKeepsThePauseBeyondTheDeadline(t *testing.T) {
+	for name, tt := range map[string]struct {
+		then []step
+		last time.Duration // NextPoll after the last poll
+	}{
+		"the interval": {[]step{pending}, 40 * s},
+		"the backoff":  {[]step{dropped}, 160 * s},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, script := newPoller(t, tt.then...)
+				p.Interval, p.Timeout = 40*s, time.Minute
+				for r := range p.All(t.Context(), poller.IDs("gen1")) {
+					at := script.polls()
+					if d := r.NextPoll.Sub(script.start) - at[len(at)-1]; !errors.Is(r.Err, context.DeadlineExceeded) || len(at) != 3 || d < tt.last || d > tt.last+4*s {
+						t.Errorf("%v, polls at %v, next %v after the last", r.Err, at, d)
+					}
+				}
+			})
+		})
+	}
+}
+
+// An invalid Progress yields its id, and does not stop the others.
+func TestAllInvalidProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm()
+		f.done["good"] = 0
+		bad := []poller.Progress{{ID: ""}, {ID: "a/b"}, {ID: "polls", Polls: -1}, {ID: "failures", Failures: -1}, {ID: "limited", RateLimited: 1<<30 + 1}}
+		var got []string
+		for r := range poller.New(f).All(t.Context(), slices.Values(append(bad, poller.Progress{ID: "good"}))) {
+			var ended *poller.WaitError
+			if (r.Err == nil) != (r.ID == "good") || errors.As(r.Err, &ended) || r.Err != nil && r.Generation != nil {
+				t.Errorf("%+v", r)
+			}
+			got = append(got, r.ID)
+		}
+		if want := []string{"", "a/b", "polls", "failures", "limited", "good"}; !slices.Equal(got, want) || len(f.polls) != 1 {
+			t.Errorf("yielded %q", got)
+		}
+	})
+}
+
+func TestDrop(t *testing.T) {
+	for name, tt := range map[string]struct {
+		at      time.Duration
+		reaches bool // a poll that ends it is not in flight
+		setup   func(*poller.Poller, *farm)
+	}{
+		"waiting for the first poll": {10 * s, true, func(p *poller.Poller, _ *farm) { p.FirstPoll = 20 * s }},
+		"between two polls":          {12 * s, true, func(*poller.Poller, *farm) {}},
+		"due, held by a 429": {20 * s, true, func(p *poller.Poller, f *farm) {
+			f.budget, f.window, p.Timeout = 1, time.Hour, -1
+		}},
+		"in flight, pending":   {7 * s, true, func(_ *poller.Poller, f *farm) { f.rtt = 10 * s }},
+		"in flight, completed": {7 * s, false, func(_ *poller.Poller, f *farm) { f.rtt, f.done["gen1"] = 10*s, 0 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFarm()
+				p := poller.New(f)
+				p.Timeout = 10 * time.Minute
+				tt.setup(p, f)
+				f.done["gen0"] = 0
+				start := time.Now()
+				var dropped atomic.Int64
+				time.AfterFunc(tt.at, func() {
+					p.Drop("gen1")
+					dropped.Store(int64(time.Since(start)))
+				})
+				n := 0
+				for r := range p.All(t.Context(), poller.IDs("gen1", "gen2")) {
+					if n++; r.ID != "gen1" {
+						t.Errorf("%+v", r)
+					}
+					var ended *poller.WaitError
+					if is := errors.Is(r.Err, poller.ErrDropped); is != tt.reaches || is && (!errors.As(r.Err, &ended) || ended.Progress != r.Progress) || !is && r.Err != nil {
+						t.Errorf("%+v", r)
+					}
+					if at := time.Since(start); at < tt.at || at > tt.at+f.rtt {
+						t.Errorf("yielded after %v", at)
+					}
+					if r.Err != nil {
+						oneLine(t, r.Err)
+					}
+					polls := len(f.polled("gen1"))
+					time.Sleep(time.Minute)
+					if len(f.polled("gen1")) != polls {
+						t.Error("polled after it was dropped")
+					}
+					break
+				}
+				if at := time.Duration(dropped.Load()); n != 1 || at != tt.at {
+					t.Errorf("%d results; Drop returned after %v", n, at)
+				}
+			})
+		})
+	}
+}
+
+func TestDropFromTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm()
+		for i := range 10 {
+			f.done[fmt.Sprint("gen", i)] = 10 * s
+		}
+		p := poller.New(f)
+		p.Drop("gen1") // nothing runs
+		got := map[string]error{}
+		for r := range p.All(t.Context(), sequence(20)) {
+			got[r.ID] = r.Err
+			p.Drop(r.ID) // it has ended
+			p.Drop("unknown")
+			if r.ID == "gen3" {
+				for i := 10; i < 20; i++ {
+					p.Drop(fmt.Sprint("gen", i))
+				}
+			}
+		}
+		for i := range 20 {
+			if err, ok := got[fmt.Sprint("gen", i)]; !ok || i < 10 && err != nil || i >= 10 && !errors.Is(err, poller.ErrDropped) {
+				t.Errorf("gen%d: %v, %v", i, ok, err)
+			}
+		}
+		p.Drop("gen1") // nothing runs any more
+		if took := time.Since(f.start); took > 20*s {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// Drop may be called while the loop ends, by whatever ends it.
+func TestDropAtTheEnd(t *testing.T) {
+	for name, end := range map[string]func(*poller.Poller, context.CancelFunc) bool{
+		"after the last": func(p *poller.Poller, _ context.CancelFunc) bool { p.Drop("gen0"); return true },
+		"then break":     func(p *poller.Poller, _ context.CancelFunc) bool { p.Drop("gen0"); return false },
+		"then cancel":    func(p *poller.Poller, cancel context.CancelFunc) bool { p.Drop("gen0"); cancel(); return true },
+		"after cancel":   func(p *poller.Poller, cancel context.CancelFunc) bool { cancel(); p.Drop("gen0"); return true },
+		"slowly": func(p *poller.Poller, _ context.CancelFunc) bool {
+			time.Sleep(time.Hour)
+			p.Drop("gen0")
+			return true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				f := newFarm()
+				f.done = map[string]time.Duration{"gen0": 0, "gen1": 0, "gen2": 0}
+				p := poller.New(f)
+				var wg sync.WaitGroup
+				defer wg.Wait()
+				for range 3 { // from other goroutines too
+					wg.Go(func() {
+						for range 100 {
+							p.Drop("gen2")
+							time.Sleep(100 * time.Millisecond)
+						}
+					})
+				}
+				for range p.All(ctx, sequence(3)) {
+					if !end(p, cancel) {
+						break
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestDropFromOnPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm()
+		p := poller.New(f)
+		p.OnPoll = func(ev poller.Event) {
+			if ev.Polls == 3 {
+				p.Drop(ev.ID)
+			}
+		}
+		n := 0
+		for r := range p.All(t.Context(), sequence(300)) {
+			if n++; !errors.Is(r.Err, poller.ErrDropped) || r.Polls != 3 || len(f.polled(r.ID)) != 3 || time.Until(r.NextPoll) < 4*s {
+				t.Errorf("%+v, polls at %v", r, f.polled(r.ID))
+			}
+		}
+		if n != 300 {
+			t.Errorf("%d results", n)
+		}
+	})
+}
+
+// Drop reaches every call of All, each id as often as it is waited for, and no other
+// Poller.
+func TestDropReachesEveryCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm()
+		p, other := poller.New(f), poller.New(f)
+		var wg sync.WaitGroup
+		var dropped, ended atomic.Int64
+		for _, p := range []*poller.Poller{p, p, other} {
+			wg.Go(func() {
+				for r := range p.All(t.Context(), poller.IDs("gen1", "gen2", "gen1")) {
+					if errors.Is(r.Err, poller.ErrDropped) && r.ID == "gen1" {
+						dropped.Add(1)
+					} else if errors.Is(r.Err, context.DeadlineExceeded) {
+						ended.Add(1)
+					}
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		p.Drop("gen1")
+		wg.Wait()
+		if dropped.Load() != 4 || ended.Load() != 5 {
+			t.Errorf("%d dropped, %d at the deadline, want 4 and 5", dropped.Load(), ended.Load())
+		}
+	})
+}
+
+// A call of All whose loop body is busy does not hold up Drop.
+func TestDropWhileTheBodyIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm()
+		f.done["gen0"] = 0
+		p := poller.New(f)
+		var took atomic.Int64
+		time.AfterFunc(10*s, func() {
+			start := time.Now()
+			p.Drop("gen1")
+			took.Store(int64(time.Since(start)))
+		})
+		for r := range p.All(t.Context(), sequence(2)) {
+			if r.ID == "gen0" {
+				time.Sleep(time.Hour)
+			} else if !errors.Is(r.Err, poller.ErrDropped) {
+				t.Errorf("%+v", r)
+			}
+		}
+		if took.Load() != 0 {
+			t.Errorf("Drop took %v", time.Duration(took.Load()))
+		}
+	})
+}
+
+// All that was stopped past the deadlines, as by SIGSTOP, polls each once more.
+func TestAllStoppedPastTheDeadline(t *testing.T) {
+	for name, tt := range map[string]struct {
+		then step
+		want error
+	}{
+		"completed meanwhile": {completed, nil},
+		"pending":             {pending, context.DeadlineExceeded},
+		"no response":         {hangs, context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, script := newPoller(t, pending, tt.then)
+				p.Timeout = time.Minute
+				p.OnPoll = func(ev poller.Event) {
+					if ev.Polls == 1 {
+						time.Sleep(10 * time.Minute)
+					}
+				}
+				start := time.Now()
+				for r := range p.All(t.Context(), poller.IDs("gen1")) {
+					if !errors.Is(r.Err, tt.want) || (r.Err == nil) != (tt.want == nil) || r.Polls != 2 {
+						t.Errorf("%+v", r)
+					}
+				}
+				if took := time.Since(start) - 10*time.Minute; len(script.polls()) != 2 || took > 6*s {
+					t.Errorf("polls at %v, ended after %v more", script.polls(), took)
+				}
+			})
+		})
+	}
 }

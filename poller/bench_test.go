@@ -13,7 +13,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// BenchmarkAll measures what All itself costs, against a client that answers at
+// BenchmarkAll measures what All itself costs, against a client that responds at
 // once: the live memory for each waiting job after its first poll, ids of 21 bytes
 // included, and the time for each poll.
 func BenchmarkAll(b *testing.B) {
@@ -49,10 +49,10 @@ func benchmarkAll(b *testing.B, jobs int) (polls int64, took time.Duration, byte
 	before := heap()
 	go func() {
 		defer close(done)
-		for range p.All(ctx, func(yield func(string) bool) {
+		for range p.All(ctx, func(yield func(poller.Progress) bool) {
 			for i := range jobs {
 				pulled.Add(1)
-				if !yield(fmt.Sprintf("gen-%017d", i)) {
+				if !yield(poller.Progress{ID: fmt.Sprintf("gen-%017d", i)}) {
 					return
 				}
 			}

@@ -79,7 +79,7 @@ func ExamplePoller_Watch() {
 	// 2 completed
 }
 
-// One process polls once and saves where it stands; another goes on.
+// One process polls once and saves its Progress; another resumes from it.
 func ExamplePoller_Check() {
 	client, err := gamma.NewClientFromEnv()
 	if err != nil {
@@ -87,10 +87,11 @@ func ExamplePoller_Check() {
 		return
 	}
 	p := poller.New(client)
+	p.Interval = time.Millisecond // 5 seconds is right for the real API
 
 	progress := poller.Progress{ID: "deck3"}
 	_, next, err := p.Check(context.Background(), &progress)
-	fmt.Println(progress.Status, next >= 5*time.Second, err)
+	fmt.Println(progress.Status, next > 0, err)
 	saved, err := json.Marshal(progress)
 	if err != nil {
 		fmt.Println(err)
@@ -102,6 +103,7 @@ func ExamplePoller_Check() {
 		fmt.Println(err)
 		return
 	}
+	time.Sleep(next) // a Check before resumed.NextPoll sends nothing
 	gen, next, err := p.Check(context.Background(), &resumed)
 	fmt.Println(gen.Status, resumed.Polls, next, err)
 	// Output:
@@ -116,30 +118,24 @@ func ExamplePoller_All() {
 		return
 	}
 	ctx := context.Background()
-	ids := make(chan string, 1)
-	ids <- "done4"
-	close(ids)
+	jobs := make(chan poller.Progress, 1)
+	jobs <- poller.Progress{ID: "done4"}
+	close(jobs)
 
 	p := poller.New(client)
-	p.MaxWaiting = 10000 // take no more ids while so many are under way
-	for gen, err := range p.All(ctx, func(yield func(string) bool) {
-		for id := range ids {
-			if !yield(id) {
-				return
-			}
-		}
-	}) {
-		if err != nil {
-			fmt.Println(err) // one failed, or the wait for it ended: each error has its ID
+	p.MaxWaiting = 10000 // take no more jobs while so many are waited for
+	for r := range p.All(ctx, poller.FromChan(ctx, jobs)) {
+		if r.Err != nil {
+			fmt.Println(r.ID, r.Err) // it failed, or the wait for it ended: save r.Progress
 			continue
 		}
-		fmt.Println(gen.GenerationID, gen.GammaURL)
+		fmt.Println(r.ID, r.Generation.GammaURL)
 	}
 	// Output: done4 https://gamma.app/docs/done4
 }
 
 // Every poll as a line of a structured log. The message of an error is safe to
-// log: it holds no key, no URL and no body.
+// log: it has no key, no URL and no body.
 func ExamplePoller_slog() {
 	client, err := gamma.NewClientFromEnv()
 	if err != nil {

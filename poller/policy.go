@@ -7,173 +7,270 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/budget"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
-// answer is what one poll gave, whatever kind of job it asked about.
-type answer struct {
-	status     string        // as the server wrote it; not read when err is set
-	hasError   bool          // an error object came with the status
-	err        error         // why there is no usable status
-	retryAfter time.Duration // of any answer
-	overspent  bool          // it failed, and the Poller has no retry budget left
-
-	// For the gate, not for the verdict on this answer, except that it is slower
-	// to follow when low.
-	answered  bool  // an answer came, whatever its status
-	limited   bool  // it was 429
-	low       bool  // less than 1 % of a rate-limit window is left
-	remaining int64 // requests left in the tightest window; -1 when not known
-}
-
-// verdict is what a wait does after an answer.
-type verdict int
-
 const (
-	again     verdict = iota // poll once more after the pause
-	completed                // the job is done
-	failed                   // the job is done for
-	ended                    // only the wait is over
+	defaultInterval = 5 * time.Second
+	maxInterval     = 24 * time.Hour // keeps every multiple of it in range
+	defaultTimeout  = 5 * time.Minute
+
+	// maxBackoff is the most intervals that a failed poll waits for its repetition.
+	maxBackoff = 6
+
+	// exportPatience is how long a completed generation is polled for its export.
+	// Users of the API report 30 to 120 seconds.
+	exportPatience = 3 * time.Minute
+
+	// leastMargin is enough for most round trips.
+	leastMargin = 500 * time.Millisecond
 )
 
-// decision is the verdict on one answer, and what follows from it.
-type decision struct {
-	verdict verdict
-	pause   time.Duration // again: until the next poll, jitter included
-	closed  time.Duration // how long no wait on the Poller may poll
-	cause   error         // ended: why
-}
-
-// policy holds the settings that decisions depend on.
+// policy is what decisions depend on: the settings of a Poller, with the defaults
+// filled in.
 type policy struct {
 	interval    time.Duration
-	maxFailures int
-	jitter      time.Duration // the part of a pause that it is stretched by, as 5 for a fifth
+	maxFailures int // 0 for no number
+	keepWaiting bool
+	jitter      float64 // the most that is added to a pause, as a part of it
 }
 
-// lowFactor is how many intervals a pause has at least while the budget is nearly
-// spent.
-const lowFactor = 3
-
-// maxBackoff is the most intervals that a failed poll waits for its repetition.
-const maxBackoff = 6
-
-// noDeadline is the time left of a wait without a deadline.
-const noDeadline = time.Duration(1<<63 - 1)
-
-// decide is the whole policy: what an answer means to a wait that is at p, with
-// left until its deadline. It returns p with its counters moved on. random, in
-// [0, 1), is the jitter. Nothing else goes in and nothing is done.
-func (c policy) decide(p Progress, a answer, left time.Duration, random float64) (Progress, decision) {
-	kind := classify(a)
-	if kind != rateLimited {
-		p.RateLimited = 0
-		p.NotFound = p.NotFound && kind == notFound
-	}
-	// A pause that the server asked for must not be cut short by the deadline.
-	var pause, asked time.Duration
-	switch kind {
-	case good:
-		p.Failures = 0
-		switch p.Status = status(a.status); {
-		case p.Status == statusCompleted:
-			return p, decision{verdict: completed}
-		case p.Status == statusFailed, p.Status != statusPending && a.hasError:
-			return p, decision{verdict: failed}
+// policy checks the fields of p, and fills in the defaults.
+func (p *Poller) policy() (policy, error) {
+	c := policy{interval: min(p.Interval, maxInterval), maxFailures: p.MaxFailures, keepWaiting: p.KeepWaiting, jitter: 0.2}
+	for _, setting := range [...]struct {
+		name  string
+		value int64
+	}{
+		{"Interval", int64(p.Interval)}, {"MaxFailures", int64(p.MaxFailures)}, {"FirstPoll", int64(p.FirstPoll)},
+		{"MaxInFlight", int64(p.MaxInFlight)}, {"MaxWaiting", int64(p.MaxWaiting)},
+	} {
+		if setting.value < 0 {
+			return c, errors.New("gamma: the Poller has a negative " + setting.name)
 		}
-		pause, asked = max(c.interval, a.retryAfter), a.retryAfter
-	case rateLimited:
-		p.RateLimited++
-		if asked = a.retryAfter; asked == 0 {
-			asked = c.interval * time.Duration(6<<min(p.RateLimited-1, 2)) // 6, 12, 24
-		}
-		pause = asked
-	case notFound:
-		if p.NotFound {
-			return p, decision{verdict: ended, cause: a.err}
-		}
-		p.NotFound = true
-		pause, asked = max(c.interval, a.retryAfter), a.retryAfter
-	case transient:
-		p.Failures++
-		if p.Failures >= c.maxFailures {
-			return p, decision{verdict: ended, cause: a.err}
-		}
-		pause = c.interval * maxBackoff
-		if !a.overspent {
-			pause = min(c.interval<<min(p.Failures-1, 3), pause) // 1, 2, 4, 6
-		}
-		pause, asked = max(pause, a.retryAfter), a.retryAfter
-	case final:
-		return p, decision{verdict: ended, cause: a.err}
 	}
-	if a.low && kind != rateLimited { // which says itself when to come back
-		pause = max(pause, lowFactor*c.interval)
+	if c.interval == 0 {
+		c.interval = defaultInterval
 	}
-	d := decision{verdict: again, pause: pause + retry.Jitter(pause/c.jitter, random)}
-	if asked > 0 && asked > left {
-		d = decision{verdict: ended, cause: context.DeadlineExceeded}
+	if c.maxFailures > maxCount/1000 { // no wait has as many, and it must divide some valid counts
+		c.maxFailures = 0
 	}
-	if kind == rateLimited {
-		d.closed = pause
-	}
-	return p, d
+	return c, nil
 }
 
-// limits notes what the headers of an answer say.
-func (a *answer) limits(l gamma.RateLimit, status int) {
-	a.answered, a.limited = true, status == http.StatusTooManyRequests
-	a.low = low(l.Burst) || low(l.Hour) || low(l.Day)
-	a.remaining = -1
-	for _, w := range [...]gamma.Window{l.Burst, l.Hour, l.Day} {
-		if w == (gamma.Window{}) {
-			continue // not said, by a stub that made the error itself
-		}
-		if w.Remaining >= 0 && (a.remaining < 0 || w.Remaining < a.remaining) {
-			a.remaining = w.Remaining
+// deadline is that of a wait with the context ctx, whose Timeout counts from start; the
+// zero time for none.
+func (p *Poller) deadline(ctx context.Context, start time.Time, export bool) time.Time {
+	deadline, ok := ctx.Deadline()
+	timeout := p.Timeout
+	if timeout == 0 && !ok {
+		if timeout = defaultTimeout; export {
+			timeout += exportPatience
 		}
 	}
+	if d := start.Add(timeout); timeout > 0 && (!ok || d.Before(deadline)) {
+		return d
+	}
+	return deadline
 }
 
-// low reports whether less than 1 % of w is left. It is false for a window whose limit
-// or remainder is not known.
-func low(w gamma.Window) bool {
-	return w.Limit > 0 && w.Remaining >= 0 && w.Remaining <= (w.Limit-1)/100
+// response is what one poll led to.
+type response struct {
+	gen        *api.GenerationStatusResponse // nil if err is not
+	err        error
+	kind       kind
+	retryAfter time.Duration
+	status     int // 0 if there was no response
+	limits     budget.Limits
 }
 
-// kind sorts answers by what can be done about them.
+// kind sorts responses by what can be done about them.
 type kind int
 
 const (
-	good        kind = iota
-	rateLimited      // the server is busy with us
-	notFound         // perhaps not yet
-	transient        // perhaps better next time
-	final            // the same next time
+	good      kind = iota
+	limited        // the server is busy with us
+	notFound       // perhaps not yet
+	transient      // perhaps better next time
+	unknown        // no such host or a bad certificate
+	final          // the same next time
 )
 
-func classify(a answer) kind {
-	if a.err == nil {
-		return good
-	}
+func classify(err error) kind {
 	var apiErr *gamma.APIError
 	switch {
-	case errors.As(a.err, &apiErr):
-		return classifyStatus(apiErr.StatusCode)
-	case errors.Is(a.err, gamma.ErrResponseTooLarge), retry.Permanent(a.err):
+	case err == nil:
+		return good
+	case errors.As(err, &apiErr):
+		switch code := apiErr.StatusCode; {
+		case code == http.StatusTooManyRequests:
+			return limited
+		case code == http.StatusNotFound:
+			return notFound
+		case !retry.TransientStatus(code):
+			return final
+		}
+	case retry.Unknown(err):
+		return unknown
+	case errors.Is(err, gamma.ErrResponseTooLarge), retry.Permanent(err):
 		return final
 	}
 	return transient
 }
 
-func classifyStatus(code int) kind {
-	switch {
-	case code == http.StatusTooManyRequests:
-		return rateLimited
-	case code == http.StatusNotFound:
-		return notFound
-	case retry.TransientStatus(code):
-		return transient
-	}
-	return final
+// situation is what a decision depends on beside the response.
+type situation struct {
+	now       time.Time
+	remaining time.Duration // until the deadline, retry.Never without one
+	until     time.Time     // no poll is allowed before, because of a 429
+	overspent bool          // the retry budget is spent
+	reached   bool          // the server has given a good response before
+	random    float64       // the jitter, in [0, 1)
 }
+
+// verdict is what a wait does after a response.
+type verdict int
+
+const (
+	again     verdict = iota // poll once more after the pause
+	completed                // the generation has completed
+	failed                   // the generation has failed
+	ended                    // only the wait is over
+)
+
+// decision is the verdict on a response, and what follows from it.
+type decision struct {
+	verdict verdict
+	pause   time.Duration // again: until the next poll, jitter included
+	cause   error         // ended: why
+}
+
+// decide is the whole policy: what response r means to a wait that has come to p. It
+// returns p with its counters and NextPoll updated. It has no other effects.
+func (c policy) decide(p Progress, r response, at situation) (Progress, decision) {
+	kind, pause := r.kind, c.interval
+	if kind == unknown {
+		if kind = final; at.reached {
+			kind = transient
+		}
+	}
+	if kind == final && c.keepWaiting {
+		kind = transient
+		at.overspent = true // the longest pause
+	}
+	if kind != limited {
+		p.RateLimited = 0
+		p.NotFound = p.NotFound && kind == notFound
+	}
+	d := decision{}
+	switch kind {
+	case good:
+		p.Failures = 0
+		d = c.decideStatus(&p, r.gen, at.now)
+	case limited:
+		pause = c.interval * time.Duration(6<<min(p.RateLimited, 2)) // 6, 12, 24
+		if r.retryAfter > 0 {
+			pause = r.retryAfter
+		}
+		p.RateLimited++
+	case notFound:
+		if p.NotFound {
+			d = decision{verdict: ended, cause: r.err}
+		}
+		p.NotFound = true
+	case transient:
+		if pause *= maxBackoff; !at.overspent {
+			pause = min(c.interval<<min(p.Failures, 3), pause) // 1, 2, 4, 6
+		}
+		p.Failures++
+		if c.maxFailures > 0 && !c.keepWaiting && p.Failures%c.maxFailures == 0 {
+			d = decision{verdict: ended, cause: r.err}
+		}
+	default:
+		pause *= maxBackoff
+		d = decision{verdict: ended, cause: r.err}
+	}
+	if d.verdict == completed || d.verdict == failed {
+		p.NextPoll = time.Time{}
+		return p, d
+	}
+	pause = max(pause, r.retryAfter)
+	d.pause = pause + retry.Jitter(time.Duration(c.jitter*float64(pause)), at.random)
+	p.NextPoll = utc(at.now.Add(d.pause))
+	if at.until.After(p.NextPoll) {
+		p.NextPoll = utc(at.until)
+	}
+	// A pause that the server asked for must not be cut short by the deadline.
+	if r.retryAfter > max(at.remaining, 0) && d.verdict == again {
+		if d.pause = retry.Never; !c.keepWaiting {
+			d = decision{verdict: ended, cause: pauseError(r.err)}
+		}
+	}
+	if d.verdict == ended {
+		d.pause = 0
+	}
+	return p, d
+}
+
+// decideStatus decides on a good response.
+func (c policy) decideStatus(p *Progress, gen *api.GenerationStatusResponse, now time.Time) decision {
+	switch p.Status = gen.Status; {
+	case p.Status == api.GenerationStatusFailed, p.Status != api.GenerationStatusPending && p.Status != api.GenerationStatusCompleted && gen.Error != nil:
+		return decision{verdict: failed}
+	case p.Status != api.GenerationStatusCompleted:
+		p.Completed = time.Time{}
+		return decision{}
+	case !p.Export || gen.ExportURL != "":
+		return decision{verdict: completed}
+	}
+	if p.Completed.IsZero() || p.Completed.After(now) {
+		p.Completed = utc(now)
+	}
+	if now.Sub(p.Completed) >= exportPatience {
+		return decision{verdict: ended, cause: ErrNoExport}
+	}
+	return decision{}
+}
+
+// resume returns p for a wait that starts: no failure counts against it, but all count
+// for the backoff.
+func (c policy) resume(p Progress) Progress {
+	if n := c.maxFailures; n > 0 {
+		p.Failures = (p.Failures + n - 1) / n * n
+	}
+	return p
+}
+
+// firstPause returns when a wait that starts at now is to be polled first, or why it is
+// not.
+func (c policy) firstPause(p Progress, firstPoll, remaining time.Duration, now time.Time) (time.Duration, error) {
+	pause, last := time.Duration(0), remaining
+	if remaining != retry.Never {
+		last -= c.margin(0)
+	}
+	switch {
+	case !p.NextPoll.IsZero():
+		if pause = p.NextPoll.Sub(now); pause > 0 && pause > last {
+			if pause = remaining; !c.keepWaiting || remaining <= 0 {
+				return 0, ErrPause
+			}
+		}
+	case p.Polls == 0:
+		pause = min(p.Since.Add(firstPoll).Sub(now), last)
+	}
+	return max(pause, 0), nil
+}
+
+// margin is how long before the deadline the last poll starts: long enough for its
+// response, going by the longest round trip so far; 0 if there was none.
+func (c policy) margin(rtt time.Duration) time.Duration {
+	if rtt == 0 {
+		rtt = leastMargin
+	}
+	return min(max(2*rtt, leastMargin), c.interval)
+}
+
+// utc is t without the monotonic clock, which does not survive JSON.
+func utc(t time.Time) time.Time { return t.UTC().Round(0) }

@@ -2,162 +2,73 @@ package poller
 
 import (
 	"errors"
-	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
-type status = api.GenerationStatus
-
-const (
-	statusPending   = api.GenerationStatusPending
-	statusCompleted = api.GenerationStatusCompleted
-	statusFailed    = api.GenerationStatusFailed
-)
-
-// Progress is how far a wait has come: plain data that a program may keep as
-// JSON and hand to [Poller.Watch] or [Poller.Check] later, in this process or in
-// another, to go on where it stopped. A new wait needs only the ID.
+// Progress is the state of a wait: plain data that a program may keep as JSON and pass
+// to [Poller.Watch], [Poller.Check] or [Poller.All] later, in this process or another,
+// to resume it. A new wait needs only the ID.
 type Progress struct {
-	// ID is the generation's id: 1 to 256 characters of A-Z a-z 0-9 - . _ ~,
-	// not only dots.
-	ID string `json:"id"`
-
-	// Since is when the waiting began, in UTC. The zero time means now.
-	Since time.Time `json:"since,omitzero"`
-
-	// Polls counts the requests. net/http repeats one by itself when a connection
-	// that it kept open turns out to be closed, so a server may count more.
-	Polls int `json:"polls,omitempty"`
-
-	// Status is the last status that the server gave, as it gave it: it may be
-	// one that this version of the SDK does not know. It is empty before the
-	// first.
-	Status api.GenerationStatus `json:"status,omitempty"`
-
-	// Failures counts the polls in a row that failed in a way that may pass. An
-	// answer with a status resets it; 429 and a first 404 leave it alone.
-	Failures int `json:"failures,omitempty"`
-
-	// RateLimited counts the answers 429 in a row.
-	RateLimited int `json:"rateLimited,omitempty"`
-
-	// NotFound says that the last answer, but for 429, was 404. A second one
-	// in a row is believed.
-	NotFound bool `json:"notFound,omitempty"`
+	ID          string               `json:"id"`                    // 1 to 256 characters of A-Z a-z 0-9 - . _ ~, not only dots
+	Export      bool                 `json:"export,omitempty"`      // an export was asked for: wait for its URL, too, at most three minutes
+	Since       time.Time            `json:"since,omitzero"`        // start of the wait, in UTC; zero means now
+	NextPoll    time.Time            `json:"nextPoll,omitzero"`     // nothing is sent before, in UTC; zero means at once, at most 24 hours ahead
+	Polls       int                  `json:"polls,omitempty"`       // requests
+	Status      api.GenerationStatus `json:"status,omitempty"`      // the last from the server, perhaps one that is not documented
+	Completed   time.Time            `json:"completed,omitzero"`    // when it was first seen completed without the export; zero if it was not
+	Failures    int                  `json:"failures,omitempty"`    // in a row; a response with a status resets it, 429 and a first 404 do not
+	RateLimited int                  `json:"rateLimited,omitempty"` // responses 429 in a row
+	NotFound    bool                 `json:"notFound,omitempty"`    // the last response, ignoring 429s, was a 404
 }
 
-// maxCount is more than a wait can count, and leaves room to count on.
+// maxCount is more than a wait can count, and leaves capacity to count on.
 const maxCount = 1 << 30
 
-func (p Progress) validate() error {
+// check validates p, and fills in what is missing at now.
+func (p Progress) check(now time.Time) (Progress, error) {
 	if err := wire.CheckPathParam("the generation id", p.ID); err != nil {
-		return err
+		return p, err
 	}
 	for _, counter := range [...]int{p.Polls, p.Failures, p.RateLimited} {
 		if counter < 0 || counter > maxCount {
-			return errors.New("gamma: the Progress is not valid: a counter is out of range")
+			return p, errors.New("gamma: the Progress is not valid: a counter is out of range")
 		}
 	}
-	return nil
+	if p.Since.IsZero() || p.Since.After(now) { // another machine's clock may be ahead
+		p.Since = utc(now)
+	} else if epoch := time.Unix(0, 0); p.Since.Before(epoch) {
+		p.Since = utc(epoch)
+	}
+	if most := now.Add(maxInterval); p.NextPoll.After(most) {
+		p.NextPoll = utc(most)
+	}
+	return p, nil
 }
 
 // Event is one poll.
 type Event struct {
-	// Progress is how far the wait has come, this poll included.
-	Progress
+	Progress                                 // this poll included
+	Generation *api.GenerationStatusResponse // nil if the poll failed
+	Err        error                         // why it failed; the wait may continue all the same
 
-	// Generation is the server's answer, nil when the poll gave none.
-	Generation *api.GenerationStatusResponse
-
-	// Err is why the poll gave no usable answer, nil when it gave one. The wait
-	// may go on all the same.
-	Err error
-
-	// Next is the pause until the next poll, 0 when there is none. The poll comes
-	// later when another wait on the Poller meets a 429 or a budget nearly spent
-	// meanwhile, and earlier when the deadline comes first.
+	// Next is the pause until the next poll, 0 if there is none. The poll comes later when
+	// the rate limit asks for it meanwhile, and earlier when the deadline comes first.
 	Next time.Duration
 }
 
-// FailedError says that the generation failed: waiting longer or again does not
-// help. Whether its credits come back is not documented; Generation.Credits says
-// what was deducted, where the server says it.
-type FailedError struct {
+// Result is how one wait of [Poller.All] ended.
+type Result struct {
+	// Progress is the final state. Its ID is empty only if Err is not about one generation:
+	// bad settings, or a context that ended before all jobs were known.
 	Progress
 
-	// Message is the server's reason, made printable and cut to about 512 bytes. It is
-	// empty when the server gave none.
-	Message string
-
-	// StatusCode is the status that the server gives with the reason, as in 422;
-	// 0 when it gives none.
-	StatusCode int
-
-	// Generation is the whole answer. It is never nil.
+	// Generation is the last response, nil if there was none. Unless the generation has
+	// finished it may be no more than the id and the status.
 	Generation *api.GenerationStatusResponse
-}
 
-func newFailedError(p Progress, gen *api.GenerationStatusResponse) *FailedError {
-	e := &FailedError{Progress: p, Generation: gen}
-	if gen.Error != nil {
-		e.Message = wire.Printable(gen.Error.Message)
-		if code := gen.Error.StatusCode; code >= 100 && code < 1000 {
-			e.StatusCode = int(code)
-		}
-	}
-	return e
-}
-
-// Error returns one printable line.
-func (e *FailedError) Error() string {
-	s := "gamma: generation " + e.ID + " failed"
-	if e.Message != "" {
-		s += ": " + e.Message
-	}
-	if e.StatusCode != 0 {
-		s += fmt.Sprintf(" (%d", e.StatusCode)
-		if text := http.StatusText(e.StatusCode); text != "" {
-			s += " " + text
-		}
-		s += ")"
-	}
-	return s
-}
-
-// WaitError says that only the wait ended. The generation may still finish, and
-// its result is not lost: hand Progress to [Poller.Watch] or [Poller.Check] to
-// go on. It keeps its Failures, so after MaxFailures of them pause first.
-type WaitError struct {
-	Progress
-
-	// Cause is why the wait ended: [context.DeadlineExceeded], the error and the
-	// [context.Cause] of a context that was canceled, or the poll's error that
-	// nothing can be done about, often a [*gamma.APIError]. It is never nil.
-	Cause error
-
-	// Last is the error of the last poll that failed since a good answer, nil
-	// when there is none.
-	Last error
-}
-
-// Error returns one printable line.
-func (e *WaitError) Error() string {
-	s := fmt.Sprintf("gamma: stopped waiting for generation %s after %d polls: %s", e.ID, e.Polls, retry.Inner(e.Cause))
-	if e.Last != nil && !errors.Is(e.Cause, e.Last) {
-		s += "; last error: " + retry.Inner(e.Last)
-	}
-	return s
-}
-
-// Unwrap returns Cause and Last, for [errors.Is] and [errors.As].
-func (e *WaitError) Unwrap() []error {
-	if e.Last == nil {
-		return []error{e.Cause}
-	}
-	return []error{e.Cause, e.Last}
+	// Err is what [Poller.Wait] would return, or the error of an invalid Progress.
+	Err error
 }

@@ -1,7 +1,7 @@
 // Command bench measures gamma-go against what people would use instead, and
 // against itself as the number of jobs grows. Run it in its own directory:
 //
-//	go run .                 every question, about 13 minutes on 2 cores
+//	go run .                 every question, about 45 minutes on 2 cores
 //	go run . -only 1,3       these questions
 //	go run . -quick          a try of a minute; its figures mean little
 //

@@ -69,7 +69,7 @@ func (h holding) start(ctx context.Context, transport http.RoundTripper) error {
 		}
 	case wayAll:
 		go func() {
-			for range p.All(ctx, ids(h.Jobs)) { //nolint:revive // nothing ends
+			for range p.All(ctx, progress(ids(h.Jobs))) { //nolint:revive // nothing ends
 			}
 		}()
 	}
@@ -87,11 +87,22 @@ func ids(n int) iter.Seq[string] {
 	}
 }
 
-// index is the place in ids of the one that req asks for.
-func index(req *http.Request) (int, error) {
-	id, _ := strings.CutPrefix(req.URL.Path, path+"gen")
-	return strconv.Atoi(id)
+// progress begins a wait for each id.
+func progress(ids iter.Seq[string]) iter.Seq[poller.Progress] {
+	return func(yield func(poller.Progress) bool) {
+		for id := range ids {
+			if !yield(poller.Progress{ID: id}) {
+				return
+			}
+		}
+	}
 }
+
+// index is the place in ids of the one that req asks for.
+func index(req *http.Request) (int, error) { return place(strings.TrimPrefix(req.URL.Path, path)) }
+
+// place is the place of id in ids.
+func place(id string) (int, error) { return strconv.Atoi(strings.TrimPrefix(id, "gen")) }
 
 // endless answers that no job has ended.
 type endless struct {
@@ -223,7 +234,7 @@ func memory(ctx context.Context, s scale) ([]table, error) {
 		note: "Each figure is of a process of its own: heap and stacks in use after garbage collection, less those before the first job. " +
 			"Ids of 21 bytes are included, and every job has been polled. The last column is what the system counts as resident (VmHWM), garbage included.",
 	}
-	for _, jobs := range pick(s, []int{1_000, 10_000, 100_000, 1_000_000}, []int{1_000, 2_000}) {
+	for _, jobs := range pick(s, []int{1_000, 10_000, 50_000, 100_000, 1_000_000}, []int{1_000, 2_000}) {
 		all, err := weigh(ctx, s, wayAll, jobs)
 		if err != nil {
 			return nil, err

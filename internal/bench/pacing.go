@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"math/rand/v2"
+	"log"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/aws/smithy-go/waiter"
@@ -23,177 +20,26 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// plan is what happens in the world: how many generations are created within the
-// first second, and what the key may spend.
-type plan struct {
-	Jobs   int
-	Budget int // requests per 10 seconds, 0 for no limit
-
-	// Aligned has the windows of the budget follow the clock. Otherwise each
-	// opens with its first request.
-	Aligned bool
-}
-
-const (
-	// latency is the way to the server and back.
-	latency = 50 * time.Millisecond
-
-	budgetWindow = 10 * time.Second
-)
-
-// world is the API in virtual time.
-type world struct {
-	plan
-	start    time.Time
-	created  []time.Duration // like all that follow, since the start
-	finished []time.Duration
-
-	mu       sync.Mutex
-	window   window
-	requests []time.Duration
-	refused  int
-	late     []time.Duration
-	known    time.Duration
-}
-
-func newWorld(p plan) *world {
-	w := &world{plan: p, start: time.Now(), window: window{limit: p.Budget, aligned: p.Aligned}}
-	// Lognormal: the median is 75 s, the 95th percentile 180 s.
-	const z95 = 1.6448536269514722
-	sigma := math.Log(180.0/75) / z95
-	random := rand.New(rand.NewPCG(3, 10_000)) //nolint:gosec // the same durations in every run
-	for i := range p.Jobs {
-		created := time.Duration(i) * time.Second / time.Duration(p.Jobs)
-		lasts := time.Duration(75 * math.Exp(sigma*random.NormFloat64()) * float64(time.Second))
-		w.created, w.finished = append(w.created, created), append(w.finished, created+lasts)
-	}
-	return w
-}
-
-// window is a fixed window of requests.
-type window struct {
-	limit, used int
-	aligned     bool
-	end         time.Duration
-}
-
-// take spends one request, or says when there will be more.
-func (w *window) take(now time.Duration) (ok bool, wait time.Duration) {
-	if w.limit == 0 {
-		return true, 0
-	}
-	if now >= w.end {
-		w.used, w.end = 0, now+budgetWindow
-		if w.aligned {
-			w.end = now.Truncate(budgetWindow) + budgetWindow
-		}
-	}
-	if w.used == w.limit {
-		return false, w.end - now
-	}
-	w.used++
-	return true, 0
-}
-
-// RoundTrip answers a poll. Of the budget, clients see what the issue allows them
-// to: what is left of it, and when to come back, in whole seconds.
-func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
-	i, err := index(req)
-	if err != nil {
-		return nil, err
-	}
-	time.Sleep(latency / 2)
-	now := time.Since(w.start)
-	status := "pending"
-	if now >= w.finished[i] {
-		status = "completed"
-	}
-	rsp := ok(req, `{"generationId":"`+req.URL.Path[len(path):]+`","status":"`+status+`"}`)
-	w.mu.Lock()
-	w.requests = append(w.requests, now)
-	granted, wait := w.window.take(now)
-	if w.Budget > 0 {
-		rsp.Header.Set("X-Ratelimit-Remaining-Burst", strconv.Itoa(w.Budget-w.window.used))
-	}
-	if !granted {
-		w.refused++
-		rsp.StatusCode, rsp.Status = http.StatusTooManyRequests, "429 Too Many Requests"
-		rsp.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	}
-	w.mu.Unlock()
-	time.Sleep(latency / 2)
-	return rsp, nil
-}
-
-// ids yields the ids as they are created.
-func (w *world) ids(yield func(string) bool) {
-	i := 0
-	for id := range ids(w.Jobs) {
-		time.Sleep(time.Until(w.start.Add(w.created[i])))
-		i++
-		if !yield(id) {
-			return
-		}
-	}
-}
-
-// learned notes that the program knows by now that a generation has finished.
-func (w *world) learned(id string) error {
-	i, err := strconv.Atoi(id[len("gen"):])
-	if err != nil {
-		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.known = time.Since(w.start)
-	if w.known < w.finished[i] {
-		return errors.New(id + " is known too early")
-	}
-	w.late = append(w.late, w.known-w.finished[i])
-	return nil
-}
-
-// strategy is a way to wait for all of a world's generations.
-type strategy struct {
-	name string
-	run  func(context.Context, *world) error
-}
-
-// strategies are the ways to wait, but for the oracle's.
+// strategies are the ways to wait in the present question, except the oracle's.
 var strategies = []strategy{
-	{"vendor docs' loop, 5 s", each(docsSample)},
-	{"the same, with the docs' advice on 429", each(docsLoop)},
-	{"5 s flat, headers not read", each(flatLoop)},
-	{"AWS waiter, 5 s to 120 s", each(awsWaiter)},
-	{"azcore, 30 s", each(azcoreWait)},
-	{"exponential 1.5×, 5 s to 60 s", each(exponential)},
-	{"gamma-go, a `Wait` for each", waitForEach},
-	{"gamma-go `All`", waitForAll(0)},
-	{"gamma-go `All`, first poll after 20 s", waitForAll(20 * time.Second)},
+	{way: loop("vendor docs' loop, 5 s", docsSample)},
+	{way: loop("the same, with the docs' advice on 429", docsLoop)},
+	{way: loop("5 s flat, headers not read", flatLoop)},
+	{way: loop("AWS waiter, 5 s to 120 s", awsWaiter)},
+	{way: loop("azcore, 30 s", azcoreWait)},
+	{way: loop("exponential 1.5×, 5 s to 60 s", exponential)},
+	{way: way{"gamma-go, a `Wait` for each", byWait.run}},
+	{way: way{"gamma-go `All`", byAll.run}},
+	{way: way{"gamma-go `All`, first poll after 20 s", byAll.run}, first: 20 * time.Second},
 }
 
-// each waits in a goroutine for each generation, from its creation on.
-func each(wait func(context.Context, http.RoundTripper, string) error) func(context.Context, *world) error {
-	return func(ctx context.Context, w *world) error {
-		errs := make(chan error, w.Jobs)
-		var all sync.WaitGroup
-		for id := range w.ids {
-			all.Go(func() {
-				err := wait(ctx, w, id)
-				if err == nil {
-					err = w.learned(id)
-				}
-				errs <- err
-			})
-		}
-		all.Wait()
-		close(errs)
-		var err error
-		for e := range errs {
-			err = errors.Join(err, e)
-		}
-		return err
-	}
+type strategy struct {
+	way
+	first time.Duration
+}
+
+func loop(name string, wait func(context.Context, http.RoundTripper, string) error) way {
+	return way{name, each(func(ctx context.Context, w *world, _ *poller.Poller, id string) error { return wait(ctx, w, id) })}
 }
 
 // seen is what the hand-written loops see of an answer.
@@ -341,110 +187,18 @@ func exponential(ctx context.Context, transport http.RoundTripper, id string) er
 	return err
 }
 
-// newPoller returns a Poller without a limit of time, as no other way has one.
-func newPoller(w *world) (*poller.Poller, error) {
-	client, err := newGamma(imagined, w)
-	p := poller.New(client)
-	p.Timeout = -1
-	return p, err
-}
-
-func waitForEach(ctx context.Context, w *world) error {
-	p, err := newPoller(w)
-	if err != nil {
-		return err
-	}
-	return each(func(ctx context.Context, _ http.RoundTripper, id string) error {
-		_, err := p.Wait(ctx, id)
-		return err
-	})(ctx, w)
-}
-
-func waitForAll(first time.Duration) func(context.Context, *world) error {
-	return func(ctx context.Context, w *world) error {
-		p, err := newPoller(w)
-		if err != nil {
-			return err
-		}
-		p.FirstPoll = first
-		for gen, err := range p.All(ctx, w.ids) {
-			if err != nil {
-				return err
-			}
-			if err := w.learned(gen.GenerationID); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-// paced is how a way to wait did in a world.
-type paced struct {
-	Name     string
-	Mean     time.Duration // from completion until the program knows
-	P95      time.Duration
-	Requests float64 // per generation
-	Busiest  int     // requests in the busiest second, wherever it begins
-	Refused  int
-	Known    time.Duration // when the last one was known
-}
-
-// result sums up the world after a run.
-func (w *world) result(name string) (paced, error) {
-	if len(w.late) != w.Jobs {
-		return paced{}, fmt.Errorf("%s: %d of %d generations are known", name, len(w.late), w.Jobs)
-	}
-	r := paced{Name: name, Requests: float64(len(w.requests)) / float64(w.Jobs), Refused: w.refused, Known: w.known}
-	slices.Sort(w.late)
-	r.P95 = w.late[len(w.late)*95/100]
-	for _, d := range w.late {
-		r.Mean += d / time.Duration(len(w.late))
-	}
-	slices.Sort(w.requests)
-	first := 0
-	for i, at := range w.requests {
-		for at-w.requests[first] >= time.Second {
-			first++
-		}
-		r.Busiest = max(r.Busiest, i-first+1)
-	}
-	return r, nil
-}
-
-// oracle polls each generation once, when it has finished, or as soon after that
-// as the budget allows.
-func oracle(p plan) (paced, error) {
-	w := newWorld(p)
-	finished := slices.Sorted(slices.Values(w.finished))
-	var arrival time.Duration
-	for _, at := range finished {
-		arrival = max(arrival, at)
-		if granted, wait := w.window.take(arrival); !granted {
-			arrival += wait
-			w.window.take(arrival)
-		}
-		w.requests = append(w.requests, arrival)
-		w.known = arrival + latency/2
-		w.late = append(w.late, w.known-at)
-	}
-	return w.result("an oracle that knows when each finishes")
-}
-
-// plans are the worlds of the question, without and with a budget.
-func plans(jobs int) []plan { return []plan{{Jobs: jobs}, {Jobs: jobs, Budget: jobs / 10}} }
-
 // pacing answers how late the ways to wait are, and what they ask of the API. The
-// figures are made by TestPacing: virtual time is there in tests only.
+// figures are made by TestScenarios: virtual time is there in tests only.
 func pacing(ctx context.Context, s scale) ([]table, error) {
-	jobs := pick(s, 10_000, 500)
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	file := filepath.Join(dir, "pacing.json")
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^TestPacing$", "-count", "1", "-timeout", "20m", ".", "-args", "-pacing", file, "-jobs", strconv.Itoa(jobs)) //nolint:gosec // no input
+	file, jobs := filepath.Join(dir, "pacing.json"), pick(s, 10_000, 500)
+	names := pick(s, ".", "^(pacing/|days/0.05/clock/All/|at once/1,000/|leaky/100 .* 200 |shared/1,000|creates/)")
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^TestScenarios$", "-count", "1", "-timeout", "3h", ".", //nolint:gosec // no input
+		"-args", "-scenario", names, "-jobs", strconv.Itoa(jobs), "-figures", file)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, out)
 	}
@@ -452,40 +206,20 @@ func pacing(ctx context.Context, s scale) ([]table, error) {
 	if err != nil {
 		return nil, err
 	}
-	var results [][]paced
+	var results map[string]figures
 	if err := json.Unmarshal(text, &results); err != nil {
 		return nil, err
 	}
 	var tables []table
-	for i, p := range plans(jobs) {
-		tables = append(tables, pacingTable(p, results[i]))
+	for _, section := range sections(jobs) {
+		for _, c := range section.scenarios {
+			if f, ok := results[c.name]; ok && !s.quick {
+				for _, missed := range f.missed(c.bars) {
+					log.Printf("%s: %s", c.name, missed)
+				}
+			}
+		}
+		tables = append(tables, section.table(results))
 	}
 	return tables, nil
-}
-
-// pacingTable has the oracle's result first.
-func pacingTable(p plan, results []paced) table {
-	t := table{
-		title: fmt.Sprintf("Pacing %s generations, no budget", number(float64(p.Jobs), 0)),
-		head:  []string{"", "mean lateness, s", "95 %, s", "requests per generation", "busiest second", "429", "all known after, s", "ratio to the oracle"},
-		note: "In virtual time: created within a second, they last as long as a lognormal distribution says with median 75 s and 95th percentile 180 s; an answer takes 50 ms. " +
-			"Lateness is from the completion until the program knows.",
-	}
-	if p.Budget > 0 {
-		t.title = fmt.Sprintf("Pacing %s generations, a budget of %s requests per 10 s", number(float64(p.Jobs), 0), number(float64(p.Budget), 0))
-		t.note = "As above, with a fixed window that opens with its first request. Clients see only `x-ratelimit-remaining-burst` and, with a 429, `Retry-After` in whole seconds."
-	}
-	for _, r := range results {
-		t.rows = append(t.rows, []string{
-			r.Name,
-			number(r.Mean.Seconds(), 1),
-			number(r.P95.Seconds(), 1),
-			number(r.Requests, 1),
-			number(float64(r.Busiest), 0),
-			number(float64(r.Refused), 0),
-			number(r.Known.Seconds(), 0),
-			number(r.Known.Seconds()/results[0].Known.Seconds(), 3),
-		})
-	}
-	return t
 }

@@ -30,7 +30,7 @@ func run(ctx context.Context, client *gamma.Client) error {
 		return err
 	}
 	log.Print("waiting for ", created.GenerationID) // keep it: nothing is lost with it
-	gen, err := poller.New(client).Wait(ctx, created.GenerationID)
+	gen, err := poller.New(client).WaitExport(ctx, created.GenerationID)
 	if err != nil {
 		return err
 	}

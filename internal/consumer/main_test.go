@@ -45,6 +45,16 @@ func TestRunEnds(t *testing.T) {
 			},
 			want: is(nil), from: 5 * time.Minute, to: 7 * time.Minute,
 		},
+		"with an export that comes later": {
+			life:   []gammatest.Step{gammatest.PendingFor(4 * time.Minute), gammatest.ExportPendingFor(2 * time.Minute), gammatest.Completed("")},
+			script: func(*gammatest.API) {},
+			want:   is(nil), from: 6 * time.Minute, to: 6*time.Minute + 15*time.Second,
+		},
+		"without an export": {
+			life:   []gammatest.Step{gammatest.PendingFor(time.Minute), gammatest.ExportPendingFor(time.Hour)},
+			script: func(*gammatest.API) {},
+			want:   is(poller.ErrNoExport), from: 4 * time.Minute, to: 4*time.Minute + 15*time.Second,
+		},
 		"without credits": {
 			script: func(g *gammatest.API) { g.Next("createGeneration", gammatest.Status(402)) },
 			want:   is(gamma.ErrInsufficientCredits),
@@ -56,11 +66,12 @@ func TestRunEnds(t *testing.T) {
 				var failed *poller.FailedError
 				return errors.As(err, &failed) && failed.Message == "No luck."
 			},
+			to: time.Second,
 		},
 		"with an expired link": {
 			life:   []gammatest.Step{gammatest.Completed("")},
 			script: func(g *gammatest.API) { g.NextDownload(gammatest.Status(403)) },
-			want:   is(gamma.ErrLinkExpired),
+			want:   is(gamma.ErrLinkExpired), to: time.Second,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -242,7 +242,7 @@ func testAllMixed(t *testing.T) {
 		{func(x *exchange, _ string) { x.say(head("200 OK", jsonType)); flood(x, " ") }, atOnce},
 		{func(x *exchange, _ string) { x.hang() }, deadline},
 	}
-	const each = 4
+	const each, invalid = 4, "../not an id"
 	s := inMemory(t, "http", http1(func(x *exchange) {
 		id := x.req.URL.Path[strings.LastIndex(x.req.URL.Path, "/")+1:]
 		var n int
@@ -252,34 +252,23 @@ func testAllMixed(t *testing.T) {
 	r := newRig(t, s, settings{requestTimeout: 10 * time.Second})
 	seen := map[string]int{}
 	e := entry{"All", waiting, func(ctx context.Context, r *rig) (o outcome) {
-		for gen, err := range r.poller().All(ctx, func(yield func(string) bool) {
+		for result := range r.poller().All(ctx, func(yield func(poller.Progress) bool) {
 			for n := range each * len(fates) {
-				if !yield(fmt.Sprint("gen", n)) {
+				if !yield(poller.Progress{ID: fmt.Sprint("gen", n)}) {
 					return
 				}
 			}
-			yield("../not an id")
+			yield(poller.Progress{ID: invalid})
 		}) {
-			checkError(t, err)
-			var failure *poller.FailedError
-			var stop *poller.WaitError
-			id := ""
-			switch {
-			case err == nil:
-				id = gen.GenerationID
-			case errors.As(err, &failure):
-				id = failure.ID
-			case errors.As(err, &stop):
-				id = stop.ID
-			}
-			seen[id]++
-			if id == "" {
+			checkError(t, result.Err)
+			seen[result.ID]++
+			if result.ID == invalid {
 				continue
 			}
 			var n int
-			_, _ = fmt.Sscanf(id, "gen%d", &n)
-			if why := waiting.wrong(outcome{value: gen, err: err}, fates[n%len(fates)].end, 1); why != "" {
-				t.Errorf("%s: %s, want %s: %v", id, why, fates[n%len(fates)].end, err)
+			_, _ = fmt.Sscanf(result.ID, "gen%d", &n)
+			if why := waiting.wrong(outcome{value: result, err: result.Err}, fates[n%len(fates)].end, 1); why != "" {
+				t.Errorf("%s: %s, want %s: %v", result.ID, why, fates[n%len(fates)].end, result.Err)
 			}
 		}
 		return o

@@ -78,6 +78,10 @@ var entries = append(operations(), []entry{
 		gen, err := r.poller().Wait(ctx, "gen1")
 		return outcome{value: gen, err: err}
 	}},
+	{"WaitExport", waiting, func(ctx context.Context, r *rig) outcome {
+		gen, err := r.poller().WaitExport(ctx, "gen1")
+		return outcome{value: gen, err: err}
+	}},
 	{"Watch", waiting, func(ctx context.Context, r *rig) (o outcome) {
 		for ev, err := range r.poller().Watch(ctx, poller.Progress{ID: "gen1"}) {
 			o = outcome{value: ev, err: err}
@@ -87,8 +91,8 @@ var entries = append(operations(), []entry{
 	{"All", waiting, func(ctx context.Context, r *rig) (o outcome) {
 		o.err = errors.New("All yielded nothing")
 		n := 0
-		for gen, err := range r.poller().All(ctx, slices.Values([]string{"gen1"})) {
-			o = outcome{value: gen, err: err}
+		for result := range r.poller().All(ctx, poller.IDs("gen1")) {
+			o = outcome{value: result, err: result.Err}
 			n++
 		}
 		if n != 1 {
@@ -191,7 +195,7 @@ func dump(rsp *http.Response) any {
 
 func (r *rig) poller() *poller.Poller {
 	p := poller.New(r.client)
-	p.Interval = interval
+	p.Interval, p.MaxFailures = interval, 5
 	return p
 }
 
@@ -210,7 +214,7 @@ func (k kind) wrong(o outcome, want end, requests int) string {
 	}
 	switch k {
 	case checking:
-		again := want == givesUp || want == deadline || want == missing
+		again := want == givesUp || want == missing || want.isLate()
 		if again != (o.err == nil && o.next > 0) {
 			return "the pause is not for this"
 		}
@@ -225,8 +229,19 @@ func (k kind) wrong(o outcome, want end, requests int) string {
 			return "not a WaitError"
 		case polls > 0 && stop.Polls != polls:
 			return "another number of polls"
-		case errors.Is(stop.Cause, context.DeadlineExceeded) != (want == deadline) && !errors.Is(stop.Cause, stop.Last):
+		case want == late && (errors.Is(o.err, poller.ErrPause) || errors.Is(o.err, context.DeadlineExceeded)):
+		case errors.Is(o.err, poller.ErrPause) != (want == paused || want == heldBack):
 			return "another cause"
+		case want == paused:
+			if errors.Is(stop.Last, context.DeadlineExceeded) != errors.Is(o.err, context.DeadlineExceeded) {
+				return "the deadline has not come"
+			}
+		case want.isLate():
+			if !errors.Is(o.err, context.DeadlineExceeded) || stop.Last != nil && errors.Is(o.err, stop.Last) {
+				return "another cause"
+			}
+		case stop.Last == nil || !errors.Is(o.err, stop.Last):
+			return "the cause is not the last error"
 		}
 	case creating:
 		if want == maybe != errors.Is(o.err, gamma.ErrMaybeCreated) {

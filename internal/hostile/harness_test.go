@@ -278,12 +278,15 @@ type ends struct{ operation, wait, create, file end }
 type end string
 
 const (
-	completes end = "completes"        // with a value
-	fails     end = "fails"            // with an error, in bounded time
-	atOnce    end = "fails at once"    // with the error of the first request
-	failed    end = "FailedError"      // the generation failed
-	givesUp   end = "gives up"         // after five failures in a row
-	deadline  end = "deadline"         // goes on until then
+	completes end = "completes"     // with a value
+	fails     end = "fails"         // with an error, in bounded time
+	atOnce    end = "fails at once" // with the error of the first request
+	failed    end = "FailedError"   // the generation failed
+	givesUp   end = "gives up"      // after MaxFailures in a row
+	deadline  end = "deadline"      // continues until then
+	paused    end = "has to pause"  // for longer than there is time, and ends at once
+	heldBack  end = "is held back"  // by the rate limit until the deadline
+	late      end = "deadline or pause"
 	refused   end = "was not created"  // for certain
 	maybe     end = "may be created"   // and was asked for once
 	missing   end = "is not found"     // asked twice
@@ -307,6 +310,9 @@ var (
 func (e ends) of(k kind) end {
 	return map[kind]end{operation: e.operation, foreign: e.operation, waiting: e.wait, checking: e.wait, creating: e.create, fetching: e.file}[k]
 }
+
+// isLate reports whether a call ends because of its deadline.
+func (e end) isLate() bool { return e == deadline || e == paused || e == heldBack || e == late }
 
 // rig is one case: a client, a server, and what one call did.
 type rig struct {
@@ -485,7 +491,7 @@ func run(t *testing.T, attacks []attack, entries []entry) {
 
 func (a attack) run(t *testing.T, e entry, want end) {
 	t.Helper()
-	if a.slow || want == deadline && e.kind == waiting {
+	if a.slow || want.isLate() && e.kind == waiting {
 		synctest.Test(t, func(t *testing.T) { a.against(t, inMemory(t, a.scheme(), a.handle), e, want) })
 		return
 	}
@@ -510,7 +516,7 @@ func (a attack) against(t *testing.T, s *server, e entry, want end) {
 		budget = a.budget
 	case a.busy && (e.kind == operation || e.kind == foreign): // a body lifts the timeout of a request
 		budget = requestTimeout
-	case want == deadline && e.kind != checking && s.dial != nil:
+	case want.isLate() && e.kind != checking && s.dial != nil:
 		budget = 150 * time.Millisecond
 	case e.kind == fetching && want != completes:
 		budget = 250 * time.Millisecond // it would try again for seconds

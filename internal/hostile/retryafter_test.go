@@ -64,14 +64,14 @@ func TestRetryAfter(t *testing.T) {
 		ends            // where the server asks for no more than there is
 		long       ends // where it asks for more
 	}{
-		{"429 Too Many Requests", `{"message":"Too many requests","statusCode":429}`, ends{fails, deadline, deadline, fails}, ends{fails, deadline, deadline, fails}},
-		{"503 Service Unavailable", `{}`, lost, ends{fails, deadline, maybe, fails}},
-		{"404 Not Found", `{}`, ends{fails, missing, refused, fails}, ends{fails, deadline, refused, fails}},
+		{"429 Too Many Requests", `{"message":"Too many requests","statusCode":429}`, ends{fails, paused, deadline, fails}, ends{fails, paused, deadline, fails}},
+		{"503 Service Unavailable", `{}`, lost, ends{fails, paused, maybe, fails}},
+		{"404 Not Found", `{}`, ends{fails, missing, refused, fails}, ends{fails, paused, refused, fails}},
 		{"401 Unauthorized", `{}`, denied, denied},
 		{"302 Found", `{}`, final, final},
-		{"200 OK", `{"generationId":"gen1","status":"pending"}`, ends{completes, deadline, completes, completes}, ends{completes, deadline, completes, completes}},
+		{"200 OK", `{"generationId":"gen1","status":"pending"}`, ends{completes, deadline, completes, completes}, ends{completes, paused, completes, completes}},
 		{"200 OK", answer, good, good},
-		{"200 OK", `{"generationId":"gen1"`, ends{fails, givesUp, maybe, completes}, ends{fails, deadline, maybe, completes}},
+		{"200 OK", `{"generationId":"gen1"`, ends{fails, givesUp, maybe, completes}, ends{fails, paused, maybe, completes}},
 	} {
 		var attacks []attack
 		for _, row := range rows {
@@ -94,13 +94,13 @@ func TestRateLimitHeaders(t *testing.T) {
 			headers := []string{name + ": " + value, name + ": 7"}
 			attacks = append(attacks,
 				attack{name: name + " " + value, handle: says(isJSON(answer, headers...)), ends: good},
-				attack{name: "429 and " + name + " " + value, handle: says(full("429 Slow", "", "", headers...)), ends: ends{fails, deadline, deadline, fails}},
+				attack{name: "429 and " + name + " " + value, handle: says(full("429 Slow", "", "", headers...)), ends: ends{fails, paused, deadline, fails}},
 				attack{name: "500 and " + name + " " + value, handle: says(full("500 Oops", "", "", headers...)), ends: lost})
 		}
 	}
 	spent := []string{"x-ratelimit-limit-burst: 100", "x-ratelimit-remaining-burst: 0", "x-ratelimit-limit: -1", "x-ratelimit-remaining: -9223372036854775808"}
 	attacks = append(attacks,
 		attack{name: "a spent budget", handle: says(isJSON(answer, spent...)), ends: good},
-		attack{name: "a spent budget and pending", handle: says(isJSON(`{"generationId":"gen1","status":"pending"}`, spent...)), ends: ends{wait: deadline}})
+		attack{name: "a spent budget and pending", handle: says(isJSON(`{"generationId":"gen1","status":"pending"}`, spent...)), ends: ends{wait: heldBack}})
 	run(t, attacks, some("Wait", "All", "Check", "CreateGeneration"))
 }

@@ -16,7 +16,7 @@ func statusEnds(status int) ends {
 	case http.StatusFound, http.StatusSeeOther:
 		e.create = maybe
 	case http.StatusTooManyRequests:
-		e.wait, e.create = deadline, deadline
+		e.wait, e.create = paused, deadline
 	case http.StatusNotFound:
 		e.wait = missing
 	case http.StatusRequestTimeout:
@@ -92,6 +92,9 @@ func TestStatuses(t *testing.T) {
 			}
 			if b.name == "JSON with a charset" || b.name == "a problem" {
 				a.file = fails // and see typed
+			}
+			if (status == 201 || status == 202) && isJSON {
+				a.ends.operation, a.wait = completes, completes
 			}
 			if status/100 == 2 && body == answer {
 				a.create = completes // the id is what was paid for

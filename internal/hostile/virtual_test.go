@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -100,18 +99,20 @@ func TestMinutes(t *testing.T) {
 		from, to    time.Duration // when it ends
 		most        int           // requests
 	}{
-		{"only every tenth is answered", every(10, down), 20, completes, 10 * minute, 20 * minute, 100},
-		{"only every tenth is answered, impatiently", every(10, down), 0, givesUp, 30 * time.Second, 2 * minute, 5},
-		{"only every tenth is answered, the rest hangs", every(10, hangs), 20, completes, 10 * minute, 20 * minute, 100},
+		{"only every tenth is answered", every(10, down), 0, completes, 10 * minute, 20 * minute, 100},
+		{"only every tenth is answered, and five failures are too many", every(10, down), 5, givesUp, 30 * time.Second, 2 * minute, 5},
+		{"only every tenth is answered, the rest hangs", every(10, hangs), 0, completes, 10 * minute, 20 * minute, 100},
 		{"only every tenth is answered, the rest is 502", every(10, says(502, "<html>")), 20, completes, 10 * minute, 20 * minute, 100},
 		{"only every tenth is answered, the rest is 429", every(10, says(429, "")), 0, completes, 10 * minute, 40 * minute, 100},
 		{"only every fourth is answered", every(4, down), 0, completes, 10 * minute, 13 * minute, 140},
 		{"only every other is a 404", every(2, says(404, "{}")), 0, completes, 10 * minute, 13 * minute, 140},
-		{"down for four minutes", until(4*minute, down), 20, completes, 4 * minute, 5 * minute, 20},
-		{"silent for ever", hangs, 0, givesUp, minute, 3 * minute, 5},
-		{"429 for an hour", says(429, ""), 0, deadline, 55 * minute, time.Hour, 50},
+		{"down for four minutes", until(4*minute, down), 0, completes, 4 * minute, 5 * minute, 20},
+		{"down for ever", down, 0, deadline, 59 * minute, time.Hour, 125},
+		{"silent for ever", hangs, 0, deadline, 59 * minute, time.Hour, 85},
+		{"silent for ever, and five failures are too many", hangs, 5, givesUp, minute, 3 * minute, 5},
+		{"429 for an hour", says(429, ""), 0, late, 55 * minute, time.Hour, 50},
 		{"429 and Retry-After of a minute", until(10*minute, says(429, "", "Retry-After", "60")), 0, completes, 10 * minute, 12 * minute, 12},
-		{"429 and Retry-After of a day", says(429, "", "Retry-After", "86400"), 0, deadline, 0, minute, 1},
+		{"429 and Retry-After of a day", says(429, "", "Retry-After", "86400"), 0, paused, 0, minute, 1},
 		{"429 and a date by a slow clock", until(10*minute, func(*http.Request, int, time.Duration) (*http.Response, error) {
 			return reply(429, "", "Date", stamp(-1000*time.Hour), "Retry-After", stamp(-1000*time.Hour+minute))
 		}), 0, completes, 10 * minute, 13 * minute, 12},
@@ -119,12 +120,14 @@ func TestMinutes(t *testing.T) {
 			return reply(429, "", "Date", stamp(1000*time.Hour), "Retry-After", stamp(1000*time.Hour+minute))
 		}), 0, completes, 10 * minute, 13 * minute, 12},
 		{"pending and Retry-After of 30 s", until(10*minute, says(200, waits, "Retry-After", "30")), 0, completes, 10 * minute, 12 * minute, 22},
-		{"503 and Retry-After of 2 minutes", until(10*minute, says(503, "", "Retry-After", "120")), 20, completes, 10 * minute, 13 * minute, 8},
+		{"503 and Retry-After of 2 minutes", until(10*minute, says(503, "", "Retry-After", "120")), 0, completes, 10 * minute, 13 * minute, 8},
 		{"pending for ever", says(200, waits), 0, deadline, 59 * minute, time.Hour, 722},
-		{"pending and nearly spent", says(200, waits, "X-Ratelimit-Limit-Burst", "10000", "X-Ratelimit-Remaining-Burst", "1"), 0, deadline, 59 * minute, time.Hour, 242},
+		{"pending and a burst that is nearly spent", says(200, waits, "X-Ratelimit-Limit-Burst", "10000", "X-Ratelimit-Remaining-Burst", "1"), 0, deadline, 59 * minute, time.Hour, 722},
+		{"pending and an hour that is nearly spent", says(200, waits, "X-Ratelimit-Limit", "40000", "X-Ratelimit-Remaining", "1"), 0, deadline, 59 * minute, time.Hour, 66},
+		{"pending and an hour that is spent", says(200, waits, "X-Ratelimit-Limit", "40000", "X-Ratelimit-Remaining", "0"), 0, heldBack, 59 * minute, time.Hour, 66},
 	} {
 		for _, way := range []string{"Wait", "Watch", "All", "Check"} {
-			if way == "Check" && tt.want == deadline {
+			if way == "Check" && tt.want.isLate() {
 				continue // it has none
 			}
 			t.Run(tt.name+"/"+way, func(t *testing.T) {
@@ -147,8 +150,8 @@ func TestMinutes(t *testing.T) {
 							o = outcome{value: ev, err: err}
 						}
 					case "All":
-						for gen, err := range p.All(ctx, slices.Values([]string{"gen1"})) {
-							o = outcome{value: gen, err: err}
+						for result := range p.All(ctx, poller.IDs("gen1")) {
+							o = outcome{value: result, err: result.Err}
 						}
 					case "Check":
 						progress := poller.Progress{ID: "gen1"}

@@ -79,17 +79,10 @@ func (k *soak) newClient(opts ...gamma.Option) (*gamma.Client, error) {
 
 // run returns when every generation has ended, and every download.
 func (k *soak) run(ctx context.Context) {
-	ids := make(chan string)
+	jobs := make(chan poller.Progress)
 	k.work.Go(func() {
-		sequence := func(yield func(string) bool) {
-			for id := range ids {
-				if !yield(id) {
-					return
-				}
-			}
-		}
-		for gen, err := range k.poller.All(ctx, sequence) {
-			k.ended(ctx, gen, err)
+		for result := range k.poller.All(ctx, poller.FromChan(ctx, jobs)) {
+			k.ended(ctx, result.Generation, result.Err)
 		}
 	})
 	var creating sync.WaitGroup
@@ -98,7 +91,7 @@ func (k *soak) run(ctx context.Context) {
 		creating.Go(func() {
 			for n := range numbers {
 				if id := k.create(ctx, n); id != "" {
-					k.wait(ctx, n, id, ids)
+					k.wait(ctx, n, poller.Progress{ID: id, Export: true}, jobs)
 				}
 			}
 		})
@@ -111,7 +104,7 @@ func (k *soak) run(ctx context.Context) {
 	}
 	close(numbers)
 	creating.Wait()
-	close(ids)
+	close(jobs)
 	k.work.Wait()
 }
 
@@ -172,20 +165,20 @@ func (k *soak) create(ctx context.Context, n int) (id string) {
 	return ""
 }
 
-// wait waits for the generation n in one of the ways that there are, or sees to it
-// that it is waited for.
-func (k *soak) wait(ctx context.Context, n int, id string, all chan<- string) {
+// wait waits for the generation n in one of the ways that there are, or passes it to
+// All.
+func (k *soak) wait(ctx context.Context, n int, job poller.Progress, all chan<- poller.Progress) {
 	switch n % (2 * otherWays) {
 	case 0:
 		k.work.Go(func() {
-			gen, err := k.poller.Wait(ctx, id)
+			gen, err := k.poller.WaitExport(ctx, job.ID)
 			k.ended(ctx, gen, err)
 		})
 	case otherWays:
-		k.work.Go(func() { k.watch(ctx, poller.Progress{ID: id}, 1+k.rand(n).IntN(10)) })
+		k.work.Go(func() { k.watch(ctx, job, 1+k.rand(n).IntN(10)) })
 	default:
 		select {
-		case all <- id:
+		case all <- job:
 		case <-ctx.Done():
 		}
 	}

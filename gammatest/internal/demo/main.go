@@ -84,6 +84,7 @@ type job struct {
 	what    string
 	steps   []gammatest.Step
 	request func() (gamma.Created, error)
+	wait    func(*poller.Poller, context.Context, string) (*api.GenerationStatusResponse, error)
 	check   func(*api.GenerationStatusResponse, error) bool
 
 	id  string
@@ -127,6 +128,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 				ExportAs:  "pdf",
 			}))
 		},
+		wait:  (*poller.Poller).WaitExport,
 		check: func(gen *api.GenerationStatusResponse, err error) bool { return err == nil && gen.ExportURL != "" },
 	}, {
 		what:  "a text, which will fail",
@@ -134,6 +136,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 		request: func() (gamma.Created, error) {
 			return client.CreateGeneration(ctx, sample.Request(document, "createGeneration", api.GenerationRequest{InputText: "?"}))
 		},
+		wait: (*poller.Poller).Wait,
 		check: func(_ *api.GenerationStatusResponse, err error) bool {
 			var failed *poller.FailedError
 			return errors.As(err, &failed) && failed.StatusCode == http.StatusUnprocessableEntity
@@ -147,6 +150,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 				Prompt:  "A short history of coffee",
 			}))
 		},
+		wait: (*poller.Poller).Wait,
 		check: func(_ *api.GenerationStatusResponse, err error) bool {
 			return err == nil && screen.limited == 1 && screen.dropped == 1
 		},
@@ -169,7 +173,7 @@ func tellStory(ctx context.Context, screen *screen, interval time.Duration) (err
 	p.Interval, p.Timeout, p.OnPoll = interval, 14*time.Second, screen.poll
 	var waits sync.WaitGroup
 	for _, job := range jobs {
-		waits.Go(func() { job.gen, job.err = p.Wait(ctx, job.id) })
+		waits.Go(func() { job.gen, job.err = job.wait(p, ctx, job.id) })
 	}
 	waits.Wait()
 	for _, job := range jobs {
@@ -257,7 +261,7 @@ func (s *screen) result(id string, gen *api.GenerationStatusResponse, err error)
 		s.printf("  StatusCode  %d\n", failed.StatusCode)
 	case errors.As(err, &ended):
 		token, _ := json.Marshal(ended.Progress) // plain data
-		s.printf("\nThe wait for %s ended, the generation did not. To resume, give this Progress to Poller.Watch:\n%s\n", ended.ID, token)
+		s.printf("\nThe wait for %s ended, the generation did not. To resume, pass this Progress to Poller.Watch:\n%s\n", ended.ID, token)
 	}
 	if gen != nil && gen.Credits != nil {
 		s.printf("  credits  %s deducted, %s remaining\n", whole(gen.Credits.Deducted), whole(gen.Credits.Remaining))
