@@ -36,7 +36,7 @@
 //
 // All Pollers of a [gamma.Client] share what it learns from the responses to all of its
 // requests. What remains of the hour and of the day is spread until the window resets, so
-// that it is never used up; what exceeds half of the hour and five sixths of the day may be
+// that it lasts; what exceeds half of the hour and five sixths of the day may be
 // used within a minute. If more polls are due than that allows, they come later. A 429 that
 // no header explains halves the rate of requests, which then grows slowly. After a 429 to a
 // poll, none is sent before its Retry-After has passed. The last poll before a deadline

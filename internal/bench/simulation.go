@@ -16,6 +16,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
@@ -318,26 +319,14 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	half := uniform(trip[0], trip[1])(w.trips) / 2
 	w.mu.Unlock()
-	if !sleep(req.Context(), half) {
+	if !retry.Sleep(req.Context(), half) {
 		return nil, req.Context().Err()
 	}
 	rsp, err := w.respond(req)
-	if err == nil && !sleep(req.Context(), half) {
+	if err == nil && !retry.Sleep(req.Context(), half) {
 		return nil, req.Context().Err()
 	}
 	return rsp, err
-}
-
-// sleep reports whether ctx let it.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (w *world) respond(req *http.Request) (*http.Response, error) {

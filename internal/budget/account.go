@@ -134,7 +134,9 @@ func (a *account) end(r *Response, sent, now moment, waiting bool) {
 		a.hear(r, sent, now, waiting)
 	}
 	// Who sent too soon, or before a reset, holds back others for one request's time.
-	a.paced = min(a.paced, now+a.spacing(1, now))
+	if a.paced > now {
+		a.paced = min(a.paced, now+a.spacing(1, now))
+	}
 	if a.rate > 0 {
 		a.rated = min(a.rated, max(a.until, now+seconds(1/a.rate)))
 	}

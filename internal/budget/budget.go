@@ -392,9 +392,12 @@ func (b *Budget) next(o *Operation, all bool, now moment) (next *Queue) {
 		if q.tickets.Len() == 0 || next != nil && q.served > next.served || q.operation != o && !all {
 			continue
 		}
-		if wait, _ := q.operation.limit(now); q.operation == o || wait <= soonEnough {
-			next = q
+		if q.operation != o {
+			if wait, _ := q.operation.limit(now); wait > soonEnough {
+				continue
+			}
 		}
+		next = q
 	}
 	return next
 }
