@@ -733,6 +733,19 @@ func TestRequestTimeout(t *testing.T) {
 			<-req.Context().Done()
 			return nil, context.Cause(req.Context())
 		},
+		"transport that asks only whether the context has ended": func(req *http.Request) (*http.Response, error) {
+			for req.Context().Err() == nil {
+				time.Sleep(500 * time.Millisecond)
+				synctest.Wait()
+			}
+			return nil, req.Context().Err()
+		},
+		"transport that asks only for the deadline": func(req *http.Request) (*http.Response, error) {
+			deadline, _ := req.Context().Deadline()
+			time.Sleep(time.Until(deadline))
+			synctest.Wait()
+			return nil, errors.New("too late")
+		},
 		"body": func(req *http.Request) (*http.Response, error) {
 			r, w := io.Pipe()
 			context.AfterFunc(req.Context(), func() { w.CloseWithError(req.Context().Err()) })
@@ -768,6 +781,54 @@ func TestRequestTimeout(t *testing.T) {
 					t.Errorf("%s: the idle connections of the caller were closed", name)
 				}
 			})
+		}
+	}
+}
+
+// A transport may keep the context of a request, and wait for its end.
+func TestRequestContextEnds(t *testing.T) {
+	type key struct{}
+	get := func(ctx context.Context, client *gamma.Client) error {
+		_, err := client.GetGenerationStatus(ctx, "gen1")
+		return err
+	}
+	create := func(ctx context.Context, client *gamma.Client) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Hour) // which bounds the request
+		t.Cleanup(cancel)
+		_, err := client.CreateGeneration(ctx, generation(api.GenerationRequest{InputText: "x"}))
+		return err
+	}
+	nothing := func(context.Context) {}
+	done := func(ctx context.Context) { _ = ctx.Done() }
+	for name, tt := range map[string]struct {
+		ask  func(context.Context)
+		call func(context.Context, *gamma.Client) error
+	}{
+		"nothing asked before":         {nothing, get},
+		"asked for Done":               {done, get},
+		"a create":                     {nothing, create},
+		"a create that asked for Done": {done, create},
+	} {
+		contexts := make(chan context.Context, 1)
+		client := newClient(t, "https://h.example", gamma.WithHTTPClient(&http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			contexts <- req.Context()
+			tt.ask(req.Context())
+			return answer(bodies[0].body)(req)
+		})}))
+		if err := tt.call(context.WithValue(t.Context(), key{}, "kept"), client); err != nil {
+			t.Fatal(err)
+		}
+		kept := <-contexts
+		select {
+		case <-kept.Done():
+		default:
+			t.Errorf("%s: not done", name)
+		}
+		if err, cause := kept.Err(), context.Cause(kept); err != context.Canceled || cause != context.Canceled {
+			t.Errorf("%s: %v, cause %v", name, err, cause)
+		}
+		if v := kept.Value(key{}); v != "kept" {
+			t.Errorf("%s: the value is %v", name, v)
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package gamma
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -31,7 +33,7 @@ type contract struct {
 	} `json:"components"`
 
 	limits map[string]*requestLimits // by "METHOD /path/{parameter}"
-	names  map[string][]string       // the keys of limits, by method
+	names  map[string][]string       // the keys of limits, by method, those with the fewest parameters first
 }
 
 // parse reads what it can: a test holds the embedded document to its schema.
@@ -45,6 +47,11 @@ func parse(document string) *contract {
 			c.limits[name] = l
 			c.names[method] = append(c.names[method], name)
 		}
+	}
+	for _, names := range c.names {
+		slices.SortFunc(names, func(a, b string) int {
+			return cmp.Or(strings.Count(a, "{")-strings.Count(b, "{"), strings.Compare(a, b))
+		})
 	}
 	return c
 }
@@ -77,37 +84,32 @@ func (c *contract) version() string {
 // print where the URL is not. prefix is the path of the base URL.
 func (c *contract) operation(req *http.Request, prefix string) string {
 	path := strings.TrimPrefix(req.URL.EscapedPath(), prefix)
-	best, fewest := "", len(path)+1
 	for _, name := range c.names[req.Method] {
-		if n, ok := match(name[len(req.Method)+1:], path); ok && n < fewest {
-			best, fewest = name, n
+		if match(name[len(req.Method)+1:], path) {
+			return name
 		}
 	}
-	if best == "" {
-		return req.Method + " (undocumented path)"
-	}
-	return best
+	return req.Method + " (undocumented path)"
 }
 
-// match reports whether path fits template, and with how many parameters.
-func match(template, path string) (parameters int, ok bool) {
-	if fixed, _, _ := strings.Cut(template, "{"); !strings.HasPrefix(path, fixed) { // most of them
-		return 0, false
-	}
+// match reports whether path fits template.
+func match(template, path string) bool {
 	for {
-		t, templateRest, more := strings.Cut(template, "/")
-		p, pathRest, pathMore := strings.Cut(path, "/")
-		switch {
-		case more != pathMore:
-			return 0, false
-		case strings.HasPrefix(t, "{"):
-			parameters++
-		case t != p:
-			return 0, false
-		}
+		fixed, parameter, more := strings.Cut(template, "{")
 		if !more {
-			return parameters, true
+			return path == template
 		}
-		template, path = templateRest, pathRest
+		if !strings.HasPrefix(path, fixed) {
+			return false
+		}
+		template, path = nextSegment(parameter), nextSegment(path[len(fixed):])
 	}
+}
+
+// nextSegment returns path from its first slash on.
+func nextSegment(path string) string {
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		return path[i:]
+	}
+	return ""
 }

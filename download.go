@@ -175,7 +175,8 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 	defer cancel(nil)
 	stall := time.AfterFunc(downloadStall, func() { cancel(errStalled) })
 	defer stall.Stop()
-	conns := &bounded{Context: ctx}
+	conns := &bounded{caller: ctx}
+	defer conns.end()
 	conns.left.Store(maxConns + maxRedirects)
 	req := (&http.Request{Method: http.MethodGet, URL: d.url, Host: d.url.Host, Header: http.Header{
 		"User-Agent": {"gamma-go/" + Version},

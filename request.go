@@ -91,17 +91,16 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	if limit := d.limit(req); limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
 	var x struct { // one allocation for both
 		bounded
 		out http.Request
 	}
-	x.bounded.Context = ctx
+	x.caller = ctx
 	x.left.Store(maxConns)
+	if limit := d.limit(req); limit > 0 {
+		x.deadline = sent.Add(limit)
+	}
+	defer x.end()
 	// The caller's request never holds the key: it stays within reach of the response.
 	x.out = *req.WithContext(&x.bounded)
 	x.out.Header = header
@@ -125,7 +124,7 @@ func (d *doer) exchange(operation *budget.Operation, sent time.Time, req, out *h
 func (d *doer) begin(ctx context.Context, req *http.Request) (operation *budget.Operation, sent time.Time, err error) {
 	mode := d.budget.Mode(ctx)
 	if mode == budget.Counted {
-		return nil, sent, nil
+		return nil, time.Now(), nil
 	}
 	operation = d.budget.Operation(d.operation(req))
 	if mode == budget.Begins {
@@ -197,7 +196,7 @@ func (d *doer) finish(ctx *bounded, req *http.Request, rsp *http.Response, err e
 		// The status is the verdict, however much of the body arrived.
 		return nil, newAPIError(d.operation(req), rsp, body)
 	}
-	if err == nil && ctx.Err() != nil && !json.Valid(body) {
+	if err == nil && int64(len(body)) != rsp.ContentLength && ctx.Err() != nil && !json.Valid(body) {
 		err = ctx.Err() // closing the connection may look like the end of the body
 	}
 	if err != nil {
