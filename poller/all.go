@@ -29,23 +29,22 @@ const (
 )
 
 // All waits for many generations and yields a [Result] for each as it ends, the first to
-// end first. An invalid Progress yields its error, and the others continue. An id that
-// comes twice is waited for twice. Bad settings and nil jobs yield one error.
+// end first. An invalid Progress yields its error; an id that comes twice is waited for
+// twice. Bad settings and nil jobs yield one error.
 //
 // All polls in the background while the loop body runs. First polls are spread over one
-// Interval. If more polls are due than the rate limit allows, the one that has been due
-// longest goes first, and calls of All take turns. The Timeout counts from Since; a job
-// that is resumed after it is polled once more.
+// Interval. Of the polls that the rate limit delays, the one that has been due longest
+// goes first, and calls of All take turns. The Timeout counts from Since; a job that is
+// resumed after it is polled once more.
 //
 // When ctx ends, every job that is still waited for yields its [*WaitError]. If jobs may
-// have had more, a Result without an ID has an error matching that of ctx: the end of the
-// loop alone never means that all are done when they are not.
+// have had more, a Result without an ID has an error matching that of ctx: without one,
+// every job has had its Result.
 //
-// Jobs are pulled as there is capacity, in a separate goroutine: they may come from a
-// channel ([FromChan]) or a database cursor. Breaking out of the loop cancels all requests
-// and waits for All's goroutines, and for jobs to return: a sequence that blocks must end
-// when ctx or the loop does. A panic in jobs, the client or OnPoll is propagated to the
-// caller. A waiting generation costs about 160 bytes, and no goroutine.
+// Jobs are pulled as there is capacity, in a separate goroutine. Breaking out of the loop
+// cancels all requests and waits for All's goroutines, and for jobs to return: a sequence
+// that blocks must end when ctx or the loop does. A panic in jobs, the client or OnPoll is
+// propagated to the caller. A waiting generation costs about 160 bytes.
 func (p *Poller) All(ctx context.Context, jobs iter.Seq[Progress]) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		c, err := p.policy()
@@ -57,7 +56,7 @@ func (p *Poller) All(ctx context.Context, jobs iter.Seq[Progress]) iter.Seq[Resu
 			return
 		}
 		c.jitter = allJitter
-		a := &all{Poller: p, policy: c, ctx: ctx}
+		a := &all{Poller: p, policy: c, ctx: ctx, patience: time.Millisecond}
 		inFlight := min(p.MaxInFlight, mostInFlight)
 		if inFlight == 0 {
 			inFlight = defaultMaxInFlight
@@ -68,11 +67,11 @@ func (p *Poller) All(ctx context.Context, jobs iter.Seq[Progress]) iter.Seq[Resu
 			Jobs:     jobs,
 			InFlight: inFlight,
 			Waiting:  p.MaxWaiting,
-			Overdue:  maxBackoff * c.interval,
+			Overdue:  min(maxBackoff*c.interval, mostOverdue),
 			Queue:    queue,
 			Start:    a.start,
 			Poll:     a.poll,
-			Deadline: func(j *job) time.Time { return a.newWait(j).deadline },
+			Deadline: func(j *job) time.Time { return a.waitOf(j).deadline },
 			Margin:   c.margin,
 			Patient:  c.keepWaiting,
 			Stop:     a.stop,
@@ -85,9 +84,9 @@ func (p *Poller) All(ctx context.Context, jobs iter.Seq[Progress]) iter.Seq[Resu
 
 type scheduler = schedule.Scheduler[Progress, job, Result]
 
-// Drop ends the waits for id in every running call of [Poller.All], which yields them
-// with a [*WaitError] whose cause is [ErrDropped], unless a poll in flight ends them
-// otherwise. It does nothing if there is none, and may be called from the loop body.
+// Drop ends the waits for id in every running call of [Poller.All], with a [*WaitError]
+// whose cause is [ErrDropped] unless a poll in flight ends them otherwise. It may be called
+// from the loop body.
 func (p *Poller) Drop(id string) {
 	for s := range p.running.Range {
 		s.(*scheduler).Drop(func(j *job) bool { return j.id == id }) //nolint:forcetypeassert // nothing else is stored
@@ -127,7 +126,7 @@ type job struct {
 	gen       *api.GenerationStatusResponse // the last one; of most only the status
 	last      error                         // of the last poll
 	since     int64                         // nanoseconds since 1970
-	completed uint32                        // seconds after since, and one; 0 for not completed
+	completed uint32                        // seconds since 1970, rounded up; 0 for not completed
 	polls     int32
 	failures  int32
 	limited   uint16
@@ -139,9 +138,8 @@ type job struct {
 func (j *job) set(p Progress) {
 	j.since, j.export, j.notFound = p.Since.UnixNano(), p.Export, p.NotFound
 	j.polls, j.failures, j.limited = int32(p.Polls), int32(p.Failures), uint16(min(p.RateLimited, math.MaxUint16))
-	j.completed = 0
-	if !p.Completed.IsZero() {
-		j.completed = uint32(min(max(p.Completed.Sub(p.Since)/time.Second, 0)+1, math.MaxUint32))
+	if j.completed = 0; !p.Completed.IsZero() {
+		j.completed = uint32(p.Completed.Add(time.Second - 1).Unix())
 	}
 }
 
@@ -159,8 +157,8 @@ func (j *job) progress() Progress {
 	if j.gen != nil {
 		p.Status = j.gen.Status
 	}
-	if j.completed > 0 {
-		p.Completed = p.Since.Add(time.Duration(j.completed-1) * time.Second)
+	if j.completed != 0 {
+		p.Completed = time.Unix(int64(j.completed), 0).UTC()
 	}
 	return p
 }
@@ -185,12 +183,13 @@ func (j *job) keep(gen *api.GenerationStatusResponse) {
 type all struct {
 	*Poller
 	policy
-	ctx     context.Context // the caller's
-	started int
+	ctx      context.Context // the caller's
+	started  int
+	patience time.Duration // with its timer
 }
 
-// newWait is the wait for a job.
-func (a *all) newWait(j *job) wait {
+// waitOf is the wait for a job.
+func (a *all) waitOf(j *job) wait {
 	p := j.progress()
 	return wait{Poller: a.Poller, policy: a.policy, ctx: a.ctx, progress: p, last: j.last, deadline: a.Poller.deadline(a.ctx, p.Since, p.Export)}
 }
@@ -209,7 +208,7 @@ func (j *job) over(p Progress, err error) schedule.Step[Result] {
 // start starts a wait. First polls are spread over the interval by the golden ratio,
 // or over less so that there is time for a response. That keeps any number of them apart,
 // and the first is at once.
-func (a *all) start(p Progress) (j job, step schedule.Step[Result]) {
+func (a *all) start(p Progress, waiting int) (j job, step schedule.Step[Result]) {
 	now := time.Now()
 	p, err := p.check(now)
 	if err != nil {
@@ -221,9 +220,9 @@ func (a *all) start(p Progress) (j job, step schedule.Step[Result]) {
 	if p.Status != "" {
 		j.keep(&api.GenerationStatusResponse{GenerationID: p.ID, Status: p.Status})
 	}
-	w := a.newWait(&j)
+	w := a.waitOf(&j)
 	remaining := w.remaining(now)
-	pause, cause := a.firstPause(p, a.FirstPoll, remaining, now)
+	pause, cause := a.firstPause(p, a.FirstPoll, remaining, a.status.Stretched(waiting+1, a.interval), now)
 	if cause != nil {
 		return j, j.over(p, &WaitError{Progress: p, Cause: cause})
 	}
@@ -243,7 +242,7 @@ func (a *all) poll(ctx context.Context, j *job) schedule.Step[Result] {
 		a.status.End(budget.Response{}) // it was not sent
 		return schedule.Step[Result]{Due: time.Now()}
 	}
-	w := a.newWait(j)
+	w := a.waitOf(j)
 	more := w.send(ctx)
 	j.set(w.progress)
 	j.last = w.last
@@ -262,7 +261,7 @@ func (a *all) stop(j *job, end schedule.End) Result {
 	if j == nil {
 		return Result{Err: fmt.Errorf("gamma: All: stopped before all jobs were known: %w", end.Cause)}
 	}
-	w := a.newWait(j)
+	w := a.waitOf(j)
 	if !end.Due.IsZero() {
 		w.progress.NextPoll = utc(end.Due)
 	}
@@ -272,7 +271,8 @@ func (a *all) stop(j *job, end schedule.End) Result {
 	case end.Cause == nil:
 		end.Cause, w.last = pauseError(end.Why), end.Why
 	case end.Cause == context.DeadlineExceeded: //nolint:errorlint // as the schedule gives it
-		end.Cause = w.expired(end.Held)
+		end.Cause = w.expired(end.Held, a.patience)
+		a.patience = 0 // once is enough
 	}
 	err := w.waitError(end.Cause)
 	return j.over(err.Progress, err).Result

@@ -772,6 +772,9 @@ func TestAllIsNeverSilent(t *testing.T) {
 		"a deadline in 200 microseconds": {func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, 200*time.Microsecond)
 		}, context.DeadlineExceeded},
+		"a deadline with a cause": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeoutCause(ctx, 50*time.Millisecond, why)
+		}, why},
 		"a deadline in a second": {func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Second)
 		}, context.DeadlineExceeded},
@@ -1093,6 +1096,38 @@ func TestDropWhileTheBodyIsBusy(t *testing.T) {
 		}
 		if took.Load() != 0 {
 			t.Errorf("Drop took %v", time.Duration(took.Load()))
+		}
+	})
+}
+
+// endless has a deadline and no timer.
+type endless struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c endless) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// Many jobs end together also at the deadline of a context that does not end.
+func TestAllAtTheDeadlineOfAnEndlessContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 2000
+		start, got := time.Now(), 0
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for r := range poller.New(newFarm()).All(endless{ctx, start.Add(10 * s)}, func(yield func(poller.Progress) bool) {
+			for p := range sequence(n) {
+				if !yield(p) {
+					return
+				}
+			}
+		}) {
+			if got++; !errors.Is(r.Err, context.DeadlineExceeded) {
+				t.Fatal(r.Err)
+			}
+		}
+		if took := time.Since(start); got != n || took > 10*s+500*time.Millisecond {
+			t.Errorf("%d results after %v", got, took)
 		}
 	})
 }

@@ -149,6 +149,228 @@ func TestAllIsNotSilent(t *testing.T) {
 	})
 }
 
+// The first polls of more waits than the rate limit has polls for come later. It allows
+// two requests per second.
+func TestFirstPollIsStretched(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		jobs     int // of All
+		resumed  bool
+		interval time.Duration
+		last     time.Duration // the last first poll comes before
+		sooner   int           // so many jobs are polled within 20 seconds, at most
+	}{
+		{"one", 1, false, 0, 0, 1},
+		{"a few", 15, false, 0, 5 * s, 15},
+		{"more than it allows in two intervals", 60, false, 0, 25 * s, 20},
+		{"more, with a short interval", 60, false, s, 5 * s, 60},
+		{"more, with a long interval", 400, false, time.Minute, 80 * s, 85},
+		{"more, resumed", 60, true, 0, 5 * s, 60},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &limited{windows: []clocked{{limit: 7200, length: time.Hour}}}
+				p := pollerOf(t, server)
+				p.Interval, p.KeepWaiting = tt.interval, true
+				server.finishes("known", time.Now())
+				if _, err := p.Wait(t.Context(), "known"); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				var mu sync.Mutex
+				first := map[string]time.Duration{}
+				p.OnPoll = func(e poller.Event) {
+					mu.Lock()
+					defer mu.Unlock()
+					if _, polled := first[e.ID]; !polled {
+						first[e.ID] = time.Since(start) - 100*time.Millisecond
+					}
+				}
+				for i := range tt.jobs {
+					server.finishes(fmt.Sprintf("gen%d", i), start)
+				}
+				for r := range p.All(t.Context(), func(yield func(poller.Progress) bool) {
+					for job := range sequence(tt.jobs) {
+						if tt.resumed {
+							job.Polls = 1
+						}
+						if !yield(job) {
+							return
+						}
+					}
+				}) {
+					if r.Err != nil {
+						t.Error(r.Err)
+					}
+				}
+				sooner, last := 0, time.Duration(0)
+				for _, d := range first {
+					if last = max(last, d); d < 20*s {
+						sooner++
+					}
+				}
+				if sooner > tt.sooner || last > tt.last {
+					t.Errorf("%d first polls within 20 seconds, the last of all after %v", sooner, last)
+				}
+			})
+		})
+	}
+}
+
+// Waits that start together do not delay each other while the limit has enough for all.
+func TestFirstPollsOfWaitsAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		limit, waits int
+		within       time.Duration
+	}{
+		{100_000, 20, s},
+		{10_000, 20, s},
+		{600, 1, s},
+		{300, 1, s},
+		{1000, 100, 40 * s},
+	} {
+		t.Run(fmt.Sprintf("%d waits, %d an hour", tt.waits, tt.limit), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &limited{windows: []clocked{{limit: tt.limit, length: time.Hour}}}
+				p := pollerOf(t, server)
+				server.finishes("known", time.Now())
+				if _, err := p.Wait(t.Context(), "known"); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				var waits sync.WaitGroup
+				for i := range tt.waits {
+					id := fmt.Sprintf("gen%d", i)
+					server.finishes(id, start)
+					waits.Go(func() {
+						if _, err := p.Wait(t.Context(), id); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				waits.Wait()
+				if took := time.Since(start); took > tt.within {
+					t.Errorf("the last first poll came after %v", took)
+				}
+			})
+		})
+	}
+}
+
+// A wait that has little time is not put off until its end.
+func TestFirstPollWithLittleTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{limit: 100, length: time.Hour}}}
+		p := pollerOf(t, server)
+		p.Timeout = 12 * s
+		server.finishes("gen1", time.Now())
+		for late := false; !late; {
+			_, pause, err := p.Check(t.Context(), &poller.Progress{ID: "gen1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			late = pause == 20*s
+			time.Sleep(pause)
+		}
+		start := time.Now()
+		if _, err := p.Wait(t.Context(), "gen1"); err != nil || time.Since(start) > 4*s {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// A program may call Check with only the id each time.
+func TestCheckWithoutMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{name: "-Daily", limit: 1000, length: 24 * time.Hour}}}
+		p := pollerOf(t, server)
+		for range 600 {
+			if _, _, err := p.Check(t.Context(), &poller.Progress{ID: "gen1"}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if server.good < 200 || server.refused > 0 {
+			t.Errorf("%d requests of 600, %d refused", server.good, server.refused)
+		}
+	})
+}
+
+func TestCheckWithoutMemoryBesideAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{limit: 200, used: 110, length: time.Hour, end: time.Now().Add(time.Hour)}}}
+		p := pollerOf(t, server)
+		kept, polled := poller.Progress{ID: "kept"}, 0
+		p.OnPoll = func(e poller.Event) {
+			if e.ID == "gen1" {
+				polled++
+			}
+		}
+		for i := range 3000 {
+			if _, _, err := p.Check(t.Context(), &kept); err != nil {
+				t.Fatal(err)
+			}
+			if i%300 == 0 {
+				if _, _, err := p.Check(t.Context(), &poller.Progress{ID: "gen1"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(s)
+		}
+		if polled == 0 {
+			t.Error("gen1 was not polled")
+		}
+	})
+}
+
+// A program may look at all of its ids every few minutes, later than it was told.
+func TestChecksThatComeLate(t *testing.T) {
+	for _, every := range []time.Duration{15 * s, time.Minute, 5 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			server := &limited{windows: []clocked{{limit: 600, used: 320, length: time.Hour, end: time.Now().Add(time.Hour)}}}
+			p := pollerOf(t, server)
+			jobs := make([]poller.Progress, 30)
+			for range 100 {
+				for i := range jobs {
+					jobs[i].ID = fmt.Sprintf("gen%d", i)
+					if _, _, err := p.Check(t.Context(), &jobs[i]); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(every)
+			}
+			least, most := jobs[0].Polls, jobs[0].Polls
+			for _, j := range jobs {
+				least, most = min(least, j.Polls), max(most, j.Polls)
+			}
+			if least == 0 || most > 4*least {
+				t.Errorf("every %v: %d to %d polls", every, least, most)
+			}
+		})
+	}
+}
+
+// Checks that never come again delay nothing.
+func TestAbandonedChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{limit: 300, length: time.Hour}}}
+		p := pollerOf(t, server)
+		for i := range 100 {
+			if _, _, err := p.Check(t.Context(), &poller.Progress{ID: fmt.Sprintf("gen%d", i), Polls: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2*time.Hour + time.Second)
+		for _, id := range []string{"alone1", "alone2"} {
+			server.finishes(id, time.Now())
+			start := time.Now()
+			if _, err := p.Wait(t.Context(), id); err != nil || time.Since(start) > s {
+				t.Errorf("%s: %v after %v", id, err, time.Since(start))
+			}
+		}
+	})
+}
+
 // bucket is a limit of so many requests in each second, counted as nginx does it.
 type bucket struct {
 	limited
@@ -361,7 +583,7 @@ func TestAllLeavesTheQueue(t *testing.T) {
 		p.Timeout = -1
 		server.finishes("gen1", time.Now())
 		for held := false; !held; { // little remains of the hour
-			_, pause, _ := p.Check(t.Context(), &poller.Progress{ID: "gen1"})
+			_, pause, _ := p.Check(t.Context(), &poller.Progress{ID: "gen1", Polls: 1})
 			held = pause > 10*s
 			time.Sleep(s)
 		}

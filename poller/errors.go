@@ -82,7 +82,7 @@ type WaitError struct {
 	Progress
 
 	// Cause is why the wait ended: [context.DeadlineExceeded], the error and the
-	// [context.Cause] of a context that was canceled, [ErrPause], [ErrNoExport],
+	// [context.Cause] of a context that has ended, [ErrPause], [ErrNoExport],
 	// [ErrDropped], or the error of a poll that cannot succeed later, often a
 	// [*gamma.APIError]. It is never nil.
 	Cause error

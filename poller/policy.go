@@ -24,6 +24,14 @@ const (
 	// Users of the API report 30 to 120 seconds.
 	exportPatience = 3 * time.Minute
 
+	// mostTakeLonger is the longest that the first poll of a new wait is put off where the
+	// rate limit makes polls late. Few generations finish sooner.
+	mostTakeLonger = 20 * time.Second
+
+	// mostOverdue is how long a wait that was suspended past its deadline may take for its
+	// last poll.
+	mostOverdue = 30 * time.Second
+
 	// leastMargin is enough for most round trips.
 	leastMargin = 500 * time.Millisecond
 )
@@ -123,7 +131,7 @@ func classify(err error) kind {
 // situation is what a decision depends on beside the response.
 type situation struct {
 	now       time.Time
-	remaining time.Duration // until the deadline, retry.Never without one
+	remaining time.Duration // until the last poll before the deadline
 	until     time.Time     // no poll is allowed before, because of a 429
 	overspent bool          // the retry budget is spent
 	reached   bool          // the server has given a good response before
@@ -244,8 +252,8 @@ func (c policy) resume(p Progress) Progress {
 }
 
 // firstPause returns when a wait that starts at now is to be polled first, or why it is
-// not.
-func (c policy) firstPause(p Progress, firstPoll, remaining time.Duration, now time.Time) (time.Duration, error) {
+// not. stretched says that the polls of other waits come late because of the rate limit.
+func (c policy) firstPause(p Progress, firstPoll, remaining time.Duration, stretched bool, now time.Time) (time.Duration, error) {
 	pause, last := time.Duration(0), remaining
 	if remaining != retry.Never {
 		last -= c.margin(0)
@@ -258,6 +266,9 @@ func (c policy) firstPause(p Progress, firstPoll, remaining time.Duration, now t
 			}
 		}
 	case p.Polls == 0:
+		if stretched {
+			firstPoll = max(firstPoll, min(4*c.interval, mostTakeLonger, last/4))
+		}
 		pause = min(p.Since.Add(firstPoll).Sub(now), last)
 	}
 	return max(pause, 0), nil

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -285,9 +286,16 @@ func TestFirstPause(t *testing.T) {
 		patient   bool
 		progress  Progress
 		remaining time.Duration
+		firstPoll time.Duration // 0 for 20 seconds
+		stretched bool
 		want      time.Duration
 		cause     error
 	}{
+		{name: "a new wait, polls come late because of the rate limit", firstPoll: s, stretched: true, progress: Progress{Since: start}, remaining: retry.Never, want: 20 * s},
+		{name: "and FirstPoll is longer", firstPoll: 30 * s, stretched: true, progress: Progress{Since: start}, remaining: retry.Never, want: 30 * s},
+		{name: "and its generation was created before", firstPoll: s, stretched: true, progress: Progress{Since: at(-15 * s)}, remaining: retry.Never, want: 5 * s},
+		{name: "and it has little time", firstPoll: s, stretched: true, progress: Progress{Since: start}, remaining: 9 * s, want: 2 * s},
+		{name: "and it is resumed", firstPoll: s, stretched: true, progress: Progress{Since: start, Polls: 1}, remaining: retry.Never},
 		{name: "a new wait", progress: Progress{Since: start}, remaining: retry.Never, want: 20 * s},
 		{name: "a new wait whose generation was created before", progress: Progress{Since: at(-15 * s)}, remaining: retry.Never, want: 5 * s},
 		{name: "a new wait whose generation was created long before", progress: Progress{Since: at(-time.Hour)}, remaining: retry.Never},
@@ -304,7 +312,7 @@ func TestFirstPause(t *testing.T) {
 		{name: "past NextPoll and the deadline", progress: Progress{Since: start, Polls: 1, NextPoll: at(-s)}, remaining: -s},
 	} {
 		c := policy{interval: defaultInterval, keepWaiting: tt.patient}
-		if got, err := c.firstPause(tt.progress, 20*s, tt.remaining, start); got != tt.want || err != tt.cause {
+		if got, err := c.firstPause(tt.progress, cmp.Or(tt.firstPoll, 20*s), tt.remaining, tt.stretched, start); got != tt.want || err != tt.cause {
 			t.Errorf("%s: %v, %v, want %v, %v", tt.name, got, err, tt.want, tt.cause)
 		}
 	}

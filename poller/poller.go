@@ -36,12 +36,14 @@
 //
 // All Pollers of a [gamma.Client] share what it learns from the responses to all of its
 // requests. What remains of the hour and of the day is spread until the window resets, so
-// that it lasts; what exceeds half of the hour and five sixths of the day may be
-// used within a minute. If more polls are due than that allows, they come later. A 429 that
-// no header explains halves the rate of requests, which then grows slowly. After a 429 to a
-// poll, none is sent before its Retry-After has passed. The last poll before a deadline
-// need not keep the pace. A wait that may not poll before its deadline ends with
-// [ErrPause].
+// that it lasts; what exceeds half of the hour and four fifths of the day may be
+// used within a minute. If more polls are due than that allows, they come later. While
+// that is so, or All has more waits than the limit lasts for, a new wait is first polled
+// after four intervals, 20 seconds or a quarter of its time, the shortest: few generations
+// finish sooner. A 429 that no header explains halves the rate of requests, which then
+// grows slowly. After a 429 to a poll, none is sent before its Retry-After has passed. The
+// last poll before a deadline need not keep the pace. A wait that may not poll before its
+// deadline ends with [ErrPause].
 //
 // # Resuming
 //
@@ -94,7 +96,7 @@ type Poller struct {
 
 	// FirstPoll is how long after the start of a new wait its first poll is sent. Few
 	// generations finish within 20 seconds, so 20 seconds save about three requests each.
-	// 0 means at once. Check and a resumed wait do not use it.
+	// 0 means at once, if the rate limit allows it. Check and a resumed wait do not use it.
 	FirstPoll time.Duration
 
 	// MaxInFlight bounds the requests that one call of All has in flight: 0 means 128, at
@@ -171,36 +173,36 @@ func (p *Poller) Watch(ctx context.Context, progress Progress) iter.Seq2[Event, 
 }
 
 // Check polls once, updates progress and never sleeps. While the generation has not
-// finished it returns how long to wait before the next Check, as progress.NextPoll has
-// it too, and a nil error, also if the poll failed in a way that may pass;
-// progress.Failures and OnPoll tell. Before NextPoll, and while the rate limit does not
-// allow a request, it sends nothing and returns the remaining pause. At the end the pause
-// is 0 and the rest is as for Wait. A progress must not be checked twice at the same time.
+// finished it returns the pause until the next Check, which progress.NextPoll has too, and
+// a nil error, also if the poll failed in a way that may pass. Before NextPoll, and while
+// the rate limit does not allow a request, it sends nothing and returns the remaining
+// pause. At the end the pause is 0 and the rest is as for Wait. A progress must not be
+// checked twice at the same time.
 func (p *Poller) Check(ctx context.Context, progress *Progress) (*api.GenerationStatusResponse, time.Duration, error) {
 	if progress == nil {
 		return nil, 0, errors.New("gamma: Check: nil Progress")
 	}
-	c, err := p.policy()
 	now := time.Now()
-	if err == nil {
-		*progress, err = progress.check(now)
-	}
+	w, err := p.newWait(ctx, *progress, now)
 	if err != nil {
 		return nil, 0, err
 	}
-	w := &wait{Poller: p, policy: c, progress: *progress, ctx: ctx}
 	defer func() { *progress = w.progress }()
 	if ctx.Err() != nil {
 		return nil, 0, w.waitError(retry.Canceled(ctx))
 	}
-	pause := progress.NextPoll.Sub(now)
+	pause := w.progress.NextPoll.Sub(now)
 	if pause <= 0 {
-		pause = p.status.Try(progress.ID, now)
+		first := time.Duration(0)
+		if w.progress.NextPoll.IsZero() {
+			first, _ = w.firstPause(w.progress, 0, retry.Never, true, now)
+		}
+		pause = p.status.Try(progress.ID, now, w.interval, first)
 	}
 	if pause > 0 {
 		w.progress.NextPoll = utc(now.Add(pause))
 		return nil, pause, nil
 	}
-	w.poll(ctx, retry.Never)
+	w.poll(ctx)
 	return w.polled.gen, w.polled.pause, w.err
 }

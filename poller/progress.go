@@ -37,15 +37,28 @@ func (p Progress) check(now time.Time) (Progress, error) {
 			return p, errors.New("gamma: the Progress is not valid: a counter is out of range")
 		}
 	}
-	if p.Since.IsZero() || p.Since.After(now) { // another machine's clock may be ahead
-		p.Since = utc(now)
-	} else if epoch := time.Unix(0, 0); p.Since.Before(epoch) {
-		p.Since = utc(epoch)
+	if p.Since.IsZero() {
+		p.Since = now
 	}
+	p.Since, p.Completed = clamp(p.Since, now), clamp(p.Completed, now)
 	if most := now.Add(maxInterval); p.NextPoll.After(most) {
 		p.NextPoll = utc(most)
 	}
 	return p, nil
+}
+
+// clamp returns t in UTC, the zero time as it is, and no other before 1970 or after now:
+// another machine's clock may be ahead.
+func clamp(t, now time.Time) time.Time {
+	switch epoch := time.Unix(1, 0); { // 0 is no time in a job of All
+	case t.IsZero():
+		return t
+	case t.Before(epoch):
+		return utc(epoch)
+	case t.After(now):
+		return utc(now)
+	}
+	return utc(t)
 }
 
 // Event is one poll.

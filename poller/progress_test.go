@@ -364,3 +364,45 @@ func FuzzProgress(f *testing.F) {
 		}
 	})
 }
+
+// Times that another machine wrote are understood as far as they make sense.
+func TestResumedTimes(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		completed func(now time.Time) time.Time
+		want      time.Duration // until the wait ends without the export
+	}{
+		{"two minutes ago", func(now time.Time) time.Time { return now.Add(-2 * time.Minute) }, time.Minute},
+		{"in another zone", func(now time.Time) time.Time {
+			return now.Add(-2 * time.Minute).In(time.FixedZone("", 3600))
+		}, time.Minute},
+		{"before the wait began", func(now time.Time) time.Time { return now.Add(-time.Hour) }, 0},
+		{"long ago", func(time.Time) time.Time { return time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC) }, 0},
+		{"in the future", func(now time.Time) time.Time { return now.Add(time.Hour) }, 3 * time.Minute},
+		{"in the far future", func(time.Time) time.Time { return time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC) }, 3 * time.Minute},
+	} {
+		for _, way := range []string{"Watch", "All"} {
+			t.Run(tt.name+", "+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p, _ := newPoller(t, completed)
+					job := poller.Progress{ID: "gen1", Export: true, Polls: 1, Status: "completed", Completed: tt.completed(time.Now())}
+					start := time.Now()
+					var err error
+					if way == "All" {
+						for r := range p.All(t.Context(), one(job)) {
+							err = r.Err
+						}
+					} else {
+						for _, e := range p.Watch(t.Context(), job) {
+							err = e
+						}
+					}
+					took := time.Since(start)
+					if !errors.Is(err, poller.ErrNoExport) || took < tt.want || took > tt.want+10*time.Second {
+						t.Errorf("%v after %v, want %v after %v", err, took, poller.ErrNoExport, tt.want)
+					}
+				})
+			})
+		}
+	}
+}

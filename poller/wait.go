@@ -39,19 +39,26 @@ type wait struct {
 	}
 }
 
-// begin starts a wait.
-func (p *Poller) begin(ctx context.Context, progress Progress) (*wait, error) {
+// newWait returns a wait without a deadline that has come to progress at now.
+func (p *Poller) newWait(ctx context.Context, progress Progress, now time.Time) (*wait, error) {
 	c, err := p.policy()
-	now := time.Now()
 	if err == nil {
 		progress, err = progress.check(now)
 	}
+	return &wait{Poller: p, policy: c, ctx: ctx, progress: progress}, err
+}
+
+// begin starts a wait.
+func (p *Poller) begin(ctx context.Context, progress Progress) (*wait, error) {
+	now := time.Now()
+	w, err := p.newWait(ctx, progress, now)
 	if err != nil {
 		return nil, err
 	}
-	w := &wait{Poller: p, policy: c, progress: c.resume(progress), ctx: ctx, deadline: p.deadline(ctx, now, progress.Export)}
-	pause, cause := c.firstPause(progress, p.FirstPoll, w.remaining(now), now)
+	w.deadline = p.deadline(ctx, now, progress.Export)
+	pause, cause := w.firstPause(w.progress, p.FirstPoll, w.remaining(now), p.status.Stretched(1, w.interval), now)
 	w.due, w.err = now.Add(pause), cause
+	w.progress = w.resume(w.progress)
 	return w, nil
 }
 
@@ -71,17 +78,16 @@ func (w *wait) await() error {
 		return w.err
 	}
 	retry.Sleep(w.ctx, time.Until(w.due))
+	defer w.status.Leave(&w.ticket) // unless it is admitted
 	for tried := false; ; {
 		now := time.Now()
 		remaining := w.remaining(now)
 		err := w.ctx.Err()
 		switch {
 		case err != nil && (!errors.Is(err, context.DeadlineExceeded) || remaining > 0):
-			w.status.Leave(&w.ticket)
 			return retry.Canceled(w.ctx)
 		case remaining <= 0 && (tried || !w.due.Before(w.deadline)):
-			w.status.Leave(&w.ticket)
-			return w.expired(tried)
+			return w.expired(tried, time.Millisecond)
 		}
 		// Its last poll also if its time has passed, as after SIGSTOP.
 		last := remaining != retry.Never && remaining <= w.margin(w.rtt)
@@ -90,7 +96,6 @@ func (w *wait) await() error {
 			return nil
 		}
 		if why != nil && pause > remaining && !w.keepWaiting {
-			w.status.Leave(&w.ticket)
 			w.last = why
 			return pauseError(why)
 		}
@@ -103,9 +108,13 @@ func (w *wait) await() error {
 }
 
 // expired is the cause of a wait whose deadline has come. held says that the rate limit
-// did not allow its last poll.
-func (w *wait) expired(held bool) error {
+// did not allow its last poll. The timer of the context may come up to patience later,
+// and with it the cause.
+func (w *wait) expired(held bool, patience time.Duration) error {
 	err := context.DeadlineExceeded
+	if d, ok := w.ctx.Deadline(); ok && !time.Now().Before(d) {
+		retry.Sleep(w.ctx, patience)
+	}
 	if w.ctx.Err() != nil {
 		err = retry.Canceled(w.ctx)
 	}
@@ -127,18 +136,18 @@ func (w *wait) remaining(now time.Time) time.Duration {
 func (w *wait) send(ctx context.Context) bool {
 	remaining := w.remaining(time.Now())
 	if remaining == retry.Never {
-		return w.poll(ctx, remaining)
+		return w.poll(ctx)
 	}
 	timeout := remaining
 	if remaining <= 0 { // it was suspended past its deadline
-		timeout = w.interval
+		timeout = min(w.interval, mostOverdue)
 		if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) { // its timer may come later
 			ctx = context.WithoutCancel(ctx)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return w.poll(ctx, remaining)
+	return w.poll(ctx)
 }
 
 // event is the last poll.
@@ -148,22 +157,16 @@ func (w *wait) event() Event {
 
 // poll sends one request and decides on its response: it sets polled and err, and due if
 // it returns true.
-func (w *wait) poll(ctx context.Context, remaining time.Duration) bool {
+func (w *wait) poll(ctx context.Context) bool {
 	w.progress.Polls++
 	start := time.Now()
 	r, overspent, until := w.exchange(ctx)
 	now := time.Now()
-	margin := w.margin(w.rtt)
-	if remaining != retry.Never {
-		remaining -= now.Sub(start)
-	}
+	remaining, margin := w.remaining(now), w.margin(w.rtt)
 	d := decision{verdict: ended}
 	cut := r.err != nil && ctx.Err() != nil
 	if !cut || r.status != 0 { // a status may have come before the rest was cut off
-		at := situation{now: now, remaining: remaining, until: until, overspent: overspent, random: rand.Float64()}
-		if remaining != retry.Never {
-			at.remaining -= margin
-		}
+		at := situation{now: now, remaining: remaining - margin, until: until, overspent: overspent, random: rand.Float64()}
 		at.reached = w.reached.Load() || w.progress.Status != ""
 		if r.kind == good && !at.reached {
 			w.reached.Store(true)
@@ -171,8 +174,12 @@ func (w *wait) poll(ctx context.Context, remaining time.Duration) bool {
 		w.progress, d = w.decide(w.progress, r, at)
 		w.last = r.err
 	}
-	if cut {
-		d = decision{verdict: ended, cause: w.expired(false)}
+	missed := cut && start.Before(w.deadline) && remaining < -leastMargin // by SIGSTOP
+	switch {
+	case missed:
+		d = decision{verdict: again}
+	case cut:
+		d = decision{verdict: ended, cause: w.expired(false, time.Millisecond)}
 	}
 	if r.gen != nil {
 		w.gen = r.gen
@@ -181,7 +188,10 @@ func (w *wait) poll(ctx context.Context, remaining time.Duration) bool {
 	switch d.verdict {
 	case again:
 		w.due = now.Add(retry.UntilNext(d.pause, remaining, margin))
-		w.polled.pause = w.progress.NextPoll.Sub(now)
+		if missed {
+			w.due = start
+		}
+		w.polled.pause = max(w.progress.NextPoll.Sub(now), 0)
 	case failed:
 		w.err = newFailedError(w.progress, r.gen)
 	case ended:
@@ -257,7 +267,7 @@ func get(ctx context.Context, client Client, id string) (r response) {
 }
 
 // limits converts what a response tells of the rate limit. A window that is all zero was
-// not read from a response, but remaining out by a stub.
+// not read from a response, but left out by a stub.
 func limits(l gamma.RateLimit) (limits budget.Limits) {
 	for i, w := range [...]gamma.Window{l.Burst, l.Hour, l.Day} {
 		if limits[i] = budget.Window(w); w == (gamma.Window{}) {

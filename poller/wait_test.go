@@ -1197,6 +1197,47 @@ func TestStoppedPastTheDeadline(t *testing.T) {
 	}
 }
 
+// A poll that was in flight then is made up for, once.
+func TestStoppedInFlightPastTheDeadline(t *testing.T) {
+	stopped := step(func(req *http.Request) (*http.Response, error) {
+		time.Sleep(10 * time.Minute)
+		return hangs(req)
+	})
+	for way, resume := range resumptions {
+		for name, tt := range map[string]struct {
+			context bool // whose deadline it is
+			then    step
+			want    error
+		}{
+			"completed meanwhile, Timeout": {false, completed, nil},
+			"completed meanwhile, context": {true, completed, nil},
+			"no response, Timeout":         {false, hangs, context.DeadlineExceeded},
+			"no response, context":         {true, hangs, context.DeadlineExceeded},
+			"stopped again, Timeout":       {false, stopped, context.DeadlineExceeded},
+		} {
+			if way == "Check" { // it has no deadline
+				continue
+			}
+			t.Run(name+", "+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p, script := newPoller(t, pending, stopped, tt.then)
+					ctx := t.Context()
+					if p.Timeout = time.Minute; tt.context {
+						var cancel context.CancelFunc
+						ctx, cancel = context.WithTimeout(ctx, p.Timeout)
+						defer cancel()
+						p.Timeout = 0
+					}
+					r := resume(ctx, p, poller.Progress{ID: "gen1"})
+					if !errors.Is(r.Err, tt.want) || (r.Err == nil) != (tt.want == nil) || len(script.polls()) != 3 {
+						t.Errorf("%v, polls at %v", r.Err, script.polls())
+					}
+				})
+			})
+		}
+	}
+}
+
 // late is a context that ends some time after its deadline, as after SIGSTOP.
 type late struct {
 	context.Context
@@ -1272,4 +1313,36 @@ func TestStoppedPastTheDeadlineWithoutAPoll(t *testing.T) {
 			t.Errorf("%v, polls at %v", err, script.polls())
 		}
 	})
+}
+
+// The cause of a deadline is found whether the timer of its context or another comes first.
+func TestDeadlineWithACause(t *testing.T) {
+	why := errors.New("the job's time is over")
+	for _, tt := range []struct {
+		name string
+		step step
+	}{{"pending", pending}, {"a server that hangs", after(time.Hour, completed)}} {
+		for _, way := range []string{"Wait", "All"} {
+			t.Run(tt.name+", "+way, func(t *testing.T) {
+				for range 20 {
+					synctest.Test(t, func(t *testing.T) {
+						p, _ := newPoller(t, tt.step)
+						ctx, cancel := context.WithTimeoutCause(t.Context(), 10*s, why)
+						defer cancel()
+						var err error
+						if way == "Wait" {
+							_, err = p.Wait(ctx, "gen1")
+						} else {
+							for r := range p.All(ctx, poller.IDs("gen1")) {
+								err = r.Err
+							}
+						}
+						if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, why) {
+							t.Error(err)
+						}
+					})
+				}
+			})
+		}
+	}
 }

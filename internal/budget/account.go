@@ -48,12 +48,13 @@ type account struct {
 	accepted float64
 }
 
-// count counts a request that is about to be sent.
-func (a *account) count(now moment) {
+// count counts a request that is about to be sent. So many others were put off, and may
+// have let their time pass.
+func (a *account) count(now moment, late int64) {
 	if a.began == 0 {
 		a.began, a.since = now, now
 	}
-	a.paced = max(a.paced+a.spacing(1, now), now)
+	a.paced = max(a.paced+a.spacing(1, now), now-a.spacing(late, now))
 	if a.rate > 0 {
 		a.rated = max(a.rated+seconds(1/a.rate), now)
 	}
@@ -69,6 +70,14 @@ func (a *account) count(now moment) {
 func (a *account) spacing(n int64, now moment) (d time.Duration) {
 	for i := range a.windows {
 		d = max(d, a.windows[i].spacing(float64(n), now))
+	}
+	return d
+}
+
+// even returns the time between requests that every window lasts for; 0 for any.
+func (a *account) even(now moment) (d time.Duration) {
+	for i := range a.windows {
+		d = max(d, a.windows[i].even(now))
 	}
 	return d
 }

@@ -18,7 +18,7 @@ func hour(limit, remaining int64, reset time.Duration) Limits {
 
 // exchange lets a request be sent, and its response come.
 func (a *account) exchange(sent, now float64, r Response) {
-	a.count(at(sent))
+	a.count(at(sent), 0)
 	a.end(&r, at(sent), at(now), true)
 }
 
@@ -37,7 +37,7 @@ func TestSlowStart(t *testing.T) {
 				}
 				return n
 			}
-			a.count(at(now))
+			a.count(at(now), 0)
 		}
 	}
 	if n := send(0); n != start {
@@ -59,7 +59,7 @@ func TestSlowStart(t *testing.T) {
 func TestFree(t *testing.T) {
 	var a account
 	for range 4 { // the last is in flight
-		a.count(at(0))
+		a.count(at(0), 0)
 	}
 	for remaining := range 3 {
 		a.end(&Response{Status: 200, Limits: hour(100, int64(3-remaining), -1)}, at(0), at(1), true)
@@ -74,7 +74,7 @@ func TestFree(t *testing.T) {
 	if wait, _ := a.limit(at(57.25)); wait != 0 {
 		t.Errorf("when it is time to ask again: %v", wait)
 	}
-	a.count(at(57.25))
+	a.count(at(57.25), 0)
 	if wait, _ := a.limit(at(57.25)); wait != again {
 		t.Errorf("while one asks: %v", wait)
 	}
@@ -122,7 +122,7 @@ func TestRefusedAgain(t *testing.T) {
 		for i := range 40 {
 			a.exchange(float64(i)/20, float64(i)/20, accepted)
 		}
-		a.count(at(1.9)) // its response comes later
+		a.count(at(1.9), 0) // its response comes later
 		a.exchange(2, 2, refused)
 		return a
 	}
@@ -134,7 +134,7 @@ func TestRefusedAgain(t *testing.T) {
 	if d := a.pace(1, at(3)); d > time.Microsecond {
 		t.Errorf("the first after the pause waits for %v", d)
 	}
-	a.count(at(3))
+	a.count(at(3), 0)
 	if d := a.pace(1, at(3)); d.Round(time.Millisecond) != 100*time.Millisecond {
 		t.Errorf("the second follows after %v", d)
 	}
@@ -178,7 +178,7 @@ func TestRateGrows(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := account{rate: 10, pause: tt.pause, began: at(0), since: at(0)}
 			for now := 0.0; now < tt.within; now += 1 / a.rate {
-				a.count(at(now))
+				a.count(at(now), 0)
 				a.end(&Response{Status: 200, Limits: silence}, at(now), at(now), tt.waiting)
 			}
 			if math.Abs(a.rate-tt.rate) > tt.rate/20 {
@@ -204,7 +204,7 @@ func TestRequestsWithoutPace(t *testing.T) {
 			var a account
 			a.exchange(0, 1, Response{Status: 200, Limits: hour(1000, 50, -1)})
 			for range 50 {
-				a.count(at(2))
+				a.count(at(2), 0)
 			}
 			for range 50 {
 				a.end(&tt.response, at(2), at(3), true)
@@ -216,7 +216,7 @@ func TestRequestsWithoutPace(t *testing.T) {
 	}
 	a := account{rate: 0.5, pause: time.Second}
 	for range 50 {
-		a.count(at(0))
+		a.count(at(0), 0)
 	}
 	a.end(&Response{Status: 200, Limits: silence}, at(0), at(1), false)
 	if d := a.pace(1, at(1)); d != 4*time.Second {
@@ -246,7 +246,7 @@ func TestLimitsOf(t *testing.T) {
 		t.Errorf("before a response: %v", got)
 	}
 	a.exchange(0, 1, Response{Status: 200, Limits: hour(100, 7, 10*time.Second)})
-	a.count(at(2))
+	a.count(at(2), 0)
 	for _, tt := range []struct {
 		name     string
 		inFlight int64

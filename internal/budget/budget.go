@@ -36,6 +36,13 @@ const (
 	// likely is how often an operation may be refused when it finds out whether
 	// another's limit is its own, until that is believed.
 	likely = 2
+
+	// keepsPlace is how much later than it was told a request may come again. Programs
+	// that look at all of their ids every few minutes come late.
+	keepsPlace = 5 * time.Minute
+
+	// batch is how many waits of a call of All are too few to spare requests for others.
+	batch = 16
 )
 
 // Budget is the rate limit of one key as far as this process knows it. The zero Budget is
@@ -73,7 +80,7 @@ type later struct {
 }
 
 type visit struct {
-	number int64
+	number int64  // 0 if it has no place yet
 	until  moment // it is given up
 }
 
@@ -167,7 +174,7 @@ func (q *Queue) Admit(t *Ticket, now time.Time, last bool) (time.Duration, error
 		t.wake = nil // a wait may keep its Ticket for long
 		b.admitted++
 		q.served = b.admitted
-		o.count(at)
+		o.count(at, 0)
 		b.wakeNext()
 	case !last && t.element == nil:
 		q.join(t)
@@ -232,14 +239,18 @@ func Sleep(ctx context.Context, d time.Duration, t *Ticket) {
 }
 
 // Try is Admit for a request that is not waited for, but may come again under the same id
-// after the time that it returns. Those that it puts off come in their order.
-func (o *Operation) Try(id string, t time.Time) time.Duration {
+// after the time that it returns. Those that it puts off come in their order. One that has
+// not come before is put off for first if the rate limit makes polls late; see Stretched.
+func (o *Operation) Try(id string, t time.Time, interval, first time.Duration) time.Duration {
 	b := o.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now, l := b.at(t), &o.later
 	v, ok := l.visits[id]
-	if !ok {
+	if !ok && first > 0 && o.stretched(l.number-l.gone, 1, interval, now) {
+		return l.putOff(id, visit{}, first, now)
+	}
+	if v.number == 0 {
 		l.number++
 		v.number = l.number
 	}
@@ -258,26 +269,59 @@ func (o *Operation) Try(id string, t time.Time) time.Duration {
 		l.gone++
 		b.admitted++
 		l.served = b.admitted
-		o.count(now)
+		o.count(now, l.number-l.gone)
 		return 0
 	}
 	if why == nil {
 		wait = max(wait/2, min(wait, time.Second)) // it may become shorter
 	}
+	return l.putOff(id, v, wait, now)
+}
+
+// putOff notes that v comes again after wait, which it returns. It gives up those that
+// have not come again for long.
+func (l *later) putOff(id string, v visit, wait time.Duration, now moment) time.Duration {
 	if l.visits == nil {
 		l.visits = map[string]visit{}
 	}
-	l.visits[id] = visit{v.number, now + wait + time.Minute}
+	v.until = now + wait + keepsPlace
+	if v.number == 0 {
+		v.until = now + wait + time.Hour // it delays no other
+	}
+	l.visits[id] = v
 	if now > l.purge {
 		l.purge = now + time.Minute
 		for id, v := range l.visits {
-			if now > v.until {
-				delete(l.visits, id)
+			if now <= v.until {
+				continue
+			}
+			if delete(l.visits, id); v.number > 0 {
 				l.gone++
 			}
 		}
 	}
 	return wait
+}
+
+// Stretched reports whether the rate limit makes polls late, so that a new wait had better
+// spare its first ones: others wait for it, its pace takes longer than interval for a poll
+// of each of n waits, or n is large and it does not last for one of each in two intervals.
+func (o *Operation) Stretched(n int, interval time.Duration) bool {
+	b := o.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var others int64
+	for _, q := range b.queues {
+		if q.operation == o {
+			others += int64(q.tickets.Len())
+		}
+	}
+	return o.stretched(others, n, interval, b.at(time.Now()))
+}
+
+func (o *Operation) stretched(others int64, n int, interval time.Duration, now moment) bool {
+	a, each := o.account(), interval/time.Duration(n)
+	return others > 0 && a.pace(others+1, now) > interval/4 || a.spacing(1, now) > each || n > batch && a.even(now) > 2*each
 }
 
 // Until returns until when a 429 or a spent window forbids requests, the zero time
@@ -302,7 +346,7 @@ func (o *Operation) Begin() time.Time {
 	now := time.Now()
 	o.budget.mu.Lock()
 	defer o.budget.mu.Unlock()
-	o.count(o.budget.at(now))
+	o.count(o.budget.at(now), 0)
 	return now
 }
 
@@ -314,7 +358,7 @@ func (o *Operation) End(r Response) (overspent bool, until time.Time) {
 	defer b.mu.Unlock()
 	now := b.at(t)
 	sent := now - max(t.Sub(r.Sent), 0)
-	waiting := b.waiting() || len(o.later.visits) > 0
+	waiting := b.waiting() || o.later.number > o.later.gone
 	if r.Status != 0 && !b.separate {
 		b.compare(o, &r, sent, now)
 	}
@@ -360,9 +404,9 @@ func (o *Operation) account() *account {
 	return &o.budget.key
 }
 
-func (o *Operation) count(now moment) {
-	o.budget.key.count(now)
-	o.own.count(now)
+func (o *Operation) count(now moment, late int64) {
+	o.budget.key.count(now, late)
+	o.own.count(now, late)
 }
 
 // wait returns how long the request with t must wait, and why; maxPause for its turn.

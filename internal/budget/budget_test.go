@@ -316,7 +316,7 @@ func TestSharedOrSeparate(t *testing.T) {
 					if creates.Acquire(t.Context()) == nil {
 						send(creates, forCreates)
 					}
-					if polls.Try("a", time.Now()) == 0 {
+					if polls.Try("a", time.Now(), 0, 0) == 0 {
 						send(polls, forPolls)
 					}
 				}
@@ -426,6 +426,48 @@ func paced() *Operation {
 	return o
 }
 
+func TestStretched(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		remaining int64 // of an hour's 3600, or more; -1 if it is not known
+		queued    int
+		n         int
+		want      bool
+	}{
+		{"nothing is known", -1, 0, 1000, false},
+		{"nothing is known, requests wait", -1, 5, 1, false},
+		{"one", 900, 0, 1, false},
+		{"one behind another for less than a quarter of the interval", 3600, 1, 1, false},
+		{"one behind others for more", 3600, 50, 1, true},
+		{"two at one in two seconds", 1800, 0, 2, false},
+		{"two at one in four seconds, which is the pace", 900, 0, 2, true},
+		{"an hour that lasts for a poll of many in two intervals", 18000, 0, 50, false},
+		{"an hour that does not", 14400, 0, 50, true},
+		{"an hour that does not, for a few", 3600, 0, 16, false},
+		{"a pace of more than the interval", 600, 0, 1, true},
+		{"few requests, which need not last", 60, 0, 1, true},
+		{"nothing remains", 0, 0, 1, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := new(Budget).Operation("polls")
+				if tt.remaining >= 0 {
+					tell(o, max(3600, tt.remaining), tt.remaining)
+				}
+				for range tt.queued {
+					o.join(new(Ticket))
+				}
+				for range 100 { // those of another operation take turns with it
+					o.budget.Operation("creates").join(new(Ticket))
+				}
+				if got := o.Stretched(tt.n, 5*time.Second); got != tt.want {
+					t.Errorf("%v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func TestTryKeepsTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := paced()
@@ -440,7 +482,7 @@ func TestTryKeepsTheOrder(t *testing.T) {
 				} else if time.Now().Before(due[id]) {
 					continue
 				}
-				wait := o.Try(id, time.Now())
+				wait := o.Try(id, time.Now(), 0, 0)
 				if due[id] = time.Now().Add(wait); wait == 0 {
 					order += id
 					due[id] = time.Now().Add(time.Hour)
@@ -457,12 +499,12 @@ func TestTryKeepsTheOrder(t *testing.T) {
 func TestTryGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := paced()
-		o.Try("first", time.Now())
+		o.Try("first", time.Now(), 0, 0)
 		for i := range 200 {
-			o.Try(fmt.Sprint("gone ", i), time.Now())
+			o.Try(fmt.Sprint("gone ", i), time.Now(), 0, 0)
 		}
 		start := time.Now()
-		for wait := o.Try("mine", start); wait > 0; wait = o.Try("mine", time.Now()) {
+		for wait := o.Try("mine", start, 0, 0); wait > 0; wait = o.Try("mine", time.Now(), 0, 0) {
 			time.Sleep(wait)
 		}
 		// The 200 would take twelve minutes.
@@ -471,7 +513,7 @@ func TestTryGivesUp(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		for _, id := range []string{"sent", "put off"} {
-			o.Try(id, time.Now())
+			o.Try(id, time.Now(), 0, 0)
 		}
 		if n := len(o.later.visits); n != 1 {
 			t.Errorf("%d are remembered", n)
@@ -492,7 +534,7 @@ func TestTryAndAcquire(t *testing.T) {
 				for i := range tt.checks {
 					all.Go(func() {
 						for ctx.Err() == nil {
-							if wait := o.Try(fmt.Sprint(i), time.Now()); wait > 0 {
+							if wait := o.Try(fmt.Sprint(i), time.Now(), 0, 0); wait > 0 {
 								time.Sleep(wait)
 								continue
 							}

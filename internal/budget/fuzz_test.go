@@ -87,7 +87,7 @@ func fuzzBudget(t *testing.T, data []byte) {
 				sent[i] = append(sent[i], now)
 			}
 		case 2:
-			if check(o.Try(string('a'+next()%4), now)) == 0 {
+			if check(o.Try(string('a'+next()%4), now, 0, 0)) == 0 {
 				sent[i] = append(sent[i], now)
 			}
 		case 3:

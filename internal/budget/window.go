@@ -65,7 +65,8 @@ func (w *window) hear(said *Window, sent, now moment, overlap, inFlight int64, l
 	switch {
 	case !w.known:
 		*w = window{known: true, remaining: said.Remaining, first: said.Remaining, sent: inFlight, length: length, start: sent, latest: sent}
-	case rise > 0 && (length == 0 || rise > w.limit/8): // less may be a bucket that refills
+	case rise > 0 && (length == 0 || rise > w.limit/8), // less may be a bucket that refills
+		length > 0 && sent > w.latest && sent >= w.start+length && w.limit-said.Remaining < w.limit/8: // little of it was used
 		if most := sent - w.previous; length == 0 && w.previous > 0 && (w.length == 0 || most < w.length) {
 			w.length = min(most, time.Hour)
 		}
@@ -99,12 +100,26 @@ func (w *window) ahead(now moment) time.Duration {
 	return max(w.length-(now-w.start), w.length/16)
 }
 
+// paces reports whether what remains is to be spread over a time that is known.
+func (w *window) paces(now moment) bool {
+	return w.known && w.length > 0 && w.limit > 0 && (w.reset == 0 || now < w.reset)
+}
+
+// even returns the time between two requests if what remains is spread over the time
+// until the window has certainly been reset; 0 for any.
+func (w *window) even(now moment) time.Duration {
+	if !w.paces(now) {
+		return 0
+	}
+	return min(w.ahead(now)/time.Duration(max(w.remaining, 1)), w.length/few)
+}
+
 // spacing returns how long after the last request the nth from now may be sent, so that
 // the window is never spent. What remains is spread over the time until the window has
-// certainly been reset; what exceeds an even use of half of the limit, or of five
-// sixths of a day's, may be used within a minute.
+// certainly been reset; what exceeds an even use of half of the limit, or of four
+// fifths of a day's, may be used within a minute.
 func (w *window) spacing(n float64, now moment) time.Duration {
-	if !w.known || w.length == 0 || w.limit == 0 || w.reset > 0 && now >= w.reset {
+	if !w.paces(now) {
 		return 0
 	}
 	next := n
@@ -113,7 +128,7 @@ func (w *window) spacing(n float64, now moment) time.Duration {
 	}
 	remaining, limit, length, keep := float64(w.remaining), float64(w.limit), float64(w.length), 0.5
 	if w.length > time.Hour {
-		keep = 5.0 / 6
+		keep = 0.8
 	}
 	ahead := float64(w.ahead(now))
 	d := ahead + (next-remaining)*length/limit

@@ -35,8 +35,8 @@ type Config[I, J, R any] struct {
 	Overdue  time.Duration // how long after its deadline a job that missed its last poll may still be polled
 	Queue    *budget.Queue
 
-	// Start makes a job of what was pulled.
-	Start func(input I) (J, Step[R])
+	// Start makes a job of what was pulled. So many others are waiting.
+	Start func(input I, waiting int) (J, Step[R])
 
 	// Poll polls a job that Queue has admitted.
 	Poll func(ctx context.Context, job *J) Step[R]
@@ -87,11 +87,16 @@ func New[I, J, R any](c Config[I, J, R]) *Scheduler[I, J, R] {
 
 // Run runs the jobs, once, and yields their results, the first to end first, until all
 // are over, ctx is done or yield returns false. It ends all goroutines before it returns.
-// After ctx is done every job yields its result, and if Jobs may have had more, so does
-// Stop(nil). A panic in a goroutine of the schedule continues in the caller.
+// When ctx is canceled every job yields its result. If Jobs may have had more when ctx
+// ended, so does Stop(nil). A panic in a goroutine of the schedule continues in the caller.
 func (s *Scheduler[I, J, R]) Run(ctx context.Context, yield func(R) bool) {
 	s.caller, s.start = ctx, time.Now()
-	s.ctx, s.cancel = context.WithCancel(ctx) //nolint:gosec // stop calls it
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, func() {
+		if s.canceled() {
+			s.cancel(context.Cause(ctx))
+		}
+	})()
 	s.spawn(s.run)
 	s.spawn(s.pullJobs)
 	defer s.stop()
@@ -143,8 +148,8 @@ type outcome[J, R any] struct {
 type Scheduler[I, J, R any] struct {
 	Config[I, J, R]
 	caller context.Context
-	ctx    context.Context // ends when the caller's does, and at stop
-	cancel context.CancelFunc
+	ctx    context.Context // ends when the caller's is canceled, and at stop
+	cancel context.CancelCauseFunc
 	start  time.Time
 
 	waiting  queue[J] // all that are not in flight, by at
@@ -175,8 +180,22 @@ type Scheduler[I, J, R any] struct {
 // stop ends every goroutine and waits for them.
 func (s *Scheduler[I, J, R]) stop() {
 	s.once.Do(func() { close(s.quit) })
-	s.cancel()
+	s.cancel(nil)
 	s.goroutines.Wait()
+}
+
+// canceled reports whether the caller's context has ended before its deadline. With its
+// deadline the jobs end by their own, which are no later: a last poll that was missed, as
+// because of SIGSTOP, is made up for.
+func (s *Scheduler[I, J, R]) canceled() bool {
+	err := s.caller.Err()
+	return err != nil && (!errors.Is(err, context.DeadlineExceeded) || !s.expired())
+}
+
+// expired reports whether the deadline of the caller's context has passed.
+func (s *Scheduler[I, J, R]) expired() bool {
+	d, ok := s.caller.Deadline()
+	return ok && !time.Now().Before(d)
 }
 
 // spawn runs f in a goroutine that stop waits for. A panic ends the schedule.
@@ -205,7 +224,9 @@ func (s *Scheduler[I, J, R]) pullJobs() {
 		select {
 		case <-s.pull:
 			return true
-		case <-s.ctx.Done():
+		case <-s.caller.Done():
+			return false
+		case <-s.quit:
 			return false
 		}
 	}
@@ -238,7 +259,7 @@ func (s *Scheduler[I, J, R]) run() {
 	defer close(s.over)
 	defer close(s.out)
 	defer close(s.polls)
-	defer s.cancel()
+	defer s.cancel(nil)
 	defer s.Queue.Leave(&s.ticket)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -268,7 +289,7 @@ func (s *Scheduler[I, J, R]) run() {
 			} else if jobs = nil; s.caller.Err() != nil {
 				s.finished = append(s.finished, s.Stop(nil, End{Cause: retry.Canceled(s.caller)}))
 			}
-			if s.caller.Err() != nil {
+			if s.canceled() {
 				s.abort()
 			}
 		case o := <-s.done:
@@ -282,8 +303,9 @@ func (s *Scheduler[I, J, R]) run() {
 		case <-timer.C:
 		case <-s.ticket.Wake():
 		case <-ended:
-			ended = nil
-			s.abort()
+			if ended = nil; s.canceled() {
+				s.abort()
+			}
 		case <-s.quit:
 			return
 		}
@@ -295,13 +317,17 @@ func (s *Scheduler[I, J, R]) total() int { return len(s.waiting.items) + len(s.f
 
 // add starts a job.
 func (s *Scheduler[I, J, R]) add(input I) {
-	job, step := s.Start(input)
+	job, step := s.Start(input, s.total())
 	if step.Over {
 		s.finished = append(s.finished, step.Result)
 		return
 	}
 	j := &item[J]{job: job}
 	s.set(j, step)
+	if s.expired() {
+		s.finish(j, context.DeadlineExceeded)
+		return
+	}
 	j.ending = j.ending && s.remaining(j, time.Now()) > 0 // it is polled once also if it is late
 	s.waiting.add(j)
 }
@@ -332,7 +358,7 @@ func (s *Scheduler[I, J, R]) settle(o outcome[J, R]) {
 	}
 	s.set(o.item, o.Step)
 	switch {
-	case s.caller.Err() != nil:
+	case s.canceled():
 		s.finish(o.item, retry.Canceled(s.caller))
 	case o.drop:
 		s.finish(o.item, ErrDropped)
@@ -350,7 +376,7 @@ func (s *Scheduler[I, J, R]) finish(j *item[J], cause error) {
 	s.finished = append(s.finished, s.Stop(&j.job, end))
 }
 
-// abort ends every job that is not in flight, because the caller's context has ended.
+// abort ends every job that is not in flight, because the caller's context was canceled.
 func (s *Scheduler[I, J, R]) abort() {
 	for _, j := range s.waiting.items {
 		s.finish(j, retry.Canceled(s.caller))
@@ -370,8 +396,8 @@ func (s *Scheduler[I, J, R]) drop(match func(*J) bool) {
 		}
 	}
 	for _, j := range matches {
-		s.remove(j)
 		s.finish(j, ErrDropped)
+		s.remove(j)
 	}
 }
 
@@ -381,6 +407,7 @@ func (s *Scheduler[I, J, R]) remove(j *item[J]) {
 	if j.ready {
 		s.ready.remove(j)
 	}
+	j.ready, j.urgent = false, false
 }
 
 // dispatch hands the jobs that are due to the workers, as far as the limits allow, and
@@ -407,16 +434,20 @@ func (s *Scheduler[I, J, R]) dispatch(now time.Time) (wake time.Duration) {
 		}
 		wait, why := s.Queue.Admit(&s.ticket, now, j.urgent)
 		if wait > 0 {
-			if s.held, s.why = true, why; why != nil && !s.Patient && wait > s.remaining(j, now) {
-				s.remove(j)
-				s.finish(j, nil)
-				continue
+			s.held, s.why = true, why
+			remaining := s.remaining(j, now)
+			if why == nil || wait <= remaining || s.Patient && remaining > 0 {
+				return min(wake, wait)
 			}
-			return min(wake, wait)
+			var cause error
+			if s.Patient { // and past its deadline
+				cause = context.DeadlineExceeded
+			}
+			s.finish(j, cause)
+			s.remove(j)
+			continue
 		}
-		s.waiting.remove(j)
-		s.ready.remove(j)
-		j.ready, j.urgent = false, false
+		s.remove(j)
 		s.flying[j] = true
 		if s.workers < len(s.flying) {
 			s.workers++
@@ -436,8 +467,8 @@ func (s *Scheduler[I, J, R]) due(j *item[J], now time.Time) {
 	switch {
 	case remaining <= 0 && (j.urgent || j.ending):
 		// It had its last poll, or had no time for one, or was not admitted.
-		s.remove(j)
 		s.finish(j, context.DeadlineExceeded)
+		s.remove(j)
 		return
 	case !j.ready:
 		s.order++

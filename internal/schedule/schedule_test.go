@@ -62,7 +62,7 @@ func newWorld(tasks ...*task) *world {
 		InFlight: 16,
 		Overdue:  30 * s,
 		Queue:    w.operation.Queue,
-		Start: func(j *task) (*task, Step[result]) {
+		Start: func(j *task, _ int) (*task, Step[result]) {
 			if j.first < 0 {
 				return nil, Step[result]{Over: true, Result: result{id: j.id, at: time.Since(w.start), task: j}}
 			}
@@ -213,9 +213,17 @@ func TestDeadline(t *testing.T) {
 // A process that was stopped, as by SIGSTOP, polls once more each job whose deadline has
 // passed meanwhile.
 func TestStoppedPastTheDeadline(t *testing.T) {
-	for name, polls := range map[string]int{"not over": 0, "over": 2} {
+	for name, tt := range map[string]struct {
+		polls   int
+		context bool // whose deadline it is, too
+	}{
+		"not over":                       {0, false},
+		"over":                           {2, false},
+		"not over, a context's deadline": {0, true},
+		"over, a context's deadline":     {2, true},
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			late := &task{id: "late", every: 5 * s, timeout: 60 * s, polls: polls}
+			late := &task{id: "late", every: 5 * s, timeout: 60 * s, polls: tt.polls}
 			w := newWorld()
 			w.Jobs = func(yield func(*task) bool) {
 				yield(late)
@@ -223,17 +231,23 @@ func TestStoppedPastTheDeadline(t *testing.T) {
 				yield(&task{id: "stops", first: -1})
 			}
 			start := w.Start
-			w.Start = func(j *task) (*task, Step[result]) {
+			w.Start = func(j *task, waiting int) (*task, Step[result]) {
 				if j.id == "stops" {
 					time.Sleep(10 * time.Minute) // nothing is decided meanwhile
 				}
-				return start(j)
+				return start(j, waiting)
 			}
-			all := w.run(t.Context())
+			ctx := t.Context()
+			if tt.context {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, 60*s)
+				defer cancel()
+			}
+			all := slices.DeleteFunc(w.run(ctx), func(r result) bool { return tt.context && r.task == nil }) // that of the jobs
 			if len(all) != 2 || len(late.polled) != 2 || late.polled[1] < 10*time.Minute || late.polled[1] > 10*time.Minute+3*s {
 				t.Fatalf("%s: %+v, polled at %v", name, all, late.polled)
 			}
-			if end := all[1].end; (end == End{}) != (polls == 2) || polls == 0 && end.Cause != context.DeadlineExceeded {
+			if end := all[1].end; (end == End{}) != (tt.polls == 2) || tt.polls == 0 && end.Cause != context.DeadlineExceeded {
 				t.Errorf("%s: %+v", name, end)
 			}
 		})
@@ -336,7 +350,7 @@ func TestNothingIsLeft(t *testing.T) {
 		"break":             {func(*world) {}, func(result) bool { return false }, false},
 		"panic in yield":    {func(*world) {}, func(result) bool { panic(boom) }, true},
 		"panic in Jobs":     {func(w *world) { w.Jobs = func(yield func(*task) bool) { yield(&task{id: "a", every: s}); panic(boom) } }, nil, true},
-		"panic in Start":    {func(w *world) { w.Start = func(*task) (*task, Step[result]) { panic(boom) } }, nil, true},
+		"panic in Start":    {func(w *world) { w.Start = func(*task, int) (*task, Step[result]) { panic(boom) } }, nil, true},
 		"panic in Poll":     {func(w *world) { w.Poll = func(context.Context, **task) Step[result] { panic(boom) } }, nil, true},
 		"panic in Deadline": {func(w *world) { w.Deadline = func(**task) time.Time { panic(boom) } }, nil, true},
 		"endless jobs, break": {func(w *world) {
@@ -443,6 +457,37 @@ func TestHeldBeyondTheDeadline(t *testing.T) {
 			}
 			if long.at < 10*time.Minute || long.at > 11*time.Minute || long.end != (End{}) {
 				t.Errorf("patient %v: after %v, %+v", patient, long.at, long.end)
+			}
+		})
+	}
+}
+
+// Nor is a job waited for whose deadline has passed, as after SIGSTOP, while no poll may be
+// sent.
+func TestHeldPastTheDeadline(t *testing.T) {
+	for _, patient := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.Patient = patient
+			w.Jobs = func(yield func(*task) bool) {
+				yield(&task{id: "late", first: 7 * s, every: 5 * s, timeout: 8 * s})
+				time.Sleep(6 * s)
+				yield(&task{id: "stops", first: -1})
+			}
+			start := w.Start
+			w.Start = func(j *task, waiting int) (*task, Step[result]) {
+				if j.id == "stops" {
+					time.Sleep(4 * s) // nothing is decided meanwhile
+					w.refuse(100*s, errors.New("busy"))
+				}
+				return start(j, waiting)
+			}
+			all := w.run(t.Context())
+			if len(all) != 2 || all[1].id != "late" || all[1].at > 11*s || !all[1].end.Held {
+				t.Errorf("patient %v: %+v", patient, all)
+			}
+			if cause := all[1].end.Cause; patient != (cause == context.DeadlineExceeded) {
+				t.Errorf("patient %v: %v", patient, cause)
 			}
 		})
 	}
