@@ -203,12 +203,12 @@ func atOnceSection() section {
 	const minute = time.Minute
 	add("1,000", 1_000, 1_000, 0, 0, minute, 3*time.Second, byAll)
 	add("1,000", 1_000, 1_000, 0, 0, minute, 3200*time.Millisecond, byWait, byCheck) // 5 to 6 s between polls make 2.9 at best
-	add("1,000 every hour for a day", 24_000, 1_000, time.Hour, 0, minute, 0, byAll)
+	add("1,000 every hour for a day", 24_000, 1_000, time.Hour, 0, minute, 4*time.Second, byAll)
 	add("1,000 every hour for a day, FirstPoll 20 s", 24_000, 1_000, time.Hour, 20*time.Second, minute, 4*time.Second, byAll, byWait)
 	add("10,000, FirstPoll 20 s, burst window of 60 s", 10_000, 10_000, 0, 20*time.Second, minute, 35*time.Second, byAll)
 	add("10,000, FirstPoll 20 s, burst window of 10 s", 10_000, 10_000, 0, 20*time.Second, 10*time.Second, 35*time.Second, byAll)
-	add("10,000, FirstPoll 20 s, burst window of 60 s", 10_000, 10_000, 0, 20*time.Second, minute, 0, byWait)
-	add("10,000, FirstPoll 20 s, burst window of 10 s", 10_000, 10_000, 0, 20*time.Second, 10*time.Second, 0, byWait)
+	add("10,000, FirstPoll 20 s, burst window of 60 s", 10_000, 10_000, 0, 20*time.Second, minute, 35*time.Second, byWait)
+	add("10,000, FirstPoll 20 s, burst window of 10 s", 10_000, 10_000, 0, 20*time.Second, 10*time.Second, 35*time.Second, byWait)
 	return s
 }
 

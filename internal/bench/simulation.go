@@ -592,7 +592,7 @@ func (f *figures) String() string {
 			fmt.Fprintf(&b, format, args...)
 		}
 	}
-	add(true, "%s: known %d, lost %d (natural %d), mean %.1f s, 95 %% %.1f s, last %s, %.2f requests each, busiest %d, good %d, 429 %d, silent %s from %s",
+	add(true, "%s: known %d, lost %d (natural %d), mean %.2f s, 95 %% %.1f s, last %s, %.2f requests each, busiest %d, good %d, 429 %d, silent %s from %s",
 		f.Name, f.Known, f.Lost, f.Natural, f.Mean.Seconds(), f.P95.Seconds(), short(f.Last), f.Requests, f.Busiest, f.Good, f.Refused, short(f.Silence), short(f.SilentAt))
 	add(f.Spent != "", "; spent: %s", f.Spent)
 	add(f.Used > 0, "; used %.0f %%", 100*f.Used)
