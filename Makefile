@@ -37,7 +37,7 @@ spec: ## merge the documents of FROM="..." into openapi.json, make api/; CHECK=1
 generate: ## make api/ from openapi.json
 	go generate ./...
 
-check: check-generate check-document check-modules check-format lint check-vulnerabilities check-licenses consumer check-examples check-spec check-templates check-soak check-fuzz check-coverage conformance release ## run every check of CI but the tests
+check: check-generate check-document check-modules check-format lint check-vulnerabilities check-licenses consumer check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage conformance release ## run every check of CI but the tests
 	@echo 'check: all passed'
 
 lint: ## run go vet and golangci-lint
@@ -80,6 +80,9 @@ check-templates:
 check-soak:
 	cd internal/soak && go test -count=1 ./...
 
+check-bench:
+	cd internal/bench && go test -count=1 ./...
+
 check-modules:
 	@$(ci)modules.sh
 
@@ -100,4 +103,4 @@ check-fuzz:
 check-coverage:
 	@$(ci)coverage.sh 95 . ./poller
 
-.PHONY: help demo test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-examples check-spec check-templates check-soak check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage
+.PHONY: help demo test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-examples check-spec check-templates check-soak check-bench check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage
