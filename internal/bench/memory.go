@@ -87,7 +87,7 @@ func ids(n int) iter.Seq[string] {
 	}
 }
 
-// progress begins a wait for each id.
+// progress starts a wait for each id.
 func progress(ids iter.Seq[string]) iter.Seq[poller.Progress] {
 	return func(yield func(poller.Progress) bool) {
 		for id := range ids {

@@ -99,11 +99,11 @@ func TestMinutes(t *testing.T) {
 		from, to    time.Duration // when it ends
 		most        int           // requests
 	}{
-		{"only every tenth is answered", every(10, down), 0, completes, 10 * minute, 20 * minute, 100},
-		{"only every tenth is answered, and five failures are too many", every(10, down), 5, givesUp, 30 * time.Second, 2 * minute, 5},
-		{"only every tenth is answered, the rest hangs", every(10, hangs), 0, completes, 10 * minute, 20 * minute, 100},
-		{"only every tenth is answered, the rest is 502", every(10, says(502, "<html>")), 20, completes, 10 * minute, 20 * minute, 100},
-		{"only every tenth is answered, the rest is 429", every(10, says(429, "")), 0, completes, 10 * minute, 40 * minute, 100},
+		{"only every tenth gets a response", every(10, down), 0, completes, 10 * minute, 20 * minute, 100},
+		{"only every tenth gets a response, and five failures are too many", every(10, down), 5, givesUp, 30 * time.Second, 2 * minute, 5},
+		{"only every tenth gets a response, the rest hangs", every(10, hangs), 0, completes, 10 * minute, 20 * minute, 100},
+		{"only every tenth gets a response, the rest is 502", every(10, says(502, "<html>")), 20, completes, 10 * minute, 20 * minute, 100},
+		{"only every tenth gets a response, the rest is 429", every(10, says(429, "")), 0, completes, 10 * minute, 40 * minute, 100},
 		{"only every fourth is answered", every(4, down), 0, completes, 10 * minute, 13 * minute, 140},
 		{"only every other is a 404", every(2, says(404, "{}")), 0, completes, 10 * minute, 13 * minute, 140},
 		{"down for four minutes", until(4*minute, down), 0, completes, 4 * minute, 5 * minute, 20},
