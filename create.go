@@ -69,7 +69,8 @@ func (c *Client) CreateFromTemplateGeneration(ctx context.Context, request api.T
 // create calls send, which returns the body of a success, until it is clear whether a
 // generation was created.
 func (d *doer) create(ctx context.Context, operation string, send func(context.Context) ([]byte, error)) (Created, error) {
-	if _, ok := ctx.Deadline(); !ok {
+	patient := retry.PausesOf(ctx).Send != nil
+	if _, ok := ctx.Deadline(); !ok && !patient { // each request has its own anyway
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, createTimeout)
 		defer cancel()
@@ -100,11 +101,11 @@ func (d *doer) create(ctx context.Context, operation string, send func(context.C
 			return created, err
 		}
 		pause += retry.Jitter(pause/5, rand.Float64())
-		if deadline, _ := ctx.Deadline(); ctx.Err() != nil || pause > time.Until(deadline) {
+		if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok && pause > time.Until(deadline) {
 			return Created{}, err
 		}
-		if !d.retry(ctx, Retry{operation, refused + failed, err, pause}) {
-			return Created{}, &explainedError{retry.Canceled(ctx), err}
+		if ended := d.retry(ctx, Retry{operation, refused + failed, err, pause}); ended != nil {
+			return Created{}, &explainedError{ended, err}
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/sample"
 )
 
@@ -230,3 +231,86 @@ func TestCreateOverSockets(t *testing.T) {
 type hurried struct{ context.Context }
 
 func (hurried) Deadline() (time.Time, bool) { return time.Now().Add(900 * time.Millisecond), true }
+
+// A caller that takes part in the pauses of a create is told of each, decides before each
+// request whether it is sent, and may end a pause, but not a request in flight.
+func TestCreatePauses(t *testing.T) {
+	ok := with(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen1"}`) })
+	limited := with(func() *http.Response { return reply(429, "application/json", `{}`) })
+	errStop, errDisk := errors.New("stop"), errors.New("disk full")
+	tests := []struct {
+		name      string
+		responses []roundTripper
+		stop      time.Duration // after the start; 0: never
+		send      error
+		err       error
+		id        string
+		sent      int
+		told      int
+		atLeast   time.Duration
+	}{
+		{name: "no pause", responses: []roundTripper{ok}, id: "gen1", sent: 1},
+		{name: "429", responses: []roundTripper{limited, ok}, id: "gen1", sent: 2, told: 1, atLeast: 30 * time.Second},
+		{name: "429 for longer than a create without a deadline takes", responses: []roundTripper{limited, limited, limited, limited, limited, ok}, id: "gen1", sent: 6, told: 5, atLeast: 7 * time.Minute},
+		{name: "stopped in a pause", responses: []roundTripper{limited}, stop: 10 * time.Second, err: errStop, sent: 1, told: 1, atLeast: 10 * time.Second},
+		{name: "stopped in flight", responses: []roundTripper{func(r *http.Request) (*http.Response, error) {
+			select {
+			case <-time.After(time.Minute):
+				return ok(r)
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+		}}, stop: 10 * time.Second, id: "gen1", sent: 1, atLeast: time.Minute},
+		{name: "no response", responses: []roundTripper{func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}}, err: gamma.ErrMaybeCreated, sent: 1, atLeast: 5 * time.Minute},
+		{name: "may not be sent", responses: []roundTripper{ok}, send: errDisk, err: errDisk, told: 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				received, sent, told := 0, 0, 0
+				client := newClient(t, "https://api.example", gamma.WithHTTPClient(&http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+					received++
+					return tt.responses[min(received, len(tt.responses))-1](r)
+				})}))
+				pausing, stop := context.WithCancelCause(t.Context())
+				if tt.stop > 0 {
+					time.AfterFunc(tt.stop, func() { stop(errStop) })
+				}
+				pauses := &retry.Pauses{
+					Context: pausing,
+					Tell: func(err error, pause time.Duration) {
+						told++
+						if tt.send == nil && (!errors.Is(err, gamma.ErrRateLimited) || pause < 30*time.Second) {
+							t.Errorf("told of %v, %v", err, pause)
+						}
+					},
+					Send: func() error {
+						if tt.send != nil {
+							stop(errStop)
+							return tt.send
+						}
+						sent++
+						if sent != received+1 {
+							t.Errorf("%d requests before the %dth is to be sent", received, sent)
+						}
+						return nil
+					},
+				}
+				start := time.Now()
+				created, err := client.CreateGeneration(pauses.With(t.Context()), generation(api.GenerationRequest{InputText: "tea"}))
+				if !errors.Is(err, tt.err) || created.GenerationID != tt.id || sent != tt.sent || received != tt.sent || told != tt.told {
+					t.Errorf("%+v, %v; %d sent, %d received, told %d times", created, err, sent, received, told)
+				}
+				if d := time.Since(start); d < tt.atLeast {
+					t.Errorf("ended after %v, want at least %v", d, tt.atLeast)
+				}
+				if tt.err != gamma.ErrMaybeCreated && errors.Is(err, gamma.ErrMaybeCreated) {
+					t.Errorf("%v is in doubt", err)
+				}
+			})
+		})
+	}
+}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
 const link = "https://files.example.com/deck.pdf?signature=s3cr3t"
@@ -551,6 +552,23 @@ func TestDownloadStopsWithItsContext(t *testing.T) {
 }
 
 // A transport may be a client of other makes, which puts the URL into its errors.
+// A caller that takes part in the pauses of a download is told of each.
+func TestDownloadPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := 0
+		pauses := &retry.Pauses{Context: t.Context(), Tell: func(err error, _ time.Duration) {
+			var apiErr *gamma.APIError
+			if told++; !errors.As(err, &apiErr) || apiErr.StatusCode != http.StatusServiceUnavailable {
+				t.Error(err)
+			}
+		}}
+		failing := &http.Client{Transport: with(func() *http.Response { return reply(503, "", "") })}
+		if err := over(t, failing).Download(pauses.With(t.Context()), link, io.Discard); err == nil || told != 7 {
+			t.Errorf("%v, told %d times", err, told)
+		}
+	})
+}
+
 func TestDownloadTransportQuotesTheLink(t *testing.T) {
 	for _, quoting := range []error{
 		&url.Error{Op: "Get", URL: link, Err: errRefused},

@@ -130,9 +130,10 @@ func (d *doer) begin(ctx context.Context, req *http.Request) (operation *budget.
 	if mode == budget.Begins {
 		return operation, operation.Begin(), nil
 	}
-	err = operation.Acquire(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = d.fail(ctx, req, err, true)
+	pauses := retry.PausesOf(ctx)
+	err = operation.Acquire(pauses.Context, pauses.Tell)
+	if err != nil && pauses.Context.Err() != nil {
+		err = d.fail(ctx, req, context.Cause(pauses.Context), true)
 	}
 	return operation, time.Now(), err
 }
@@ -160,6 +161,12 @@ func (d *doer) send(req *http.Request, ctx *bounded) (*http.Response, error) {
 	t, known := d.transport.(*http.Transport)
 	switch {
 	case hasBody(req):
+		if pauses := retry.PausesOf(ctx); pauses.Send != nil {
+			if err := pauses.Send(); err != nil {
+				ctx.started.Store(true) // and no more
+				return nil, err
+			}
+		}
 		ctx.follow(nil)
 		if known {
 			return sendAlone(t, req)
@@ -210,13 +217,20 @@ func (d *doer) finish(ctx *bounded, req *http.Request, rsp *http.Response, err e
 	return rsp, nil
 }
 
-// retry tells the caller of a pause, and makes it. It returns false when ctx ended
-// first.
-func (d *doer) retry(ctx context.Context, r Retry) bool {
+// retry tells the caller of a pause, and makes it. It returns the error of what ended
+// it early.
+func (d *doer) retry(ctx context.Context, r Retry) error {
 	if d.onRetry != nil {
 		d.onRetry(r)
 	}
-	return retry.Sleep(ctx, r.Pause)
+	pauses := retry.PausesOf(ctx)
+	if pauses.Tell != nil {
+		pauses.Tell(r.Err, r.Pause)
+	}
+	if retry.Sleep(pauses.Context, r.Pause) {
+		return nil
+	}
+	return retry.Canceled(pauses.Context)
 }
 
 // read reads the body of rsp up to its limit and closes it.

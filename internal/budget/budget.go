@@ -209,8 +209,10 @@ func (q *Queue) remove(t *Ticket) {
 }
 
 // Acquire waits until a request may be sent and counts it. It returns the error of ctx,
-// or at once the error of the response that forbids requests until after its deadline.
-func (o *Operation) Acquire(ctx context.Context) error {
+// or at once the error of the response that forbids requests until after its deadline. It
+// calls tell, if not nil, before each pause of a second or more whose end is known. tell
+// must not panic.
+func (o *Operation) Acquire(ctx context.Context, tell func(error, time.Duration)) error {
 	var t Ticket
 	for {
 		wait, why := time.Duration(0), ctx.Err()
@@ -223,16 +225,17 @@ func (o *Operation) Acquire(ctx context.Context) error {
 			o.Leave(&t)
 			return why
 		}
+		if tell != nil && wait >= time.Second && wait < maxPause { // maxPause waits for a turn
+			tell(why, wait)
+		}
 		Sleep(ctx, wait, &t)
 	}
 }
 
 // Sleep returns after d, when ctx is done, or when t is to ask again.
 func Sleep(ctx context.Context, d time.Duration, t *Ticket) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 	case <-t.wake:
 	case <-ctx.Done():
 	}

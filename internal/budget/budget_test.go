@@ -79,7 +79,7 @@ func TestQueueThatComesLater(t *testing.T) {
 		b := shares(new(Budget))
 		one, other := b.Operation("polls"), b.Operation("creates")
 		for _, o := range []*Operation{other, one} {
-			if err := o.Acquire(t.Context()); err != nil {
+			if err := o.Acquire(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 			o.End(Response{Status: 200, Limits: hour(100, 50, -1), Sent: time.Now()})
@@ -88,7 +88,7 @@ func TestQueueThatComesLater(t *testing.T) {
 		var all sync.WaitGroup
 		for _, o := range []*Operation{one, other} {
 			all.Go(func() {
-				if err := o.Acquire(t.Context()); err != nil {
+				if err := o.Acquire(t.Context(), nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -111,7 +111,7 @@ func TestQueueKeepsTheOrder(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 50 {
 			all.Go(func() {
-				if o.Acquire(t.Context()) == nil {
+				if o.Acquire(t.Context(), nil) == nil {
 					order = append(order, i) // they come seconds apart
 					o.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
 				}
@@ -313,7 +313,7 @@ func TestSharedOrSeparate(t *testing.T) {
 				}
 				for start := time.Now(); time.Since(start) < 10*time.Minute && !b.separate && b.shared < likely; {
 					time.Sleep(time.Millisecond)
-					if creates.Acquire(t.Context()) == nil {
+					if creates.Acquire(t.Context(), nil) == nil {
 						send(creates, forCreates)
 					}
 					if polls.Try("a", time.Now(), 0, 0) == 0 {
@@ -394,9 +394,16 @@ func TestAcquire(t *testing.T) {
 			if tt.timeout > 0 {
 				ctx, cancel = context.WithTimeout(ctx, tt.timeout)
 			}
-			start := time.Now()
-			if err := o.Acquire(ctx); !errors.Is(err, tt.err) || time.Since(start) != tt.after {
+			start, told := time.Now(), 0
+			if err := o.Acquire(ctx, func(err error, d time.Duration) {
+				if told++; err != why || d != time.Minute {
+					t.Errorf("%s: told of %v for %v", tt.name, d, err)
+				}
+			}); !errors.Is(err, tt.err) || time.Since(start) != tt.after {
 				t.Errorf("%s: %v after %v, want %v after %v", tt.name, err, time.Since(start), tt.err, tt.after)
+			}
+			if want := min(int(tt.after), 1); told != want {
+				t.Errorf("%s: told %d times, want %d", tt.name, told, want)
 			}
 			if o.tickets.Len() > 0 {
 				t.Errorf("%s: it is still in the queue", tt.name)
@@ -409,10 +416,10 @@ func TestAcquire(t *testing.T) {
 		tell(o, 100, 50)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		if err := o.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() == nil {
+		if err := o.Acquire(ctx, nil); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() == nil {
 			t.Errorf("held by the pace: %v", err)
 		}
-		if err := b.Operation("creates").Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := b.Operation("creates").Acquire(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("an ended context: %v", err)
 		}
 	})
@@ -546,7 +553,7 @@ func TestTryAndAcquire(t *testing.T) {
 				}
 				for range tt.acquires {
 					all.Go(func() {
-						for o.Acquire(ctx) == nil {
+						for o.Acquire(ctx, nil) == nil {
 							acquired.Add(1)
 							o.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
 							time.Sleep(time.Second)

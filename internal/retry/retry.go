@@ -22,14 +22,45 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return true
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// Pauses lets the caller of a create or a download observe and end the pauses between its
+// requests. A create also reports each request before it is sent.
+type Pauses struct {
+	// Context is done when no further request is to be sent. It is derived from that of
+	// the call. A request in flight is not affected.
+	Context context.Context //nolint:containedctx // it is the value of another context
+
+	// Tell, if not nil, is called before each pause with the error that caused it, nil for
+	// the rate limit alone.
+	Tell func(err error, pause time.Duration)
+
+	// Send, if not nil, is called before each request of a create, after all pauses. If it
+	// returns an error, the request is not sent.
+	Send func() error
+}
+
+type pausesKey struct{}
+
+// With returns a context for a call with p.
+func (p *Pauses) With(ctx context.Context) context.Context {
+	return context.WithValue(ctx, pausesKey{}, p)
+}
+
+// PausesOf returns what [Pauses.With] put into ctx; by default, Pauses with only ctx.
+//
+//go:noinline
+func PausesOf(ctx context.Context) *Pauses {
+	if p, ok := ctx.Value(pausesKey{}).(*Pauses); ok {
+		return p
+	}
+	return &Pauses{Context: ctx}
 }
 
 // Backoff returns base doubled n times, and at most limit.
