@@ -211,6 +211,7 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 					}()
 					run(ctx, cancel, poller.New(f), f)
 				}()
+				synctest.Wait() // the function of an AfterFunc may not have run yet
 				stacks := make([]byte, 1<<20)
 				stacks = stacks[:runtime.Stack(stacks, true)]
 				if bytes.Contains(stacks, []byte("internal/schedule.")) {
