@@ -2,6 +2,7 @@ package gammatest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,8 @@ type contract struct {
 	router  routers.Router
 	options *openapi3filter.Options
 	sample  *sample.Document
+
+	operations string // all, for a request to none of them
 }
 
 // published is the document of the SDK.
@@ -70,17 +73,16 @@ func parse(document []byte) (*contract, error) {
 		// A missing key is not a violation: the API responds to it with a status.
 		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
 	}
-	options.WithCustomSchemaErrorFunc(func(err *openapi3.SchemaError) string {
-		text := err.Reason
-		if at := err.JSONPointer(); len(at) > 0 {
-			text = "/" + strings.Join(at, "/") + ": " + text
+	var operations []string
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			operations = append(operations, method+" "+path)
 		}
-		if err.Origin != nil {
-			text += ": " + err.Origin.Error()
-		}
-		return text
+	}
+	slices.SortFunc(operations, func(a, b string) int {
+		return cmp.Compare(a[strings.IndexByte(a, ' '):], b[strings.IndexByte(b, ' '):])
 	})
-	return &contract{router, options, sample.New(values)}, nil
+	return &contract{router, options, sample.New(values), strings.Join(operations, ", ")}, nil
 }
 
 // loosen drops the rules that the fake does not enforce from all schemas in at.
@@ -234,13 +236,13 @@ func camelCase(operationID string) string {
 func (c *contract) request(r *http.Request) (call, error) {
 	route, params, err := c.router.FindRoute(r)
 	if err != nil {
-		return call{}, fmt.Errorf("no such operation: %w", err)
+		return call{}, errors.New("no such operation; the OpenAPI document has " + c.operations)
 	}
 	// The router accepts slashes at the end and empty parameters.
 	path, id := route.Path, ""
 	for name, value := range params {
 		if value == "" {
-			return call{}, fmt.Errorf("parameter %q in path is empty", name)
+			return call{}, fmt.Errorf("path parameter %q is empty", name)
 		}
 		path = strings.Replace(path, "{"+name+"}", value, 1)
 		id = value // no operation that is known here has two
@@ -250,7 +252,7 @@ func (c *contract) request(r *http.Request) (call, error) {
 	}
 	for name := range r.URL.Query() {
 		if route.Operation.Parameters.GetByInAndName("query", name) == nil && route.PathItem.Parameters.GetByInAndName("query", name) == nil {
-			return call{}, fmt.Errorf("parameter %q in query is not documented", name)
+			return call{}, fmt.Errorf("query parameter %q is not documented", name)
 		}
 	}
 	if route.Operation.RequestBody == nil && r.Body != nil && r.Body != http.NoBody {
@@ -258,7 +260,7 @@ func (c *contract) request(r *http.Request) (call, error) {
 	}
 	input := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: c.options}
 	if err := openapi3filter.ValidateRequest(r.Context(), input); err != nil {
-		return call{}, oneLine(err)
+		return call{}, explain(err)
 	}
 	document, _ := c.sample.At(route.Method, route.Path)
 	return call{route, document, camelCase(route.Operation.OperationID), id, input}, nil
@@ -279,12 +281,5 @@ func (c *contract) response(to call, rsp response) error {
 		Body:                   io.NopCloser(bytes.NewReader(rsp.body)),
 		Options:                c.options,
 	})
-	return oneLine(err)
-}
-
-func oneLine(err error) error {
-	if err == nil {
-		return nil
-	}
-	return errors.New(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; "))
+	return explain(err)
 }

@@ -161,7 +161,7 @@ func TestResponsesHaveWhatTheDocumentRequires(t *testing.T) {
 		t.Errorf("reported %q", r.errors)
 	}
 	// Nothing is added to what a test has written.
-	if get("/g/gen1"); len(r.errors) != 1 || !strings.Contains(r.errors[0], `"owner" is missing`) {
+	if get("/g/gen1"); len(r.errors) != 1 || !strings.Contains(r.errors[0], "field owner is missing") {
 		t.Errorf("reported %q", r.errors)
 	}
 }

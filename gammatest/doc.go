@@ -43,6 +43,8 @@
 //   - [Delay], [Slow]: its response starts late, or arrives slowly
 //   - [Cut], [CutAfter]: its response is cut off
 //   - [Header]: sets or removes a header
+//   - [ForCreate], [ForDownload]: it responds to the create, or to a download of the
+//     export, and not to a poll
 //
 // # Other operations
 //
@@ -67,15 +69,16 @@
 //
 //	g.NextDownload(gammatest.Times(2, gammatest.CutAfter(10_000, gammatest.Usual())))
 //
-// A link expires after a week, see [API.SetLinkLifetime] and [API.ExpireLinks].
-// [API.Export] returns the bytes of the file.
+// [ForDownload] does the same for one generation. A link expires after a week, see
+// [API.SetLinkLifetime] and [API.ExpireLinks]. [API.Export] returns the bytes of the file.
 //
 // # Time
 //
 // In a bubble of [testing/synctest] a wait of minutes takes no time. Make the client
 // inside the bubble. A [Server] has sockets, which block a bubble: use it outside, for
 // a program that runs as another process or takes a base URL, with short times. A
-// [Transport] is for a client with options; it works in both places.
+// [Transport] is for a client with options; it works in both places. A [Handler] is for
+// a server at an address of your choice, such as that of "gamma serve".
 //
 // # Validation
 //

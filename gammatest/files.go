@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// filesHost is the host of exports in memory. A [Server] has a second socket for them.
+// filesHost is the host of exports in memory. A [Server] has a second socket for them,
+// a [Handler] has them at the host of the API.
 const filesHost = "exports.gamma.example"
+
+// exportsPath is where exports are. No operation of the API starts with it.
+const exportsPath = "/exports/"
 
 // linkLifetime is what the API's documentation says.
 const linkLifetime = 7 * 24 * time.Hour
@@ -28,7 +32,7 @@ var contentTypes = map[string]string{
 // files is the host of exports. It is not a part of the API: it takes no key, and a
 // link is enough.
 type files struct {
-	base     string // of the links
+	base     string // of the links; empty: the host that the poll was sent to
 	lifetime time.Duration
 	requests []Request
 	next     []Step
@@ -52,21 +56,28 @@ func (s *API) Export(id string) []byte {
 //
 //	g.NextDownload(gammatest.Status(403), gammatest.CutAfter(20_000, gammatest.Slow(1_000, gammatest.Usual())))
 //
-// Any other step is an error of the test. Steps from an earlier call come first.
+// Any other step is an error of the test. Steps from an earlier call come first. See
+// [ForDownload] for the downloads of one generation.
 func (s *API) NextDownload(steps ...Step) {
 	s.t.Helper()
-	next := s.expand("downloads", steps)
-	var valid []Step
-	for _, step := range next {
+	next := s.exchanges("downloads", steps...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files.next = append(s.files.next, next...)
+}
+
+// exchanges returns one step for each request, and reports those that are neither Usual
+// nor a fault.
+func (s *API) exchanges(what string, steps ...Step) (valid []Step) {
+	s.t.Helper()
+	for _, step := range s.expand(what, steps) {
 		if step.respond != nil && !step.fault {
-			s.report("gammatest: downloads: a step that is neither Usual nor a fault")
+			s.report("gammatest: %s: a step that is neither Usual nor a fault", what)
 			continue
 		}
 		valid = append(valid, step)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.files.next = append(s.files.next, valid...)
+	return valid
 }
 
 // ExpireLinks makes every link to an export that was given so far expire now: a download
@@ -101,14 +112,21 @@ func (s *API) Downloads() []Request {
 	return slices.Clone(s.files.requests)
 }
 
-// link returns the link to the export of the generation g, a new one if the last has
-// expired. s.mu is held.
-func (s *API) link(id string, g *script, now time.Time) string {
+// link returns the link to the export of the generation g in the response to r, a new
+// one if the last has expired. s.mu is held.
+func (s *API) link(r *http.Request, id string, g *script, now time.Time) string {
 	if !s.linkIsGood(g, now) {
 		g.link++
 		g.issued = now
 	}
-	return fmt.Sprintf("%s/%s.%s?signature=%d", s.files.base, id, g.exportAs, g.link)
+	base := s.files.base
+	if base == "" {
+		base = "http://" + r.Host
+		if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+			base = "https://" + r.Host
+		}
+	}
+	return fmt.Sprintf("%s%s%s.%s?signature=%d", base, exportsPath, id, g.exportAs, g.link)
 }
 
 // linkIsGood reports whether the last link of g has not expired. s.mu is held.
@@ -123,7 +141,7 @@ func (s *API) replyFile(r *http.Request) (response, error) {
 			s.report("gammatest: a download has the header %s, which the host of exports must not receive", name)
 		}
 	}
-	id, format, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), ".")
+	id, format, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, exportsPath), ".")
 	request, step := received(r, nil), Usual()
 	s.mu.Lock()
 	s.files.requests = latest(append(s.files.requests, request), s.keep)
@@ -132,6 +150,9 @@ func (s *API) replyFile(r *http.Request) (response, error) {
 		r.URL.Query().Get("signature") == strconv.Itoa(g.link) && s.linkIsGood(g, time.Now())
 	if next := s.files.next; len(next) > 0 {
 		step, s.files.next = next[0], next[1:]
+	}
+	if g != nil && len(g.downloads) > 0 && step.usual {
+		step, g.downloads = g.downloads[0].like(step), g.downloads[1:]
 	}
 	s.mu.Unlock()
 	if err := s.hold(r, step); err != nil {

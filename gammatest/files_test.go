@@ -166,9 +166,9 @@ func TestOnlyTheLinkIsServed(t *testing.T) {
 		{"GET", link, 200},
 		{"HEAD", link, 403},
 		{"GET", link + "0", 403},
-		{"GET", "https://" + filesHost + "/gen000001.pptx?signature=1", 403},
-		{"GET", "https://" + filesHost + "/gen1.?signature=0", 403},
-		{"GET", "https://" + filesHost + "/gen2.pdf?signature=1", 403},
+		{"GET", "https://" + filesHost + "/exports/gen000001.pptx?signature=1", 403},
+		{"GET", "https://" + filesHost + "/exports/gen1.?signature=0", 403},
+		{"GET", "https://" + filesHost + "/exports/gen2.pdf?signature=1", 403},
 	} {
 		request := newRequest(t, t.Context(), tt.method, tt.url)
 		request.Header.Del("X-Api-Key")

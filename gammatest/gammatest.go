@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -68,8 +69,8 @@ func (p *Program) Close() error {
 	return err
 }
 
-// API controls a fake. [NewClient] returns one; a [Server] and a [Transport] embed one.
-// All methods are safe for concurrent use.
+// API controls a fake. [NewClient] returns one; a [Server], a [Handler] and a [Transport]
+// embed one. All methods are safe for concurrent use.
 type API struct {
 	t        TB
 	contract *contract
@@ -104,7 +105,7 @@ type Request struct {
 }
 
 // newAPI returns an API that is closed by the cleanups of t.
-func newAPI(t TB, life []Step) *API {
+func newAPI(t TB, steps []Step) *API {
 	s := &API{
 		t:           t,
 		contract:    published(),
@@ -121,7 +122,7 @@ func newAPI(t TB, life []Step) *API {
 		day:   window{limit: 20_000_000, length: 24 * time.Hour},
 	}
 	t.Helper()
-	s.life = s.lifeOf("created generations", life)
+	s.life = s.lifeOf("created generations", steps)
 	t.Cleanup(func() {
 		s.reporting.Lock()
 		close(s.closed)
@@ -140,27 +141,49 @@ func newAPI(t TB, life []Step) *API {
 // test.
 func (s *API) Add(id string, steps ...Step) {
 	s.t.Helper()
-	life := s.lifeOf("generation "+id, steps)
+	what := "generation " + id
+	l := s.lifeOf(what, steps)
+	if len(l.create) > 0 {
+		s.report("gammatest: %s: ForCreate, but nothing creates it", what)
+	}
+	if len(l.downloads) > 0 {
+		s.report("gammatest: %s: ForDownload, but it has no export", what)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.generations[id] = newScript(life, "")
+	s.generations[id] = newScript(l, "")
 }
 
-// lifeOf returns the steps that respond to polls. It reports those that a life cannot
-// have.
-func (s *API) lifeOf(what string, steps []Step) (life []Step) {
+// life is what happens to a generation.
+type life struct {
+	create    []Step // one, or none: as usual
+	polls     []Step
+	downloads []Step
+}
+
+// lifeOf returns the life of steps. It reports those that a life cannot have.
+func (s *API) lifeOf(what string, steps []Step) (l life) {
 	s.t.Helper()
 	for _, step := range steps {
+		role := step.role
+		step.role = forPoll
 		switch {
+		case role == forCreate:
+			l.create = append(l.create, s.exchanges(what+": create", step)...)
+		case role == forDownload:
+			l.downloads = append(l.downloads, s.exchanges(what+": downloads", step)...)
 		case step.err != nil:
 			s.report("gammatest: %s: %v", what, step.err)
 		case step.usual:
-			s.report("gammatest: %s: Usual is for Next and NextDownload", what)
+			s.report("gammatest: %s: Usual is for Next, NextDownload, ForCreate and ForDownload", what)
 		case step.polls > 0 || step.span > 0:
-			life = append(life, step)
+			l.polls = append(l.polls, step)
 		}
 	}
-	return life
+	if len(l.create) > 1 {
+		s.report("gammatest: %s: %d steps for one create", what, len(l.create))
+	}
+	return l
 }
 
 // Budget limits the rate to n requests in a window, which starts with its first
@@ -208,7 +231,10 @@ func (s *API) KeepRequests(n int) {
 
 // latest returns the last n of requests, all for a negative n. It releases the others.
 func latest(requests []Request, n int) []Request {
-	if excess := len(requests) - n; n >= 0 && excess > 0 {
+	if n == 0 {
+		return nil
+	}
+	if excess := len(requests) - n; n > 0 && excess > 0 {
 		clear(requests[:excess])
 		requests = requests[excess:]
 	}
@@ -235,20 +261,22 @@ func (s *API) report(format string, args ...any) {
 
 // script is the state of one generation.
 type script struct {
-	steps []Step
+	steps []Step    // for polls
 	used  int       // polls that took the first of steps
 	since time.Time // when the step before the first of steps was used up
 
 	exportAs string    // empty: without an export
 	link     int       // the number of its present link
 	issued   time.Time // when that was given out; zero: it has expired
+
+	downloads []Step // for the next of them
 }
 
-func newScript(life []Step, exportAs string) *script {
-	if len(life) == 0 {
-		life = []Step{Pending(1)}
+func newScript(l life, exportAs string) *script {
+	if len(l.polls) == 0 {
+		l.polls = []Step{Pending(1)}
 	}
-	return &script{steps: life, since: time.Now(), exportAs: exportAs}
+	return &script{steps: l.polls, since: time.Now(), exportAs: exportAs, downloads: l.downloads}
 }
 
 // next returns the step that responds to a poll at now.
@@ -294,6 +322,9 @@ var errDropped = errors.New("gammatest: the connection was dropped")
 // reply returns the response to r. The error is errDropped, or the cause of the end of
 // r's context.
 func (s *API) reply(r *http.Request) (response, error) {
+	if strings.HasPrefix(r.URL.Path, exportsPath) {
+		return s.replyFile(r)
+	}
 	body, complete := read(r)
 	if !complete {
 		s.arrive(r, body, call{})
@@ -301,26 +332,29 @@ func (s *API) reply(r *http.Request) (response, error) {
 	}
 	call, violation := s.contract.request(r)
 	v := s.arrive(r, body, call)
+	step := v.step
 	var rsp response
 	switch {
 	case violation != nil:
-		s.report("gammatest: the request %s %s breaks the contract: %v", r.Method, r.URL.RequestURI(), violation)
+		s.report("gammatest: the request %s %s breaks the contract: %v", r.Method, r.URL.EscapedPath(), violation)
 		rsp = problem(http.StatusBadRequest, violation.Error())
 		rsp.fault = true
 	case !v.authorized:
 		rsp = status(http.StatusUnauthorized, "")
 	case v.refused:
 		rsp = status(http.StatusTooManyRequests, "")
-	case !v.step.usual:
-		if err := s.hold(r, v.step); err != nil {
+	default:
+		if step.usual {
+			var own Step
+			rsp, own = s.operate(call, r.URL.Query(), body)
+			step = own.like(step)
+		}
+		if err := s.hold(r, step); err != nil {
 			return response{}, err
 		}
-		rsp = v.step.respond(call.id, v.link)
-		rsp.fault = v.step.fault
-	default:
-		rsp = s.operate(call, r.URL.Query(), body)
-		if err := s.hold(r, v.step); err != nil {
-			return response{}, err
+		if !step.usual {
+			rsp = step.respond(call.id, v.link)
+			rsp.fault = step.fault
 		}
 	}
 	if rsp.partial {
@@ -332,7 +366,7 @@ func (s *API) reply(r *http.Request) (response, error) {
 			rsp = problem(http.StatusInternalServerError, err.Error())
 		}
 	}
-	rsp.finish(v.header, v.step)
+	rsp.finish(v.header, step)
 	return rsp, nil
 }
 
@@ -344,7 +378,10 @@ func read(r *http.Request) (body []byte, complete bool) {
 	}
 	body, err := io.ReadAll(r.Body)
 	_ = r.Body.Close()
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Body = http.NoBody // a chunked body may be empty
+	if len(body) > 0 {
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
 	return body, err == nil
 }
 
@@ -383,7 +420,7 @@ func (s *API) arrive(r *http.Request, body []byte, c call) visit {
 		if g := s.generations[c.id]; g != nil && c.operation == "getGenerationStatus" && v.step.usual {
 			v.step = g.next(now).like(v.step)
 			if v.step.export && g.exportAs != "" {
-				v.link = s.link(c.id, g, now)
+				v.link = s.link(r, c.id, g, now)
 			}
 		}
 	}

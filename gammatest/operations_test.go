@@ -245,12 +245,12 @@ func TestOperationsWithoutAScript(t *testing.T) {
 		})
 	}
 	for name, tt := range map[string]struct{ method, target, body, want string }{
-		"no prompt":     {"POST", "/images", `{"size":"small"}`, `"prompt" is missing`},
+		"no prompt":     {"POST", "/images", `{"size":"small"}`, "field prompt is missing"},
 		"a sent id":     {"POST", "/images", `{"prompt":"tea","size":null,"id":"x"}`, `readOnly property "id" in request`},
 		"too few ids":   {"GET", "/images?ids=a", "", "minimum number of items is 2"},
-		"no ids":        {"GET", "/images", "", "value is required but missing"},
-		"no header":     {"GET", "/images/cat", "", `parameter "X-Size" in header`},
-		"another query": {"DELETE", "/images/cat?all=1", "", `parameter "all" in query is not documented`},
+		"no ids":        {"GET", "/images", "", `query parameter "ids" is missing`},
+		"no header":     {"GET", "/images/cat", "", "header X-Size is missing"},
+		"another query": {"DELETE", "/images/cat?all=1", "", `query parameter "all" is not documented`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{}
@@ -315,7 +315,7 @@ func TestKeyAtTheHostOfExports(t *testing.T) {
 	r := &recorder{}
 	g := NewTransport(r)
 	defer r.clean()
-	request := newRequest(t, t.Context(), "GET", "https://"+filesHost+"/gen1.pdf?signature=0") // with the key
+	request := newRequest(t, t.Context(), "GET", "https://"+filesHost+"/exports/gen1.pdf?signature=0") // with the key
 	if a := send(g, request); a.status != 403 || len(r.errors) != 1 {
 		t.Errorf("%d %v", a.status, r.errors)
 	}

@@ -17,11 +17,13 @@ const (
 
 // Step is a part of the life of a generation, see [NewClient], [API.OnCreate] and
 // [API.Add], or the response to one request, see [API.Next] and [API.NextDownload].
+// In a life it responds to polls, except as [ForCreate] and [ForDownload] say.
 // Steps are values: one can be used in many places. A step that responds to no request,
 // such as Pending(0) or the zero Step, is left out.
 type Step struct {
 	polls  int           // how many polls it responds to,
 	span   time.Duration // or for how long
+	role   role          // in a life, what it responds to
 	usual  bool          // the response is not its own
 	state  bool          // the response is the status of a generation
 	export bool          // the response has the link to the export, if there is one
@@ -36,6 +38,15 @@ type Step struct {
 	err     error
 	respond func(id, link string) response
 }
+
+// role is what a step of a life responds to.
+type role uint8
+
+const (
+	forPoll role = iota
+	forCreate
+	forDownload
+)
 
 // Values of Step.cut that are not positions plus one, so that 0 is the default.
 const (
@@ -140,10 +151,11 @@ func JSON(v any) Step {
 	}}
 }
 
-// Usual responds to one request as if there were no step, for [API.Next] and
-// [API.NextDownload]. The request has its usual effect: in the life of a generation a
-// poll takes the next step. What is done to Usual is done to the response, after the
-// effect: Cut(Usual()) creates a generation, and the client does not learn its id.
+// Usual responds to one request as if there were no step, for [API.Next],
+// [API.NextDownload], [ForCreate] and [ForDownload]. The request has its usual effect: in
+// the life of a generation a poll takes the next step. What is done to Usual is done to the
+// response, after the effect: Cut(Usual()) creates a generation, and the client does not
+// learn its id.
 func Usual() Step { return Step{polls: 1, usual: true} }
 
 // Status responds to one request with an HTTP status other than success, and the body
@@ -239,6 +251,33 @@ func Times(n int, step Step) Step {
 	if n < 0 {
 		step.err = fmt.Errorf("a step %d times", n)
 	}
+	return step
+}
+
+// ForCreate makes step, which is a fault or [Usual], respond to the request that creates
+// the generation. It is for steps returned to [API.OnCreate] or given to [NewClient], and
+// for one request. With a fault there is no generation; OnCreate is called again for the
+// next request, even if that is a retry:
+//
+//	gammatest.ForCreate(gammatest.Status(503))               // nothing is created
+//	gammatest.ForCreate(gammatest.Cut(gammatest.Usual()))    // it is, but the client does not learn its id
+//
+// A step given by [API.Next] comes first; one that is not Usual replaces it.
+func ForCreate(step Step) Step {
+	step.role = forCreate
+	return step
+}
+
+// ForDownload makes step, which is a fault or [Usual], respond to a download of the
+// export of the generation; [Times] repeats it. Several respond to one download each, in
+// order; then the responses are as usual again. Its place among the steps for polls does
+// not matter:
+//
+//	gammatest.Pending(2), gammatest.Completed(""), gammatest.ForDownload(gammatest.Times(2, gammatest.Drop()))
+//
+// A step given by [API.NextDownload] comes first; one that is not Usual replaces it.
+func ForDownload(step Step) Step {
+	step.role = forDownload
 	return step
 }
 

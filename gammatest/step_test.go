@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -102,9 +103,9 @@ func TestUsualIsNotInTheLifeOfAGeneration(t *testing.T) {
 		t.Error(err)
 	}
 	want := []string{
-		"gammatest: created generations: Usual is for Next and NextDownload",
-		"gammatest: generation gen1: Usual is for Next and NextDownload",
-		"gammatest: created generation: Usual is for Next and NextDownload",
+		"gammatest: created generations: Usual is for Next, NextDownload, ForCreate and ForDownload",
+		"gammatest: generation gen1: Usual is for Next, NextDownload, ForCreate and ForDownload",
+		"gammatest: created generation: Usual is for Next, NextDownload, ForCreate and ForDownload",
 	}
 	if !slices.Equal(r.errors, want) {
 		t.Errorf("reported %q, want %q", r.errors, want)
@@ -274,4 +275,138 @@ func TestStepsAreValues(t *testing.T) {
 			t.Errorf("headers %s", seen.String())
 		}
 	})
+}
+
+func TestForCreate(t *testing.T) {
+	for name, tt := range map[string]struct {
+		steps   []Step
+		err     error // of the first create
+		created int   // in all, after a second one
+	}{
+		"not used":          {[]Step{Completed("")}, nil, 2},
+		"a fault":           {[]Step{ForCreate(Status(402)), Completed("")}, gamma.ErrInsufficientCredits, 1},
+		"the only step":     {[]Step{ForCreate(Status(402))}, gamma.ErrInsufficientCredits, 1},
+		"a drop":            {[]Step{Completed(""), ForCreate(Drop())}, gamma.ErrMaybeCreated, 1},
+		"a cut response":    {[]Step{ForCreate(CutAfter(5, Usual())), Completed("")}, gamma.ErrMaybeCreated, 2},
+		"a usual response":  {[]Step{ForCreate(Usual()), Completed("")}, nil, 2},
+		"never used":        {[]Step{ForCreate(Times(0, Drop())), Completed("")}, nil, 2},
+		"the last role":     {[]Step{ForCreate(ForDownload(Status(402)))}, gamma.ErrInsufficientCredits, 1},
+		"a delayed fault":   {[]Step{ForCreate(Delay(time.Second, Status(402)))}, gamma.ErrInsufficientCredits, 1},
+		"no response ever":  {[]Step{ForCreate(Hang())}, gamma.ErrMaybeCreated, 1},
+		"a malformed reply": {[]Step{ForCreate(Malformed("{"))}, gamma.ErrMaybeCreated, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, g := NewClient(t)
+				g.OnCreate(func(request api.GenerationRequest) []Step {
+					if request.InputText == "first" {
+						return tt.steps
+					}
+					return nil
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				_, err := client.CreateGeneration(ctx, text(api.GenerationRequest{InputText: "first"}))
+				if !errors.Is(err, tt.err) || tt.err == nil && err != nil {
+					t.Errorf("%v, want %v", err, tt.err)
+				}
+				c, err := client.CreateGeneration(t.Context(), text(api.GenerationRequest{InputText: "second"}))
+				if want := fmt.Sprintf("gen%06d", tt.created); err != nil || c.GenerationID != want {
+					t.Errorf("%+v, %v; want %s", c, err, want)
+				}
+			})
+		})
+	}
+}
+
+// The steps of one generation are not those of another, in whichever order they come.
+func TestForDownload(t *testing.T) {
+	client, g := NewClient(t, Completed(""))
+	g.OnCreate(func(request api.GenerationRequest) []Step {
+		if request.InputText != "broken" {
+			return nil
+		}
+		return []Step{ForDownload(Times(2, Status(503))), Completed(""), ForDownload(CutAfter(10, Usual())), ForDownload(Usual())}
+	})
+	links := map[string]string{}
+	for _, name := range []string{"sound", "broken"} {
+		c, err := client.CreateGeneration(t.Context(), text(api.GenerationRequest{InputText: name, ExportAs: "pdf"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		links[name] = linkOf(t, client, c.GenerationID)
+	}
+	transport := &Transport{g}
+	get := func(name string) string {
+		request := newRequest(t, t.Context(), "GET", links[name])
+		request.Header.Del("X-Api-Key")
+		a := send(transport, request)
+		return fmt.Sprint(a.status, " ", a.readErr)
+	}
+	for i, want := range []string{"503 <nil>", "503 <nil>", "200 unexpected EOF", "200 <nil>", "200 <nil>"} {
+		if i == 2 {
+			g.NextDownload(Status(500), Header("A", "1", Usual())) // comes first
+			if got := get("broken"); got != "500 <nil>" {
+				t.Errorf("download with a step of NextDownload: %s", got)
+			}
+		}
+		if got := get("broken"); got != want {
+			t.Errorf("download %d: %s, want %s", i+1, got, want)
+		}
+		if got := get("sound"); got != "200 <nil>" {
+			t.Errorf("download of the other: %s", got)
+		}
+	}
+}
+
+// The steps that NewClient has are for everything that OnCreate says nothing of.
+func TestLifeInParts(t *testing.T) {
+	client, g := NewClient(t, Failed(422, "x"), ForDownload(Drop()), ForCreate(Header("X-Request-Id", "mine", Usual())))
+	g.OnCreate(func(api.GenerationRequest) []Step { return []Step{Completed("")} })
+	id, link := export(t, client)
+	if err := client.Download(t.Context(), link, io.Discard); err != nil || len(g.Downloads()) != 2 {
+		t.Errorf("%v after %d downloads of %s", err, len(g.Downloads()), id)
+	}
+	g.OnCreate(func(api.GenerationRequest) []Step { return []Step{ForCreate(Status(402)), ForDownload(Usual())} })
+	if _, err := client.CreateGeneration(t.Context(), text(api.GenerationRequest{InputText: "tea"})); !errors.Is(err, gamma.ErrInsufficientCredits) {
+		t.Error(err)
+	}
+	g.OnCreate(nil)
+	c, err := client.CreateGeneration(t.Context(), text(api.GenerationRequest{InputText: "tea"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rsp, err := client.GetGenerationStatusWithResponse(t.Context(), c.GenerationID); err != nil || rsp.JSON200.Status != api.GenerationStatusFailed {
+		t.Errorf("%+v, %v", rsp, err)
+	}
+}
+
+func TestRolesReportMistakes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		f    func(*API)
+		want string
+	}{
+		"state":           {func(g *API) { g.Add("gen1", ForDownload(Pending(1))) }, "generation gen1: downloads: a step that is neither Usual nor a fault"},
+		"time":            {func(g *API) { g.Add("gen1", ForDownload(PendingFor(1))) }, "generation gen1: downloads: a step that lasts for a time is for the life of a generation"},
+		"invalid":         {func(g *API) { g.Add("gen1", ForDownload(Status(1))) }, "generation gen1: downloads: 1 is not a response status"},
+		"nothing creates": {func(g *API) { g.Add("gen1", ForCreate(Drop())) }, "generation gen1: ForCreate, but nothing creates it"},
+		"no export":       {func(g *API) { g.Add("gen1", ForDownload(Drop())) }, "generation gen1: ForDownload, but it has no export"},
+		"next":            {func(g *API) { g.Next("listThemes", ForCreate(Drop())) }, "listThemes: ForCreate and ForDownload are for the life of a generation"},
+		"next download":   {func(g *API) { g.NextDownload(ForDownload(Drop())) }, "downloads: ForCreate and ForDownload are for the life of a generation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := new(recorder)
+			defer r.clean()
+			g := NewTransport(r)
+			if tt.f(g.API); len(r.errors) != 1 || r.errors[0] != "gammatest: "+tt.want {
+				t.Errorf("reported %q, want %q", r.errors, tt.want)
+			}
+		})
+	}
+	r := new(recorder)
+	defer r.clean()
+	NewTransport(r, ForCreate(Times(2, Drop())))
+	if want := "gammatest: created generations: 2 steps for one create"; len(r.errors) != 1 || r.errors[0] != want {
+		t.Errorf("reported %q, want %q", r.errors, want)
+	}
 }

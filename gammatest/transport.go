@@ -35,7 +35,8 @@ func NewClient(t TB, steps ...Step) (*gamma.Client, *API) {
 	return client, transport.API
 }
 
-// Server is a fake at a loopback address, made by [NewServer].
+// Server is a fake at a loopback address, made by [NewServer]. Exports are at a second
+// one, because Gamma has them at another host.
 type Server struct {
 	*API
 
@@ -49,13 +50,26 @@ type Server struct {
 func NewServer(t TB, steps ...Step) *Server {
 	t.Helper()
 	s := newAPI(t, steps)
-	listen := func(reply func(*http.Request) (response, error)) *httptest.Server {
-		socket := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, reply) }))
+	listen := func() string {
+		socket := httptest.NewServer(&Handler{s})
 		s.sockets = append(s.sockets, socket)
-		return socket
+		return socket.URL
 	}
-	s.files.base = listen(s.replyFile).URL // first: a handler of the other reads it
-	return &Server{s, listen(s.reply).URL}
+	s.files.base = listen() // first: a handler of the other reads it
+	return &Server{s, listen()}
+}
+
+// Handler is a fake as an [http.Handler], made by [NewHandler], for a server at an
+// address of the caller's choice. Exports are at the host that the request for the status
+// of the generation was sent to, under /exports/: with https if it came over TLS, or with
+// the header "X-Forwarded-Proto: https" of a reverse proxy, which must keep the Host header.
+type Handler struct{ *API }
+
+// NewHandler returns a Handler. See [API.KeepRequests] for a server that runs for a long
+// time. It is otherwise like [NewServer].
+func NewHandler(t TB, steps ...Step) *Handler {
+	t.Helper()
+	return &Handler{newAPI(t, steps)}
 }
 
 // Transport is a fake as an [http.RoundTripper], made by [NewTransport]. It responds to
@@ -78,9 +92,9 @@ func NewTransport(t TB, steps ...Step) *Transport {
 	return &Transport{s}
 }
 
-// serve responds to r over a socket.
-func (s *API) serve(w http.ResponseWriter, r *http.Request, reply func(*http.Request) (response, error)) {
-	rsp, err := reply(r)
+// ServeHTTP responds to r, see [Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rsp, err := h.reply(r)
 	if err != nil {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -90,9 +104,8 @@ func (s *API) serve(w http.ResponseWriter, r *http.Request, reply func(*http.Req
 		_ = conn.Close()
 		return
 	}
-	h := w.Header()
 	for name, values := range rsp.header {
-		h[name] = values
+		w.Header()[name] = values
 	}
 	w.WriteHeader(rsp.status)
 	// net/http closes the connection after a body that is shorter than Content-Length.
@@ -102,7 +115,7 @@ func (s *API) serve(w http.ResponseWriter, r *http.Request, reply func(*http.Req
 	}
 	flusher := http.NewResponseController(w)
 	_ = flusher.Flush()
-	body, buffer := s.slow(r, rsp), make([]byte, 32<<10)
+	body, buffer := h.slow(r, rsp), make([]byte, 32<<10)
 	for {
 		n, err := body.Read(buffer)
 		_, _ = w.Write(buffer[:n])
@@ -124,11 +137,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Context().Err() != nil {
 		return nil, context.Cause(r.Context())
 	}
-	reply := t.reply
-	if r.URL.Host == filesHost {
-		reply = t.replyFile
-	}
-	a, err := reply(r.WithContext(r.Context())) // a copy: the caller's must not change
+	a, err := t.reply(r.WithContext(r.Context())) // a copy: the caller's must not change
 	switch {
 	case errors.Is(err, errDropped):
 		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}

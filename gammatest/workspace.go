@@ -21,7 +21,7 @@ const pageSize = 20
 
 // workspace is what the owner of the key has besides generations.
 type workspace struct {
-	life     []Step // of a generation that is created
+	life     life // of a generation that is created
 	onCreate func(api.GenerationRequest) []Step
 
 	next    map[string][]Step // by operationId in camelCase
@@ -49,10 +49,10 @@ func newWorkspace() workspace {
 }
 
 // OnCreate makes f choose the life of every generation that is created from now on: it
-// is called with the request and returns the steps. If it returns none, the life is that
-// given to [NewClient], [NewServer] or [NewTransport], as it is with a nil f. For a
-// generation from a template, the InputText is the prompt, and the other fields are those
-// that both requests have.
+// is called with the request and returns the steps. Without a step for the create, for
+// polls or for downloads, those have the steps given to [NewClient], as all have with a nil
+// f. For a generation from a template, the InputText is the prompt, and the other fields
+// are those that both requests have.
 //
 //	g.OnCreate(func(request api.GenerationRequest) []gammatest.Step {
 //		if request.InputText == "coffee" {
@@ -109,6 +109,8 @@ func (s *API) expand(what string, steps []Step) []Step {
 		switch {
 		case step.err != nil:
 			s.report("gammatest: %s: %v", what, step.err)
+		case step.role != forPoll:
+			s.report("gammatest: %s: ForCreate and ForDownload are for the life of a generation", what)
 		case step.span > 0:
 			s.report("gammatest: %s: a step that lasts for a time is for the life of a generation", what)
 		default:
@@ -132,21 +134,29 @@ func (s *API) SetFolders(folders ...api.FolderItem) {
 	s.folders = folders
 }
 
-// operate does what the request asks for, and returns the usual response.
-func (s *API) operate(c call, query url.Values, body []byte) response {
-	var life []Step
+// operate does what the request asks for, and returns the usual response and Usual. If it
+// returns another step, that is to respond, and nothing was done.
+func (s *API) operate(c call, query url.Values, body []byte) (response, Step) {
+	var l life
+	step := Usual()
 	creates := c.operation == "createGeneration" || c.operation == "createFromTemplateGeneration"
 	if creates {
-		life = s.plan(c, body)
+		l = s.plan(c, body)
+		if len(l.create) > 0 {
+			step = l.create[0]
+		}
+		if !step.usual {
+			return response{}, step
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var rsp response
 	switch {
 	case creates:
-		rsp = s.create(c, body, life)
+		rsp = s.create(c, body, l)
 	case c.operation == "getGenerationStatus":
-		return status(http.StatusNotFound, c.id) // the others have a step
+		return status(http.StatusNotFound, c.id), step // the others have a step
 	case c.operation == "listThemes":
 		rsp = list(query, s.themes, func(t api.ThemeItem) bool {
 			return contains(t.Name, query.Get("query")) && (query.Get("type") == "" || query.Get("type") == string(t.Type))
@@ -156,30 +166,35 @@ func (s *API) operate(c call, query url.Values, body []byte) response {
 	case c.operation == "archiveGamma", c.operation == "deleteGamma":
 		rsp = s.retire(c)
 	default:
-		return s.contract.derived(c)
+		return s.contract.derived(c), step
 	}
 	if rsp.status == http.StatusOK {
 		rsp.status, rsp.partial = c.document.Status, true
 	}
-	return rsp
+	return rsp, step
 }
 
 // plan returns the life of the generation that c creates.
-func (s *API) plan(c call, body []byte) []Step {
+func (s *API) plan(c call, body []byte) (l life) {
 	s.mu.Lock()
-	life, onCreate := s.life, s.onCreate
+	usual, onCreate := s.life, s.onCreate
 	s.mu.Unlock()
 	if onCreate != nil {
+		request := asRequest(c, body)
 		s.planning.Lock()
 		defer s.planning.Unlock()
-		if steps := s.lifeOf("created generation", onCreate(asRequest(c, body))); len(steps) > 0 {
-			return steps
+		l = s.lifeOf("created generation", onCreate(request))
+	}
+	or := func(own *[]Step, usual []Step) {
+		if len(*own) == 0 {
+			*own = usual
 		}
 	}
-	if len(life) == 0 {
-		return []Step{Pending(2), Completed("")}
-	}
-	return life
+	or(&l.create, usual.create)
+	or(&l.polls, usual.polls)
+	or(&l.polls, []Step{Pending(2), Completed("")})
+	or(&l.downloads, usual.downloads)
+	return l
 }
 
 // asRequest returns the body of either operation that creates. Where the types of fields
@@ -198,7 +213,7 @@ func asRequest(c call, body []byte) (request api.GenerationRequest) {
 }
 
 // create adds a generation. s.mu is held.
-func (s *API) create(c call, body []byte, life []Step) response {
+func (s *API) create(c call, body []byte, l life) response {
 	var request struct { // what both operations have
 		ExportAs string  `json:"exportAs"`
 		NumCards float64 `json:"numCards"`
@@ -208,7 +223,7 @@ func (s *API) create(c call, body []byte, life []Step) response {
 	}
 	s.created++
 	id := fmt.Sprintf("gen%06d", s.created)
-	s.generations[id] = newScript(life, request.ExportAs)
+	s.generations[id] = newScript(l, request.ExportAs)
 	result := map[string]any{"generationId": id, "warnings": nil} // as the API does
 	if request.NumCards > maxCards {
 		result["warnings"] = s.contract.warning(c, fmt.Sprintf("numCards was lowered to %d.", maxCards))

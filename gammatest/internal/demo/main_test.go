@@ -64,7 +64,7 @@ func TestFakeServer(t *testing.T) {
 				` +\d+\.\d\ds  gen000003   GET /v1\.0/generations/\{\w+\}: 429 Too Many Requests .*, next poll in 1\.\ds`,
 				` +\d+\.\d\ds  gen000003   GET /v1\.0/generations/\{\w+\}: .*unexpected EOF, next poll in 0\.0s`,
 				` +\d+\.\d\ds  gen000003   completed, no more polls`,
-				`gen000001 completed\n  URL      https://gamma\.app/docs/g_gen000001\n  export   http://127\.0\.0\.1:\d+/gen000001\.pdf\?signature=1\n  credits  40 deducted, 2960 remaining`,
+				`gen000001 completed\n  URL      https://gamma\.app/docs/g_gen000001\n  export   http://127\.0\.0\.1:\d+/exports/gen000001\.pdf\?signature=1\n  credits  40 deducted, 2960 remaining`,
 				`gen000002 failed, found with errors\.As as a \*poller\.FailedError\n  Message     Failed to generate text\. Check your inputs and try again\.\n  StatusCode  422\n  credits  0 deducted, 3000 remaining`,
 				`gen000003 completed\n  URL      https://gamma\.app/docs/g_gen000003\n  export   \S+\n  credits  40 deducted, 2960 remaining`,
 				` +\d+\.\d\ds   40000 of 102400 bytes`,
