@@ -1,4 +1,5 @@
-# Every nested module stands alone: no workspace joins them.
+# Every nested module stands alone: no workspace joins them. Only cmd/gamma has one, for
+# its replace directives: who builds it unsets GOWORK.
 export GOWORK = off
 
 # How long each fuzz target runs, and the soak.
@@ -7,9 +8,6 @@ soak: TIME = 10m
 
 # What soak chooses its faults by.
 SEED = 1
-
-# The generation that demo waits for.
-ID =
 
 # What spec reads; whether it only reports; whether it keeps the present servers or
 # takes the new ones, where they differ; the operations that it removes.
@@ -25,8 +23,8 @@ ci = sh internal/ci/
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-demo: ## list, create, wait and download at a fake server; ID=... waits for one at Gamma
-	@cd gammatest && go run -buildvcs=false ./internal/demo $${ID:+"$$ID"}
+demo: ## run gamma demo: a batch of texts at a fake, and what can go wrong
+	@cd cmd/gamma && env -u GOWORK go run -buildvcs=false . demo
 
 test: ## run every test, with the race detector
 	@$(ci)test.sh

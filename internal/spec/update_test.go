@@ -414,7 +414,8 @@ func TestLeavesTestsGreen(t *testing.T) {
 			if err := command(t.Context(), slices.Concat([]string{"-root", dir}, tt.args, []string{"new.json"}), &out); err != nil || strings.Contains(out.String(), "need mending") {
 				t.Fatalf("%v\n%s", err, out.String())
 			}
-			if _, err := run(t.Context(), dir, "sh", "-c", "go test "+tt.packages+" && cd gammatest && go test ./..."); err != nil {
+			if _, err := run(t.Context(), dir, "sh", "-c", "go test "+tt.packages+
+				" && (cd gammatest && go test ./...) && (cd batch && go vet ./...) && unset GOWORK && cd cmd/gamma && go vet ./..."); err != nil {
 				t.Error(err)
 			}
 		})
