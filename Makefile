@@ -1,5 +1,5 @@
-# Every nested module stands alone: no workspace joins them. Only cmd/gamma has one, for
-# its replace directives: who builds it unsets GOWORK.
+# Nested modules are separate: no workspace joins them. Only cmd/gamma has a go.work, with
+# its replace directives: unset GOWORK to build it.
 export GOWORK = off
 
 # How long each fuzz target runs, and the soak.
@@ -23,7 +23,7 @@ ci = sh internal/ci/
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-demo: ## run gamma demo: a batch of texts at a fake, and what can go wrong
+demo: ## run gamma demo: a batch of four texts at a fake, with failures
 	@cd cmd/gamma && env -u GOWORK go run -buildvcs=false . demo
 
 test: ## run every test, with the race detector
@@ -35,7 +35,7 @@ spec: ## merge the documents of FROM="..." into openapi.json, make api/; CHECK=1
 generate: ## make api/ from openapi.json
 	go generate ./...
 
-check: check-generate check-document check-modules check-format lint check-vulnerabilities check-licenses consumer check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage conformance release ## run every check of CI but the tests
+check: check-generate check-document check-modules check-format lint check-vulnerabilities check-licenses consumer check-command check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage conformance release ## run every check of CI but the tests
 	@echo 'check: all passed'
 
 lint: ## run go vet and golangci-lint
@@ -65,6 +65,9 @@ check-generate:
 
 check-document:
 	@$(ci)document.sh
+
+check-command:
+	@$(ci)command.sh
 
 check-examples:
 	cd internal/otel && go test -count=1 ./...
@@ -101,4 +104,4 @@ check-fuzz:
 check-coverage:
 	@$(ci)coverage.sh 95 . ./poller
 
-.PHONY: help demo test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-examples check-spec check-templates check-soak check-bench check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage
+.PHONY: help demo test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-command check-examples check-spec check-templates check-soak check-bench check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage

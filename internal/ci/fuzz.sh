@@ -22,7 +22,10 @@ fuzz() {
 }
 
 found=
-for dir in . internal/spec; do
+for dir in . gammatest internal/spec batch cmd/gamma; do
+	if [ "$dir" = cmd/gamma ]; then
+		unset GOWORK # the go.work there has the replace directives
+	fi
 	# go test prints the names of a package's targets, then a line "ok <package> ...".
 	list=$(cd "$dir" && go test -list '^Fuzz' ./...) || {
 		echo "$list"

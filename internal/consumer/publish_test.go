@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/zip"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,8 +20,8 @@ const version = "v" + gamma.Version
 // A published module is one that a stranger can get without this tree.
 type published struct {
 	dir     string            // in the tree
-	program map[string]string // that uses it, by file name
-	command []string          // of go, that tries the program
+	program map[string]string // that uses it, by file name; nil if it is a program itself
+	command []string          // of go, that tries the program, or of the program itself
 }
 
 var publishedModules = map[string]published{
@@ -46,11 +47,36 @@ func TestWait(t *testing.T) {
 	})
 }
 `}, []string{"test", "."}},
+	"github.com/gamma-sdk/gamma-go/batch": {"batch", map[string]string{"main.go": `package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/batch"
+)
+
+func main() {
+	client, err := gamma.NewClientFromEnv()
+	if err != nil {
+		return
+	}
+	b := batch.Batch{Client: client, Dir: "decks"}
+	inputs := []batch.Input{{Key: "tea", Request: api.GenerationRequest{InputText: "A short history of tea"}}}
+	for r := range b.Run(context.Background(), slices.Values(inputs)) {
+		fmt.Println(r.Key, r.Saved, r.Err)
+	}
+}
+`}, []string{"run", "."}},
+	"github.com/gamma-sdk/gamma-go/cmd/gamma": {"cmd/gamma", nil, []string{"version"}},
 }
 
-// The published modules, as they are in the tree, can be had by "go get" in an empty
-// module: their go.mod files require versions that exist, and nothing is missing in
-// their archives.
+// "go get" in an empty module gets the published modules as they are in the tree, and "go
+// install" the command: their go.mod files require versions that exist, and nothing is
+// missing in their archives.
 func TestPublishedModules(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -83,10 +109,7 @@ func TestPublishedModules(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			for i, proxy := range proxies {
-				out, err := stranger(t, dir, cache, proxy, "get", path+"@"+version)
-				if err == nil {
-					out, err = stranger(t, dir, cache, proxy, m.command...)
-				}
+				out, err := try(t, path, m, dir, cache, proxy)
 				if err == nil {
 					return
 				}
@@ -98,6 +121,29 @@ func TestPublishedModules(t *testing.T) {
 			}
 		})
 	}
+}
+
+// try gets the module at path, and runs its command in dir.
+func try(t *testing.T, path string, m published, dir, cache, proxy string) (string, error) {
+	t.Helper()
+	if m.program != nil {
+		out, err := stranger(t, dir, cache, proxy, "get", path+"@"+version)
+		if err == nil {
+			out, err = stranger(t, dir, cache, proxy, m.command...)
+		}
+		return out, err
+	}
+	t.Setenv("GOBIN", dir)
+	out, err := stranger(t, dir, cache, proxy, "install", path+"@"+version)
+	if err != nil {
+		return out, err
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, filepath.Base(path)), m.command...)
+	text, err := cmd.CombinedOutput()
+	if err == nil && !strings.Contains(string(text), strings.TrimPrefix(version, "v")) {
+		err = errors.New("it has another version")
+	}
+	return string(text), err
 }
 
 // stranger runs the go command in dir with a module cache and a proxy, and without the

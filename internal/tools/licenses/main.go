@@ -15,7 +15,7 @@ import (
 	"github.com/google/licensecheck"
 )
 
-var permissive = map[string]bool{"Apache-2.0": true, "BSD-2-Clause": true, "BSD-3-Clause": true, "ISC": true, "MIT": true}
+var permissive = map[string]bool{"Apache-2.0": true, "BSD-2-Clause": true, "BSD-3-Clause": true, "ISC": true, "MIT": true, "Unlicense": true}
 
 func main() {
 	if err := list(os.Stdin, os.Stdout); err != nil {
@@ -52,7 +52,7 @@ func licenses(dir string) (ids []string, err error) {
 	if dir == "" {
 		return nil, errors.New("it is not downloaded")
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "LICENSE*"))
+	files, err := filepath.Glob(filepath.Join(dir, "*LICENSE*")) // or UNLICENSE
 	if err != nil || len(files) == 0 {
 		return nil, errors.New("there is no LICENSE")
 	}

@@ -1,0 +1,12 @@
+# Compiles package batch and the gamma command for other systems, and tests the command
+# end to end.
+set -eu
+
+for os in darwin windows; do
+	echo "check: batch and cmd/gamma on $os"
+	(cd batch && GOOS=$os go vet ./...)
+	(unset GOWORK && cd cmd/gamma && GOOS=$os go vet ./... && GOOS=$os CGO_ENABLED=0 go build -buildvcs=false -o /dev/null .)
+done
+echo 'check: the gamma command'
+cd internal/command
+go test -count=1 ./...
