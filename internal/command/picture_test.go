@@ -150,14 +150,7 @@ func pictureCommand(t *testing.T) *exec.Cmd {
 	if err := os.Mkdir(filepath.Join(dir, "texts"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"create", "--export", "pdf", "--dir", "decks"}
-	for i := range 200 {
-		name := fmt.Sprintf("texts/%03d.md", i)
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(strconv.Itoa(i)), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, name)
-	}
+	args := append([]string{"create", "--export", "pdf", "--dir", "decks"}, numbered(t, dir, "texts/%03d.md")...)
 	cmd := terminalCommand(fake, args...)
 	cmd.Dir = dir
 	return cmd

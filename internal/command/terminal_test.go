@@ -292,19 +292,24 @@ func createCommand(t *testing.T) *exec.Cmd {
 		i, _ := strconv.Atoi(r.InputText)
 		return life(i)
 	})
-	args := []string{"create", "--dir", "decks"}
-	for i := range 200 {
-		// The emulator loses a wide character that does not fit at the end of a line; these
-		// do.
-		name := fmt.Sprintf("漢字-%03d.md", i)
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(strconv.Itoa(i)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, name)
-	}
+	// The emulator loses a wide character that does not fit at the end of a line; these do.
+	args := append([]string{"create", "--dir", "decks"}, numbered(t, dir, "漢字-%03d.md")...)
 	cmd := terminalCommand(fake, args...)
 	cmd.Dir = dir
 	return cmd
+}
+
+// numbered writes 200 texts, each its own number, to files of dir, and returns their names.
+func numbered(t *testing.T, dir, format string) (names []string) {
+	t.Helper()
+	for i := range 200 {
+		name := fmt.Sprintf(format, i)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strconv.Itoa(i)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // waitCommand returns a command that waits for 200 generations.
