@@ -21,10 +21,17 @@ ci = sh internal/ci/
 .NOTPARALLEL:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: ## run gamma demo: a batch of four texts at a fake, with failures
 	@cd cmd/gamma && env -u GOWORK go run -buildvcs=false . demo
+
+demo-durable: ## 500 River jobs that wait for their generations, through SIGKILL and a restart of PostgreSQL
+	@$(ci)postgres.sh
+	@cd internal/durable && go run -buildvcs=false ./demo
+
+demo-temporal: ## the same idea with Temporal, on a real server; builds for minutes
+	@cd examples/temporal/server && go run -buildvcs=false .
 
 test: ## run every test, with the race detector
 	@$(ci)test.sh
@@ -35,7 +42,7 @@ spec: ## merge the documents of FROM="..." into openapi.json, make api/; CHECK=1
 generate: ## make api/ from openapi.json
 	go generate ./...
 
-check: check-generate check-document check-modules check-format lint check-vulnerabilities check-licenses consumer check-command check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage conformance release ## run every check of CI but the tests
+check: check-generate check-document check-modules check-format lint check-durable check-vulnerabilities check-licenses consumer check-command check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage conformance release ## run every check of CI but the tests
 	@echo 'check: all passed'
 
 lint: ## run go vet and golangci-lint
@@ -68,6 +75,9 @@ check-document:
 
 check-command:
 	@$(ci)command.sh
+
+check-durable:
+	@$(ci)durable.sh
 
 check-examples:
 	cd internal/otel && go test -count=1 ./...
@@ -104,4 +114,4 @@ check-fuzz:
 check-coverage:
 	@$(ci)coverage.sh 95 . ./poller
 
-.PHONY: help demo test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-command check-examples check-spec check-templates check-soak check-bench check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage
+.PHONY: help demo demo-durable demo-temporal test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-command check-durable check-examples check-spec check-templates check-soak check-bench check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage

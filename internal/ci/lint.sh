@@ -2,7 +2,8 @@
 set -eu
 
 lint=$(go tool -n -modfile=internal/tools/golangci-lint/go.mod golangci-lint)
-for dir in . gammatest batch internal/command internal/consumer internal/otel internal/soak internal/spec; do
+for dir in . gammatest batch poller/riverwait examples/river examples/table examples/temporal \
+	internal/command internal/consumer internal/durable internal/otel internal/postgres internal/soak internal/spec; do
 	echo "lint: $dir"
 	(cd "$dir" && go vet ./... && "$lint" run ./...)
 done

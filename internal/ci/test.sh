@@ -20,4 +20,9 @@ go test $flags ./...
 for dir in gammatest batch; do # separate modules
 	(cd "$dir" && go test $flags ./...)
 done
+if why=$(go -C poller/riverwait version 2>&1); then # River needs Go 1.26
+	(cd poller/riverwait && go test $flags ./...)
+else
+	echo "make test: SKIPPED, poller/riverwait: $why" >&2
+fi
 (unset GOWORK && cd cmd/gamma && go test $flags ./...) # the go.work there has the replace directives

@@ -3,7 +3,7 @@
 set -eu
 
 vulncheck=$(go tool -n -modfile=internal/tools/govulncheck/go.mod govulncheck)
-for dir in . batch cmd/gamma; do
+for dir in . batch poller/riverwait cmd/gamma; do
 	echo "check: known vulnerabilities of $dir"
 	if [ "$dir" = cmd/gamma ]; then
 		unset GOWORK # the go.work there has the replace directives

@@ -4,28 +4,31 @@ import (
 	"archive/zip"
 	"errors"
 	"fmt"
+	"go/version"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/gamma-sdk/gamma-go"
 )
 
-const version = "v" + gamma.Version
+const release = "v" + gamma.Version
 
 // A published module is one that a stranger can get without this tree.
 type published struct {
 	dir     string            // in the tree
 	program map[string]string // that uses it, by file name; nil if it is a program itself
 	command []string          // of go, that tries the program, or of the program itself
+	oldest  string            // version of Go that it needs; empty for that of the SDK
 }
 
 var publishedModules = map[string]published{
-	"github.com/gamma-sdk/gamma-go": {".", map[string]string{"main.go": ""}, []string{"build", "-o", os.DevNull, "."}},
+	"github.com/gamma-sdk/gamma-go": {".", map[string]string{"main.go": ""}, []string{"build", "-o", os.DevNull, "."}, ""},
 	"github.com/gamma-sdk/gamma-go/gammatest": {"gammatest", map[string]string{"stranger_test.go": `package stranger
 
 import (
@@ -46,7 +49,7 @@ func TestWait(t *testing.T) {
 		}
 	})
 }
-`}, []string{"test", "."}},
+`}, []string{"test", "."}, ""},
 	"github.com/gamma-sdk/gamma-go/batch": {"batch", map[string]string{"main.go": `package main
 
 import (
@@ -70,8 +73,21 @@ func main() {
 		fmt.Println(r.Key, r.Saved, r.Err)
 	}
 }
-`}, []string{"run", "."}},
-	"github.com/gamma-sdk/gamma-go/cmd/gamma": {"cmd/gamma", nil, []string{"version"}},
+`}, []string{"run", "."}, ""},
+	"github.com/gamma-sdk/gamma-go/poller/riverwait": {"poller/riverwait", map[string]string{"main.go": `package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gamma-sdk/gamma-go/poller/riverwait"
+)
+
+func main() {
+	fmt.Println(new(riverwait.Watcher).Run(context.Background())) // without a database it only has bad settings
+}
+`}, []string{"run", "."}, "go1.26"},
+	"github.com/gamma-sdk/gamma-go/cmd/gamma": {"cmd/gamma", nil, []string{"version"}, ""},
 }
 
 // "go get" in an empty module gets the published modules as they are in the tree, and "go
@@ -96,6 +112,9 @@ func TestPublishedModules(t *testing.T) {
 	proxies := []string{local, local + "," + goEnv(t, "GOPROXY")}
 	for path, m := range publishedModules {
 		t.Run(path, func(t *testing.T) {
+			if m.oldest != "" && version.Compare(runtime.Version(), m.oldest) < 0 {
+				t.Skip("it needs " + m.oldest)
+			}
 			dir := t.TempDir()
 			for name, source := range m.program {
 				if source == "" {
@@ -127,20 +146,20 @@ func TestPublishedModules(t *testing.T) {
 func try(t *testing.T, path string, m published, dir, cache, proxy string) (string, error) {
 	t.Helper()
 	if m.program != nil {
-		out, err := stranger(t, dir, cache, proxy, "get", path+"@"+version)
+		out, err := stranger(t, dir, cache, proxy, "get", path+"@"+release)
 		if err == nil {
 			out, err = stranger(t, dir, cache, proxy, m.command...)
 		}
 		return out, err
 	}
 	t.Setenv("GOBIN", dir)
-	out, err := stranger(t, dir, cache, proxy, "install", path+"@"+version)
+	out, err := stranger(t, dir, cache, proxy, "install", path+"@"+release)
 	if err != nil {
 		return out, err
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, filepath.Base(path)), m.command...)
 	text, err := cmd.CombinedOutput()
-	if err == nil && !strings.Contains(string(text), strings.TrimPrefix(version, "v")) {
+	if err == nil && !strings.Contains(string(text), strings.TrimPrefix(release, "v")) {
 		err = errors.New("it has another version")
 	}
 	return string(text), err
@@ -180,21 +199,21 @@ func publish(t *testing.T, proxy, path, dir string) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"list":            version + "\n",
-		version + ".info": fmt.Sprintf(`{"Version":%q,"Time":"2026-01-01T00:00:00Z"}`, version),
-		version + ".mod":  string(mod),
+		"list":            release + "\n",
+		release + ".info": fmt.Sprintf(`{"Version":%q,"Time":"2026-01-01T00:00:00Z"}`, release),
+		release + ".mod":  string(mod),
 	} {
 		if err := os.WriteFile(filepath.Join(base, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	file, err := os.Create(filepath.Join(base, version+".zip"))
+	file, err := os.Create(filepath.Join(base, release+".zip"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	archive := zip.NewWriter(file)
 	for _, name := range moduleFiles(t, dir) {
-		if err := add(archive, path+"@"+version+"/"+name, filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+		if err := add(archive, path+"@"+release+"/"+name, filepath.Join(dir, filepath.FromSlash(name))); err != nil {
 			t.Fatal(err)
 		}
 	}

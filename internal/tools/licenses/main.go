@@ -1,6 +1,6 @@
 // Command licenses reads modules, as go mod download -json prints them, and prints
 // the licences of each. It fails where it finds none, or one that asks more of a
-// user than its text and its notice to be kept.
+// user than its text and its notice to be kept, except for those that its arguments name.
 package main
 
 import (
@@ -15,9 +15,12 @@ import (
 	"github.com/google/licensecheck"
 )
 
-var permissive = map[string]bool{"Apache-2.0": true, "BSD-2-Clause": true, "BSD-3-Clause": true, "ISC": true, "MIT": true, "Unlicense": true}
+var permissive = map[string]bool{"Apache-2.0": true, "BSD-2-Clause": true, "BSD-3-Clause": true, "ISC": true, "MIT": true, "PostgreSQL": true, "Unlicense": true}
 
 func main() {
+	for _, id := range os.Args[1:] {
+		permissive[id] = true
+	}
 	if err := list(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "licenses:", err)
 		os.Exit(1)

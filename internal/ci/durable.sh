@@ -1,0 +1,13 @@
+# Tests waits that outlive a process: package riverwait and its examples with a real
+# PostgreSQL, which CI installs and others may lack, and the example for Temporal.
+set -eu
+
+for os in darwin windows; do
+	echo "check: poller/riverwait on $os"
+	(cd poller/riverwait && GOOS=$os go vet ./...)
+done
+sh internal/ci/postgres.sh
+for dir in internal/postgres internal/durable examples/river examples/table examples/temporal; do
+	echo "check: $dir"
+	(cd "$dir" && go test -race -count=1 ./...)
+done
