@@ -31,8 +31,8 @@
 // poll is an attempt of an activity, which is three requests to the Temporal server. With
 // package riverwait one process polls for all, and a wait is one row in PostgreSQL, written
 // in your own transaction: use that if PostgreSQL is what you have. Workers do not tell
-// each other about the rate limit of their key: each has the headers of its own responses
-// only. TaskQueueActivitiesPerSecond of the workers limits all of them together.
+// each other about the rate limit of their key: each knows only the headers of the responses
+// that it received. TaskQueueActivitiesPerSecond of the workers limits all of them together.
 //
 // # Cost
 //

@@ -21,16 +21,17 @@ import (
 )
 
 const (
-	// patience is how long one statement may take. PostgreSQL lets the lock go when it has
-	// heard nothing for as long: the machine may have vanished, or the process is stopped.
-	patience = 10 * time.Second
+	// statementTimeout is how long one statement may take. PostgreSQL lets the lock go when
+	// it has heard nothing for as long: the machine may have vanished, or the process is
+	// stopped.
+	statementTimeout = 10 * time.Second
 
-	// lockPatience is how long a job may be locked by a transaction of the caller before it
+	// rowLockTimeout is how long a job may be locked by a transaction of the caller before it
 	// is left for later. All other jobs wait for as long.
-	lockPatience = 20 * time.Millisecond
+	rowLockTimeout = 20 * time.Millisecond
 
 	// A page begins small and grows while the args of jobs, which are read along, are
-	// small: they must fit into memory, and come within patience.
+	// small: they must fit into memory, and come within statementTimeout.
 	firstPage = 50
 	mostPage  = 1000
 	smallPage = 4 << 20 // bytes
@@ -51,14 +52,14 @@ const idleSetting = "idle_session_timeout"
 
 var errPooler = errors.New("gamma: the watcher's Pool goes through a pooler: give the Watcher one that connects to PostgreSQL itself")
 
-// connect makes a session of its own, since a pool may close a connection at any time, and
-// have none to give.
+// connect makes a connection outside the Pool, which may close one at any time, or have none
+// to give.
 func connect(ctx context.Context, w *Watcher) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	config := w.Pool.Config()
 	config.MinConns, config.MinIdleConns = 0, 0
-	config.ConnConfig.RuntimeParams[idleSetting] = patience.String()
+	config.ConnConfig.RuntimeParams[idleSetting] = statementTimeout.String()
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("gamma: the watcher cannot connect: %w", err)
@@ -78,7 +79,7 @@ func connect(ctx context.Context, w *Watcher) (*session, error) {
 		s.close()
 		return nil, fmt.Errorf("gamma: the watcher cannot set up its session: %w", err)
 	}
-	if idle != patience.String() {
+	if idle != statementTimeout.String() {
 		s.close()
 		return nil, errPooler
 	}
@@ -89,7 +90,7 @@ func connect(ctx context.Context, w *Watcher) (*session, error) {
 		set_config('statement_timeout', $1, false),
 		set_config('lock_timeout', $2, false),
 		set_config('default_transaction_isolation', 'read committed', false),
-		set_config('application_name', 'gamma standby ' || $3, false)`, patience.String(), lockPatience.String(), w.River.ID(),
+		set_config('application_name', 'gamma standby ' || $3, false)`, statementTimeout.String(), rowLockTimeout.String(), w.River.ID(),
 	).Scan(&schema, &readOnly, nil, nil, nil, nil, nil)
 	if err != nil {
 		s.close()
@@ -127,7 +128,7 @@ func (s *session) close() {
 // tryLock tries to get the lock, and returns who has it and since when. It does not wait
 // for the lock: such a statement would keep VACUUM from removing dead rows for as long.
 func (s *session) tryLock(ctx context.Context) (got bool, by string, since time.Time, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	var holder *string
 	err = s.conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1), (
@@ -181,7 +182,7 @@ func parseName(s string) (by string, since time.Time) {
 
 // ping keeps the session from being idle.
 func (s *session) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	if err := s.conn.Ping(ctx); err != nil {
 		return fmt.Errorf("gamma: the watcher has lost its connection: %w", err)
@@ -214,7 +215,7 @@ const listSettings = `SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoi
 // that are not known, not for those above the last one seen: a transaction may commit long
 // after another that began later.
 func (s *session) list(ctx context.Context, known []int64, after int64, checking bool) (p page, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	err = pgx.BeginFunc(ctx, s.conn, func(tx pgx.Tx) error {
 		var now time.Time
@@ -307,7 +308,7 @@ func (s *session) resize(jobs []*rivertype.JobRow) (full bool) {
 // deadlock with it. Repeatable read makes it fail if another transaction changes the job
 // after it was found to be pending.
 func (s *session) save(ctx context.Context, job int64, r poller.Result) (saved bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	encoded, err := encode(r)
 	if err != nil {

@@ -27,7 +27,7 @@ type Watcher struct {
 	// River is the client of the jobs: any that uses their schema. It need not be started.
 	River *river.Client[pgx.Tx]
 
-	// Pool is how to connect: the watcher makes a connection of its own with its settings.
+	// Pool is how to connect: the watcher makes a separate connection with its settings.
 	// A Pool that goes through a pooler such as PgBouncer is refused. PostgreSQL 14 or newer.
 	Pool *pgxpool.Pool
 

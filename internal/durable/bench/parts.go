@@ -219,7 +219,7 @@ func (b *bench) memory(ctx context.Context) (t table, err error) {
 		head:  []string{"waiting", "live per job, B", "live, MB", "resident, MB", "all known after, s", "all polled after, s", "table and indexes per job, B"},
 		note:  "Live: heap and stacks after garbage collection, per job less those with none waiting; it is a whole process with River's client. The times are from the start of the process.",
 	}
-	weigh := func() (report, int64, error) {
+	measure := func() (report, int64, error) {
 		watcher, _, err := b.watcher(ctx)
 		if err != nil {
 			return report{}, 0, err
@@ -231,7 +231,7 @@ func (b *bench) memory(ctx context.Context) (t table, err error) {
 	if _, err := b.start(ctx); err != nil {
 		return t, err
 	}
-	base, rss, err := weigh()
+	base, rss, err := measure()
 	if err != nil {
 		return t, err
 	}
@@ -277,7 +277,7 @@ func (b *bench) memory(ctx context.Context) (t table, err error) {
 		if err := pause(ctx, b.measure/3); err != nil {
 			return t, err
 		}
-		r, rss, err := weigh()
+		r, rss, err := measure()
 		if err != nil {
 			return t, err
 		}
