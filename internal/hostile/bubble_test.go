@@ -106,14 +106,12 @@ func (c *memoryConn) SetDeadline(t time.Time) error {
 }
 
 func (c *memoryConn) SetReadDeadline(t time.Time) error {
-	c.in.change(func(f *flow) { f.readBy = t })
-	time.AfterFunc(time.Until(t), func() { c.in.change(func(*flow) {}) })
+	c.in.setDeadline(func(f *flow) { f.readBy = t }, t)
 	return nil
 }
 
 func (c *memoryConn) SetWriteDeadline(t time.Time) error {
-	c.out.change(func(f *flow) { f.writeBy = t })
-	time.AfterFunc(time.Until(t), func() { c.out.change(func(*flow) {}) })
+	c.out.setDeadline(func(f *flow) { f.writeBy = t }, t)
 	return nil
 }
 
@@ -140,6 +138,15 @@ func (f *flow) change(change func(*flow)) {
 	defer f.mu.Unlock()
 	change(f)
 	f.changed.Broadcast()
+}
+
+// setDeadline sets one of the deadlines, and wakes who waits for it at t; the zero time is
+// no deadline.
+func (f *flow) setDeadline(set func(*flow), t time.Time) {
+	f.change(set)
+	if !t.IsZero() {
+		time.AfterFunc(time.Until(t), func() { f.change(func(*flow) {}) })
+	}
 }
 
 func (f *flow) read(p []byte) (int, error) {
