@@ -28,7 +28,7 @@ demo: ## run gamma demo: a batch of four texts at a fake, with failures
 
 demo-durable: ## 500 River jobs that wait for their generations, through SIGKILL and a restart of PostgreSQL
 	@$(ci)postgres.sh
-	@cd internal/durable && go run -buildvcs=false ./demo
+	@cd internal/test/durable && go run -buildvcs=false ./demo
 
 demo-temporal: ## the same idea with Temporal, on a real server; builds for minutes
 	@cd examples/temporal/server && go run -buildvcs=false .
@@ -37,7 +37,7 @@ test: ## run every test, with the race detector
 	@$(ci)test.sh
 
 spec: ## merge the documents of FROM="..." into openapi.json, make api/; CHECK=1 only reports
-	@go run -C internal/spec -buildvcs=false . $(if $(CHECK),-check) -servers '$(SERVERS)' -drop '$(DROP)' $(FROM)
+	@go run -C internal/codegen -buildvcs=false . $(if $(CHECK),-check) -servers '$(SERVERS)' -drop '$(DROP)' $(FROM)
 
 generate: ## make api/ from openapi.json
 	go generate ./...
@@ -52,14 +52,14 @@ fuzz: ## run every fuzz target for TIME=60s each
 	@$(ci)fuzz.sh '$(TIME)'
 
 soak: ## run 2,000 generations through failing proxies for TIME=10m; SEED=1
-	cd internal/soak && go run . -time '$(TIME)' -seed '$(SEED)'
+	cd internal/test/soak && go run . -time '$(TIME)' -seed '$(SEED)'
 
 bench: ## run the benchmarks, and measure against what else there is
 	go test -run '^$$' -bench . -benchmem ./...
-	cd internal/bench && go run .
+	cd internal/test/bench && go run .
 
 consumer: ## use the SDK from another module, and weigh it
-	cd internal/consumer && go test -count=1 -v ./...
+	cd internal/test/consumer && go test -count=1 -v ./...
 
 release: ## make the release archive of HEAD in dist/, twice, and compare
 	@$(ci)release.sh
@@ -83,16 +83,16 @@ check-examples:
 	cd internal/otel && go test -count=1 ./...
 
 check-spec:
-	cd internal/spec && go test -count=1 ./...
+	cd internal/codegen && go test -count=1 ./...
 
 check-templates:
 	cd internal/tools/oapi-codegen && go test -count=1 ./...
 
 check-soak:
-	cd internal/soak && go test -count=1 ./...
+	cd internal/test/soak && go test -count=1 ./...
 
 check-bench:
-	cd internal/bench && go test -count=1 ./...
+	cd internal/test/bench && go test -count=1 ./...
 
 check-modules:
 	@$(ci)modules.sh

@@ -15,11 +15,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 )
 
 // schema is the part of an OpenAPI schema that bounds a request, in the file that
-// internal/spec/requests.go writes. A pattern is not checked: its syntax is not Go's.
+// internal/codegen/requests.go writes. A pattern is not checked: its syntax is not Go's.
 // Nor are the values of an enumeration: the vendor may have added one yesterday, and a
 // 400 costs nothing.
 type schema struct {
@@ -137,7 +137,7 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 		return fault("the body", "cannot be read as JSON")
 	}
 	if field, found := oddText(value, ""); found {
-		return fault(wire.Printable(cmp.Or(field, "the body")), notUTF8)
+		return fault(apiruntime.Printable(cmp.Or(field, "the body")), notUTF8)
 	}
 	if field, reason := c.check(content.Schema, "", value); reason != "" {
 		return fault(field, reason)

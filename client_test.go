@@ -26,7 +26,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/sample"
+	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 )
 
 const key = `sk-gamma-7Zq&<>"\secret`

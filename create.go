@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 // createTimeout bounds a create whose context has no deadline.
@@ -76,7 +76,7 @@ func (d *doer) create(ctx context.Context, operation string, send func(context.C
 		defer cancel()
 	}
 	for refused, failed := 0, 0; ; {
-		body, err := send(d.budget.With(ctx, budget.Waits))
+		body, err := send(d.budget.With(ctx, ratelimit.Waits))
 		created, err := readCreated(operation, body, err)
 		if err == nil {
 			return created, nil
@@ -120,14 +120,14 @@ func readCreated(operation string, body []byte, err error) (Created, error) {
 	}
 	properties := whole(body)
 	var id string
-	_ = json.Unmarshal(wire.Member(properties, "generationId"), &id) // of another type, it is none
-	switch ok := wire.CheckPathParam("", id) == nil; {
+	_ = json.Unmarshal(apiruntime.Member(properties, "generationId"), &id) // of another type, it is none
+	switch ok := apiruntime.CheckPathParam("", id) == nil; {
 	case ok && (err == nil || json.Valid(body)):
-		return Created{id, warnings(wire.Member(properties, "warnings"))}, nil
+		return Created{id, warnings(apiruntime.Member(properties, "warnings"))}, nil
 	case ok:
 		return Created{GenerationID: id}, &exchangeError{text: fmt.Sprintf("gamma: %s (id %s; response cut off)", retry.Inner(err), id), err: err}
 	case id != "":
-		err = &exchangeError{text: "gamma: " + operation + ": the generation id in the response is not a valid id: " + wire.Printable(id), err: ErrUnexpectedResponse}
+		err = &exchangeError{text: "gamma: " + operation + ": the generation id in the response is not a valid id: " + apiruntime.Printable(id), err: ErrUnexpectedResponse}
 	case err == nil:
 		err = &exchangeError{text: "gamma: " + operation + ": the response has no generation id", err: ErrUnexpectedResponse}
 	}
@@ -165,7 +165,7 @@ func warnings(raw json.RawMessage) string {
 	default:
 		text = string(raw)
 	}
-	return wire.Printable(text)
+	return apiruntime.Printable(text)
 }
 
 // doubt makes err an [ErrMaybeCreated] unless the server cannot have acted on the request.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/internal/sample"
+	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 )
 
 // The vendor's page about the operation that the poller rests on is the most certain

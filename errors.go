@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 // Match these with [errors.Is]. The first five are kinds of [*APIError], by the API's
@@ -32,7 +32,7 @@ var (
 
 	// ErrUnexpectedResponse is a 2xx status without the documented JSON. The request
 	// may have had its effect; retrying is safe for a GET.
-	ErrUnexpectedResponse = wire.ErrUnexpectedResponse
+	ErrUnexpectedResponse = apiruntime.ErrUnexpectedResponse
 
 	// ErrResponseTooLarge is a body above its limit. Retrying does not help.
 	ErrResponseTooLarge = errors.New("gamma: response too large")
@@ -124,8 +124,8 @@ func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
 		Operation:  operation,
 		StatusCode: rsp.StatusCode,
 		Message:    message(rsp.StatusCode, body),
-		RequestID:  wire.Printable(rsp.Header.Get("X-Request-Id")),
-		RetryAfter: wire.RetryAfter(rsp.Header, time.Now()),
+		RequestID:  apiruntime.Printable(rsp.Header.Get("X-Request-Id")),
+		RetryAfter: apiruntime.RetryAfter(rsp.Header, time.Now()),
 		RateLimit:  RateLimitOf(rsp.Header),
 		Body:       body,
 	}

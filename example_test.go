@@ -12,7 +12,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/fake"
+	"github.com/gamma-sdk/gamma-go/internal/test/fake"
 )
 
 // The examples find a fake server in the environment.

@@ -13,8 +13,8 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 // DownloadFile is [Client.Download] to the file at path, which appears when it is whole:
@@ -241,4 +241,4 @@ func fileText(err error) string {
 	return retry.Inner(err)
 }
 
-func quoted(path string) string { return `"` + wire.Printable(path) + `"` }
+func quoted(path string) string { return `"` + apiruntime.Printable(path) + `"` }

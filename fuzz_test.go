@@ -12,8 +12,8 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/sample"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
+	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 )
 
 // Whatever the server answers to whichever operation, nothing panics, pages come to
@@ -48,7 +48,7 @@ func FuzzOperations(f *testing.F) {
 		}
 		created, err := client.CreateGeneration(ctx, generation(api.GenerationRequest{InputText: "x"}))
 		check(created, err)
-		if err == nil && wire.CheckPathParam("the id", created.GenerationID) != nil {
+		if err == nil && apiruntime.CheckPathParam("the id", created.GenerationID) != nil {
 			t.Fatalf("created %+v", created)
 		}
 		if err != nil && status/100 == 2 && !errors.Is(err, gamma.ErrMaybeCreated) {

@@ -1,3 +1,3 @@
 package gamma
 
-//go:generate env GOWORK=off go run -C internal/spec -buildvcs=false . -generate
+//go:generate env GOWORK=off go run -C internal/codegen -buildvcs=false . -generate

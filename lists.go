@@ -9,8 +9,8 @@ import (
 	"iter"
 
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/budget"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 )
 
 // maxEmptyPages is how many pages in a row may be empty and promise more.
@@ -26,7 +26,7 @@ func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.
 	return pages("Themes", valueOf(params).After, func(cursor string) (page[api.ThemeItem], error) {
 		p := valueOf(params)
 		p.After = cursor
-		rsp, err := c.ListThemesWithResponse(c.doer.budget.With(ctx, budget.Waits), &p)
+		rsp, err := c.ListThemesWithResponse(c.doer.budget.With(ctx, ratelimit.Waits), &p)
 		if err != nil || rsp.JSON200 == nil {
 			return page[api.ThemeItem]{}, err
 		}
@@ -40,7 +40,7 @@ func (c *Client) Folders(ctx context.Context, params *api.ListFoldersParams) ite
 	return pages("Folders", valueOf(params).After, func(cursor string) (page[api.FolderItem], error) {
 		p := valueOf(params)
 		p.After = cursor
-		rsp, err := c.ListFoldersWithResponse(c.doer.budget.With(ctx, budget.Waits), &p)
+		rsp, err := c.ListFoldersWithResponse(c.doer.budget.With(ctx, ratelimit.Waits), &p)
 		if err != nil || rsp.JSON200 == nil {
 			return page[api.FolderItem]{}, err
 		}
@@ -120,7 +120,7 @@ func hasMore(more bool, cursor string, body []byte) bool {
 	var said struct {
 		HasMore *bool `json:"hasMore,omitempty"`
 	}
-	return wire.Decode(body, &said) == nil && said.HasMore == nil
+	return apiruntime.Decode(body, &said) == nil && said.HasMore == nil
 }
 
 func valueOf[T any](p *T) (v T) {

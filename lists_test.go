@@ -9,7 +9,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/sample"
+	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 )
 
 // library serves themes by pages, as a list of cursors and what each leads to.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gamma-sdk/gamma-go/internal/budget"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 )
 
 // RateLimit is the budget of the API key as of a response. Other programs spend from the
@@ -35,7 +35,7 @@ func (c *Client) RateLimit() RateLimit {
 }
 
 // sharedBudget is also a method of every type that embeds c. It returns nil for a nil c.
-func (c *Client) sharedBudget() *budget.Budget {
+func (c *Client) sharedBudget() *ratelimit.Budget {
 	if c == nil {
 		return nil
 	}
@@ -43,8 +43,8 @@ func (c *Client) sharedBudget() *budget.Budget {
 }
 
 func init() {
-	budget.Of = func(client any) *budget.Budget {
-		if c, ok := client.(interface{ sharedBudget() *budget.Budget }); ok {
+	ratelimit.Of = func(client any) *ratelimit.Budget {
+		if c, ok := client.(interface{ sharedBudget() *ratelimit.Budget }); ok {
 			return c.sharedBudget()
 		}
 		return nil
@@ -74,7 +74,7 @@ func windowOf(h http.Header, i int) Window {
 // point in time, as other servers send.
 func reset(h http.Header, key string) time.Duration {
 	n := count(h, key)
-	if n < 0 || n > int64(wire.MaxRetryAfter/time.Second) {
+	if n < 0 || n > int64(apiruntime.MaxRetryAfter/time.Second) {
 		return -1
 	}
 	return time.Duration(n) * time.Second

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 )
 
 // message returns the reasons that an error body gives in JSON. Any other body, such
@@ -30,7 +30,7 @@ func message(status int, body []byte) string {
 	}
 	switch {
 	case len(r) > 0:
-		return wire.Printable(strings.Join(r, "; "))
+		return apiruntime.Printable(strings.Join(r, "; "))
 	case name != "":
 		return name
 	}

@@ -11,9 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 const (
@@ -44,11 +44,11 @@ type doer struct {
 	stale atomic.Bool
 
 	opener *opener // nil for a transport of which nothing is known
-	budget *budget.Budget
+	budget *ratelimit.Budget
 }
 
 func newDoer(key string, base *url.URL, c config) *doer {
-	d := &doer{base: base, transport: c.client.Transport, timeout: c.timeout, onRetry: c.onRetry, insecure: c.insecureHTTP, budget: new(budget.Budget)}
+	d := &doer{base: base, transport: c.client.Transport, timeout: c.timeout, onRetry: c.onRetry, insecure: c.insecureHTTP, budget: new(ratelimit.Budget)}
 	if d.transport == nil {
 		d.own = NewTransport()
 		d.transport = d.own
@@ -112,7 +112,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 }
 
 // exchange sends out for req, and tells operation, unless that is nil, of the response.
-func (d *doer) exchange(operation *budget.Operation, sent time.Time, req, out *http.Request, ctx *bounded) (rsp *http.Response, err error) {
+func (d *doer) exchange(operation *ratelimit.Operation, sent time.Time, req, out *http.Request, ctx *bounded) (rsp *http.Response, err error) {
 	if operation != nil {
 		defer func() { operation.End(d.reply(req, rsp, sent)) }() // also when the transport panics
 	}
@@ -121,13 +121,13 @@ func (d *doer) exchange(operation *budget.Operation, sent time.Time, req, out *h
 
 // begin counts req against the rate limit, and waits for it if the caller does. It
 // returns nil if the caller counts req, and when it is sent.
-func (d *doer) begin(ctx context.Context, req *http.Request) (operation *budget.Operation, sent time.Time, err error) {
+func (d *doer) begin(ctx context.Context, req *http.Request) (operation *ratelimit.Operation, sent time.Time, err error) {
 	mode := d.budget.Mode(ctx)
-	if mode == budget.Counted {
+	if mode == ratelimit.Counted {
 		return nil, time.Now(), nil
 	}
 	operation = d.budget.Operation(d.operation(req))
-	if mode == budget.Begins {
+	if mode == ratelimit.Begins {
 		return operation, operation.Begin(), nil
 	}
 	pauses := retry.PausesOf(ctx)
@@ -139,18 +139,18 @@ func (d *doer) begin(ctx context.Context, req *http.Request) (operation *budget.
 }
 
 // reply is what the budget needs of a response, which may be nil.
-func (d *doer) reply(req *http.Request, rsp *http.Response, sent time.Time) budget.Response {
+func (d *doer) reply(req *http.Request, rsp *http.Response, sent time.Time) ratelimit.Response {
 	if rsp == nil {
-		return budget.Response{}
+		return ratelimit.Response{}
 	}
-	r := budget.Response{Status: rsp.StatusCode, Sent: sent}
+	r := ratelimit.Response{Status: rsp.StatusCode, Sent: sent}
 	if rsp.StatusCode == http.StatusTooManyRequests {
 		err := newAPIError(d.operation(req), rsp, nil)
 		r.Err, r.RetryAfter = err, err.RetryAfter
 	}
 	for i := range headers {
 		if r.Limits[i].Remaining = count(rsp.Header, headers[i].remaining); r.Limits[i].Remaining >= 0 {
-			r.Limits[i] = budget.Window(windowOf(rsp.Header, i))
+			r.Limits[i] = ratelimit.Window(windowOf(rsp.Header, i))
 		}
 	}
 	return r
@@ -213,7 +213,7 @@ func (d *doer) finish(ctx *bounded, req *http.Request, rsp *http.Response, err e
 		}
 		return nil, failure
 	}
-	rsp.Body = wire.NewBody(body)
+	rsp.Body = apiruntime.NewBody(body)
 	return rsp, nil
 }
 

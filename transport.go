@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 // NewTransport returns a new transport like the one that [NewClient] uses, for callers
@@ -353,7 +353,7 @@ func describe(err error) string {
 		} else if before, _, found := strings.Cut(text, `"`); found {
 			text = strings.TrimRight(before, ": ") + mayQuote
 		}
-		return wire.Printable(text)
+		return apiruntime.Printable(text)
 	}
-	return wire.Printable(err.Error())
+	return apiruntime.Printable(err.Error())
 }

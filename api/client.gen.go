@@ -14,7 +14,7 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 	"github.com/oapi-codegen/runtime"
 )
 
@@ -1472,7 +1472,7 @@ func (c *Client) ListThemes(ctx context.Context, params *ListThemesParams, reqEd
 func NewListFoldersRequest(server string, params *ListFoldersParams) (*http.Request, error) {
 	var err error
 
-	queryURL, err := wire.URL(server, "/v1.0/folders")
+	queryURL, err := apiruntime.URL(server, "/v1.0/folders")
 	if err != nil {
 		return nil, err
 	}
@@ -1544,11 +1544,11 @@ func NewDeleteGammaRequest(server string, gammaID string) (*http.Request, error)
 	var pathParam0 string
 
 	pathParam0 = gammaID
-	if err := wire.CheckPathParam("DELETE /v1.0/gammas/{gammaId}: gammaId", pathParam0); err != nil {
+	if err := apiruntime.CheckPathParam("DELETE /v1.0/gammas/{gammaId}: gammaId", pathParam0); err != nil {
 		return nil, err
 	}
 
-	queryURL, err := wire.URL(server, "/v1.0/gammas/{gammaId}", pathParam0)
+	queryURL, err := apiruntime.URL(server, "/v1.0/gammas/{gammaId}", pathParam0)
 	if err != nil {
 		return nil, err
 	}
@@ -1569,11 +1569,11 @@ func NewArchiveGammaRequest(server string, gammaID string) (*http.Request, error
 	var pathParam0 string
 
 	pathParam0 = gammaID
-	if err := wire.CheckPathParam("POST /v1.0/gammas/{gammaId}/archive: gammaId", pathParam0); err != nil {
+	if err := apiruntime.CheckPathParam("POST /v1.0/gammas/{gammaId}/archive: gammaId", pathParam0); err != nil {
 		return nil, err
 	}
 
-	queryURL, err := wire.URL(server, "/v1.0/gammas/{gammaId}/archive", pathParam0)
+	queryURL, err := apiruntime.URL(server, "/v1.0/gammas/{gammaId}/archive", pathParam0)
 	if err != nil {
 		return nil, err
 	}
@@ -1602,7 +1602,7 @@ func NewCreateGenerationRequest(server string, body CreateGenerationJSONRequestB
 func NewCreateGenerationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
-	queryURL, err := wire.URL(server, "/v1.0/generations")
+	queryURL, err := apiruntime.URL(server, "/v1.0/generations")
 	if err != nil {
 		return nil, err
 	}
@@ -1633,7 +1633,7 @@ func NewCreateFromTemplateGenerationRequest(server string, body CreateFromTempla
 func NewCreateFromTemplateGenerationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
-	queryURL, err := wire.URL(server, "/v1.0/generations/from-template")
+	queryURL, err := apiruntime.URL(server, "/v1.0/generations/from-template")
 	if err != nil {
 		return nil, err
 	}
@@ -1656,11 +1656,11 @@ func NewGetGenerationStatusRequest(server string, id string) (*http.Request, err
 	var pathParam0 string
 
 	pathParam0 = id
-	if err := wire.CheckPathParam("GET /v1.0/generations/{id}: id", pathParam0); err != nil {
+	if err := apiruntime.CheckPathParam("GET /v1.0/generations/{id}: id", pathParam0); err != nil {
 		return nil, err
 	}
 
-	queryURL, err := wire.URL(server, "/v1.0/generations/{id}", pathParam0)
+	queryURL, err := apiruntime.URL(server, "/v1.0/generations/{id}", pathParam0)
 	if err != nil {
 		return nil, err
 	}
@@ -1678,7 +1678,7 @@ func NewGetGenerationStatusRequest(server string, id string) (*http.Request, err
 func NewListThemesRequest(server string, params *ListThemesParams) (*http.Request, error) {
 	var err error
 
-	queryURL, err := wire.URL(server, "/v1.0/themes")
+	queryURL, err := apiruntime.URL(server, "/v1.0/themes")
 	if err != nil {
 		return nil, err
 	}
@@ -2214,7 +2214,7 @@ func (c *ClientWithResponses) ListFolders(ctx context.Context, params *ListFolde
 	if rsp.JSON200 != nil {
 		return rsp.JSON200, nil
 	}
-	return nil, wire.Unexpected("GET /v1.0/folders", rsp.HTTPResponse, nil)
+	return nil, apiruntime.Unexpected("GET /v1.0/folders", rsp.HTTPResponse, nil)
 }
 
 // DeleteGammaWithResponse Delete a gamma
@@ -2242,7 +2242,7 @@ func (c *ClientWithResponses) DeleteGamma(ctx context.Context, gammaID string) (
 	if rsp.JSON200 != nil {
 		return rsp.JSON200, nil
 	}
-	return nil, wire.Unexpected("DELETE /v1.0/gammas/{gammaId}", rsp.HTTPResponse, nil)
+	return nil, apiruntime.Unexpected("DELETE /v1.0/gammas/{gammaId}", rsp.HTTPResponse, nil)
 }
 
 // ArchiveGammaWithResponse Archive a gamma
@@ -2273,7 +2273,7 @@ func (c *ClientWithResponses) ArchiveGamma(ctx context.Context, gammaID string) 
 	if rsp.JSON201 != nil {
 		return rsp.JSON201, nil
 	}
-	return nil, wire.Unexpected("POST /v1.0/gammas/{gammaId}/archive", rsp.HTTPResponse, nil)
+	return nil, apiruntime.Unexpected("POST /v1.0/gammas/{gammaId}/archive", rsp.HTTPResponse, nil)
 }
 
 // CreateGenerationWithBodyWithResponse Start a generation
@@ -2319,7 +2319,7 @@ func (c *ClientWithResponses) CreateGeneration(ctx context.Context, body CreateG
 	if rsp.JSON201 != nil {
 		return rsp.JSON201, nil
 	}
-	return nil, wire.Unexpected("POST /v1.0/generations", rsp.HTTPResponse, nil)
+	return nil, apiruntime.Unexpected("POST /v1.0/generations", rsp.HTTPResponse, nil)
 }
 
 // CreateFromTemplateGenerationWithBodyWithResponse Start a generation from a template
@@ -2365,7 +2365,7 @@ func (c *ClientWithResponses) CreateFromTemplateGeneration(ctx context.Context, 
 	if rsp.JSON201 != nil {
 		return rsp.JSON201, nil
 	}
-	return nil, wire.Unexpected("POST /v1.0/generations/from-template", rsp.HTTPResponse, nil)
+	return nil, apiruntime.Unexpected("POST /v1.0/generations/from-template", rsp.HTTPResponse, nil)
 }
 
 // GetGenerationStatusWithResponse Get generation status
@@ -2393,7 +2393,7 @@ func (c *ClientWithResponses) GetGenerationStatus(ctx context.Context, id string
 	if rsp.JSON200 != nil {
 		return rsp.JSON200, nil
 	}
-	return nil, wire.Unexpected("GET /v1.0/generations/{id}", rsp.HTTPResponse, nil)
+	return nil, apiruntime.Unexpected("GET /v1.0/generations/{id}", rsp.HTTPResponse, nil)
 }
 
 // ListThemesWithResponse Page through themes
@@ -2421,12 +2421,12 @@ func (c *ClientWithResponses) ListThemes(ctx context.Context, params *ListThemes
 	if rsp.JSON200 != nil {
 		return rsp.JSON200, nil
 	}
-	return nil, wire.Unexpected("GET /v1.0/themes", rsp.HTTPResponse, nil)
+	return nil, apiruntime.Unexpected("GET /v1.0/themes", rsp.HTTPResponse, nil)
 }
 
 // ParseListFoldersHTTPResponse parses an HTTP response from a ListFoldersWithResponse call
 func ParseListFoldersHTTPResponse(rsp *http.Response) (*ListFoldersHTTPResponse, error) {
-	bodyBytes, err := wire.ReadBody(rsp)
+	bodyBytes, err := apiruntime.ReadBody(rsp)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
@@ -2438,14 +2438,14 @@ func ParseListFoldersHTTPResponse(rsp *http.Response) (*ListFoldersHTTPResponse,
 	}
 
 	switch {
-	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && wire.IsJSON(rsp):
+	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && apiruntime.IsJSON(rsp):
 		var dest ListFoldersResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("GET /v1.0/folders", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("GET /v1.0/folders", rsp, err)
 		}
 		response.JSON200 = &dest
 	case rsp.StatusCode/100 == 2:
-		return response, wire.Unexpected("GET /v1.0/folders", rsp, nil)
+		return response, apiruntime.Unexpected("GET /v1.0/folders", rsp, nil)
 	}
 
 	return response, nil
@@ -2453,7 +2453,7 @@ func ParseListFoldersHTTPResponse(rsp *http.Response) (*ListFoldersHTTPResponse,
 
 // ParseDeleteGammaHTTPResponse parses an HTTP response from a DeleteGammaWithResponse call
 func ParseDeleteGammaHTTPResponse(rsp *http.Response) (*DeleteGammaHTTPResponse, error) {
-	bodyBytes, err := wire.ReadBody(rsp)
+	bodyBytes, err := apiruntime.ReadBody(rsp)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
@@ -2465,14 +2465,14 @@ func ParseDeleteGammaHTTPResponse(rsp *http.Response) (*DeleteGammaHTTPResponse,
 	}
 
 	switch {
-	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && wire.IsJSON(rsp):
+	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && apiruntime.IsJSON(rsp):
 		var dest DeleteGammaResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("DELETE /v1.0/gammas/{gammaId}", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("DELETE /v1.0/gammas/{gammaId}", rsp, err)
 		}
 		response.JSON200 = &dest
 	case rsp.StatusCode/100 == 2:
-		return response, wire.Unexpected("DELETE /v1.0/gammas/{gammaId}", rsp, nil)
+		return response, apiruntime.Unexpected("DELETE /v1.0/gammas/{gammaId}", rsp, nil)
 	}
 
 	return response, nil
@@ -2480,7 +2480,7 @@ func ParseDeleteGammaHTTPResponse(rsp *http.Response) (*DeleteGammaHTTPResponse,
 
 // ParseArchiveGammaHTTPResponse parses an HTTP response from a ArchiveGammaWithResponse call
 func ParseArchiveGammaHTTPResponse(rsp *http.Response) (*ArchiveGammaHTTPResponse, error) {
-	bodyBytes, err := wire.ReadBody(rsp)
+	bodyBytes, err := apiruntime.ReadBody(rsp)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
@@ -2492,20 +2492,20 @@ func ParseArchiveGammaHTTPResponse(rsp *http.Response) (*ArchiveGammaHTTPRespons
 	}
 
 	switch {
-	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
+	case rsp.StatusCode == 200 && apiruntime.IsJSON(rsp):
 		var dest ArchiveGammaResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("POST /v1.0/gammas/{gammaId}/archive", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("POST /v1.0/gammas/{gammaId}/archive", rsp, err)
 		}
 		response.JSON200 = &dest
-	case rsp.StatusCode == 201 && wire.IsJSON(rsp):
+	case rsp.StatusCode == 201 && apiruntime.IsJSON(rsp):
 		var dest ArchiveGammaResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("POST /v1.0/gammas/{gammaId}/archive", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("POST /v1.0/gammas/{gammaId}/archive", rsp, err)
 		}
 		response.JSON201 = &dest
 	case rsp.StatusCode/100 == 2:
-		return response, wire.Unexpected("POST /v1.0/gammas/{gammaId}/archive", rsp, nil)
+		return response, apiruntime.Unexpected("POST /v1.0/gammas/{gammaId}/archive", rsp, nil)
 	}
 
 	return response, nil
@@ -2513,7 +2513,7 @@ func ParseArchiveGammaHTTPResponse(rsp *http.Response) (*ArchiveGammaHTTPRespons
 
 // ParseCreateGenerationHTTPResponse parses an HTTP response from a CreateGenerationWithResponse call
 func ParseCreateGenerationHTTPResponse(rsp *http.Response) (*CreateGenerationHTTPResponse, error) {
-	bodyBytes, err := wire.ReadBody(rsp)
+	bodyBytes, err := apiruntime.ReadBody(rsp)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
@@ -2525,20 +2525,20 @@ func ParseCreateGenerationHTTPResponse(rsp *http.Response) (*CreateGenerationHTT
 	}
 
 	switch {
-	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
+	case rsp.StatusCode == 200 && apiruntime.IsJSON(rsp):
 		var dest CreateGenerationResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("POST /v1.0/generations", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("POST /v1.0/generations", rsp, err)
 		}
 		response.JSON200 = &dest
-	case rsp.StatusCode == 201 && wire.IsJSON(rsp):
+	case rsp.StatusCode == 201 && apiruntime.IsJSON(rsp):
 		var dest CreateGenerationResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("POST /v1.0/generations", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("POST /v1.0/generations", rsp, err)
 		}
 		response.JSON201 = &dest
 	case rsp.StatusCode/100 == 2:
-		return response, wire.Unexpected("POST /v1.0/generations", rsp, nil)
+		return response, apiruntime.Unexpected("POST /v1.0/generations", rsp, nil)
 	}
 
 	return response, nil
@@ -2546,7 +2546,7 @@ func ParseCreateGenerationHTTPResponse(rsp *http.Response) (*CreateGenerationHTT
 
 // ParseCreateFromTemplateGenerationHTTPResponse parses an HTTP response from a CreateFromTemplateGenerationWithResponse call
 func ParseCreateFromTemplateGenerationHTTPResponse(rsp *http.Response) (*CreateFromTemplateGenerationHTTPResponse, error) {
-	bodyBytes, err := wire.ReadBody(rsp)
+	bodyBytes, err := apiruntime.ReadBody(rsp)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
@@ -2558,20 +2558,20 @@ func ParseCreateFromTemplateGenerationHTTPResponse(rsp *http.Response) (*CreateF
 	}
 
 	switch {
-	case rsp.StatusCode == 200 && wire.IsJSON(rsp):
+	case rsp.StatusCode == 200 && apiruntime.IsJSON(rsp):
 		var dest FromTemplateGenerationResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("POST /v1.0/generations/from-template", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("POST /v1.0/generations/from-template", rsp, err)
 		}
 		response.JSON200 = &dest
-	case rsp.StatusCode == 201 && wire.IsJSON(rsp):
+	case rsp.StatusCode == 201 && apiruntime.IsJSON(rsp):
 		var dest FromTemplateGenerationResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("POST /v1.0/generations/from-template", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("POST /v1.0/generations/from-template", rsp, err)
 		}
 		response.JSON201 = &dest
 	case rsp.StatusCode/100 == 2:
-		return response, wire.Unexpected("POST /v1.0/generations/from-template", rsp, nil)
+		return response, apiruntime.Unexpected("POST /v1.0/generations/from-template", rsp, nil)
 	}
 
 	return response, nil
@@ -2579,7 +2579,7 @@ func ParseCreateFromTemplateGenerationHTTPResponse(rsp *http.Response) (*CreateF
 
 // ParseGetGenerationStatusHTTPResponse parses an HTTP response from a GetGenerationStatusWithResponse call
 func ParseGetGenerationStatusHTTPResponse(rsp *http.Response) (*GetGenerationStatusHTTPResponse, error) {
-	bodyBytes, err := wire.ReadBody(rsp)
+	bodyBytes, err := apiruntime.ReadBody(rsp)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
@@ -2591,14 +2591,14 @@ func ParseGetGenerationStatusHTTPResponse(rsp *http.Response) (*GetGenerationSta
 	}
 
 	switch {
-	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && wire.IsJSON(rsp):
+	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && apiruntime.IsJSON(rsp):
 		var dest GenerationStatusResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("GET /v1.0/generations/{id}", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("GET /v1.0/generations/{id}", rsp, err)
 		}
 		response.JSON200 = &dest
 	case rsp.StatusCode/100 == 2:
-		return response, wire.Unexpected("GET /v1.0/generations/{id}", rsp, nil)
+		return response, apiruntime.Unexpected("GET /v1.0/generations/{id}", rsp, nil)
 	}
 
 	return response, nil
@@ -2606,7 +2606,7 @@ func ParseGetGenerationStatusHTTPResponse(rsp *http.Response) (*GetGenerationSta
 
 // ParseListThemesHTTPResponse parses an HTTP response from a ListThemesWithResponse call
 func ParseListThemesHTTPResponse(rsp *http.Response) (*ListThemesHTTPResponse, error) {
-	bodyBytes, err := wire.ReadBody(rsp)
+	bodyBytes, err := apiruntime.ReadBody(rsp)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
@@ -2618,14 +2618,14 @@ func ParseListThemesHTTPResponse(rsp *http.Response) (*ListThemesHTTPResponse, e
 	}
 
 	switch {
-	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && wire.IsJSON(rsp):
+	case (rsp.StatusCode == 200 || rsp.StatusCode == 201 || rsp.StatusCode == 202) && apiruntime.IsJSON(rsp):
 		var dest ListThemesResponse
-		if err := wire.Decode(bodyBytes, &dest); err != nil {
-			return response, wire.Unexpected("GET /v1.0/themes", rsp, err)
+		if err := apiruntime.Decode(bodyBytes, &dest); err != nil {
+			return response, apiruntime.Unexpected("GET /v1.0/themes", rsp, err)
 		}
 		response.JSON200 = &dest
 	case rsp.StatusCode/100 == 2:
-		return response, wire.Unexpected("GET /v1.0/themes", rsp, nil)
+		return response, apiruntime.Unexpected("GET /v1.0/themes", rsp, nil)
 	}
 
 	return response, nil

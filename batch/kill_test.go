@@ -22,7 +22,7 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/batch"
-	"github.com/gamma-sdk/gamma-go/internal/fake"
+	"github.com/gamma-sdk/gamma-go/internal/test/fake"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 

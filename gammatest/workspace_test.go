@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/sample"
+	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 

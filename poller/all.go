@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 	"github.com/gamma-sdk/gamma-go/internal/schedule"
 )
@@ -239,7 +239,7 @@ func (a *all) start(p Progress, waiting int) (j job, step schedule.Step[Result])
 // poll polls a job.
 func (a *all) poll(ctx context.Context, j *job) schedule.Step[Result] {
 	if ctx.Err() != nil {
-		a.status.End(budget.Response{}) // it was not sent
+		a.status.End(ratelimit.Response{}) // it was not sent
 		return schedule.Step[Result]{Due: time.Now()}
 	}
 	w := a.waitOf(j)

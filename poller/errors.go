@@ -6,8 +6,8 @@ import (
 	"net/http"
 
 	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 // Causes of a [WaitError]; use [errors.Is].
@@ -51,7 +51,7 @@ type FailedError struct {
 func newFailedError(p Progress, gen *api.GenerationStatusResponse) *FailedError {
 	e := &FailedError{Progress: p, Generation: gen}
 	if gen.Error != nil {
-		e.Message = wire.Printable(gen.Error.Message)
+		e.Message = apiruntime.Printable(gen.Error.Message)
 		if code := gen.Error.StatusCode; code >= 100 && code < 1000 {
 			e.StatusCode = int(code)
 		}

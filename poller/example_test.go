@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/internal/fake"
+	"github.com/gamma-sdk/gamma-go/internal/test/fake"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 

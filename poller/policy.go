@@ -8,7 +8,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
@@ -91,7 +91,7 @@ type response struct {
 	kind       kind
 	retryAfter time.Duration
 	status     int // 0 if there was no response
-	limits     budget.Limits
+	limits     ratelimit.Limits
 }
 
 // kind sorts responses by what can be done about them.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
@@ -260,16 +260,16 @@ func FuzzDecide(f *testing.F) {
 }
 
 func TestLimits(t *testing.T) {
-	unknown := budget.Window{Limit: -1, Remaining: -1, Reset: -1}
+	unknown := ratelimit.Window{Limit: -1, Remaining: -1, Reset: -1}
 	for _, tt := range []struct {
 		name string
 		rate gamma.RateLimit
-		want budget.Limits
+		want ratelimit.Limits
 	}{
-		{"no headers", gamma.RateLimitOf(nil), budget.Limits{unknown, unknown, unknown}},
-		{"an APIError made by hand", gamma.RateLimit{}, budget.Limits{unknown, unknown, unknown}},
-		{"a spent burst window", gamma.RateLimit{Burst: gamma.Window{Limit: -1, Reset: 5}}, budget.Limits{{Limit: -1, Reset: 5}, unknown, unknown}},
-		{"a window of each kind", gamma.RateLimit{Burst: gamma.Window{Limit: 3, Remaining: 2, Reset: 1}, Hour: gamma.Window{Limit: 6, Remaining: 5, Reset: 4}, Day: gamma.Window{Limit: 9, Remaining: 8, Reset: 7}}, budget.Limits{{Limit: 3, Remaining: 2, Reset: 1}, {Limit: 6, Remaining: 5, Reset: 4}, {Limit: 9, Remaining: 8, Reset: 7}}},
+		{"no headers", gamma.RateLimitOf(nil), ratelimit.Limits{unknown, unknown, unknown}},
+		{"an APIError made by hand", gamma.RateLimit{}, ratelimit.Limits{unknown, unknown, unknown}},
+		{"a spent burst window", gamma.RateLimit{Burst: gamma.Window{Limit: -1, Reset: 5}}, ratelimit.Limits{{Limit: -1, Reset: 5}, unknown, unknown}},
+		{"a window of each kind", gamma.RateLimit{Burst: gamma.Window{Limit: 3, Remaining: 2, Reset: 1}, Hour: gamma.Window{Limit: 6, Remaining: 5, Reset: 4}, Day: gamma.Window{Limit: 9, Remaining: 8, Reset: 7}}, ratelimit.Limits{{Limit: 3, Remaining: 2, Reset: 1}, {Limit: 6, Remaining: 5, Reset: 4}, {Limit: 9, Remaining: 8, Reset: 7}}},
 	} {
 		if got := limits(tt.rate); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)

@@ -60,7 +60,7 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
@@ -112,16 +112,16 @@ type Poller struct {
 	OnPoll func(Event)
 
 	client  Client
-	status  *budget.Operation // of the client's rate limit
-	reached atomic.Bool       // there was a good response
-	running sync.Map          // of *scheduler
+	status  *ratelimit.Operation // of the client's rate limit
+	reached atomic.Bool          // there was a good response
+	running sync.Map             // of *scheduler
 }
 
 // New returns a Poller with the default settings.
 func New(client Client) *Poller {
-	b := budget.Of(client)
+	b := ratelimit.Of(client)
 	if b == nil {
-		b = new(budget.Budget)
+		b = new(ratelimit.Budget)
 	}
 	return &Poller{client: client, status: b.Operation(operation)}
 }

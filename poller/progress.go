@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 )
 
 // Progress is the state of a wait: plain data that a program may keep as JSON and pass
@@ -29,7 +29,7 @@ const maxCount = 1 << 30
 
 // check validates p, and fills in what is missing at now.
 func (p Progress) check(now time.Time) (Progress, error) {
-	if err := wire.CheckPathParam("the generation id", p.ID); err != nil {
+	if err := apiruntime.CheckPathParam("the generation id", p.ID); err != nil {
 		return p, err
 	}
 	for _, counter := range [...]int{p.Polls, p.Failures, p.RateLimited} {

@@ -10,9 +10,9 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
-	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
-	"github.com/gamma-sdk/gamma-go/internal/wire"
 )
 
 // wait is one wait. A goroutine that sleeps in it keeps a small stack and no context of
@@ -22,7 +22,7 @@ type wait struct {
 	policy
 	ctx      context.Context // the caller's
 	progress Progress
-	ticket   budget.Ticket
+	ticket   ratelimit.Ticket
 	deadline time.Time // zero for none
 	due      time.Time // of the next poll; the deadline if there is none
 	rtt      time.Duration
@@ -103,7 +103,7 @@ func (w *wait) await() error {
 		if !last && remaining != retry.Never {
 			pause = min(pause, remaining-w.margin(w.rtt))
 		}
-		budget.Sleep(w.ctx, min(pause, max(remaining, time.Millisecond)), &w.ticket)
+		ratelimit.Sleep(w.ctx, min(pause, max(remaining, time.Millisecond)), &w.ticket)
 	}
 }
 
@@ -217,7 +217,7 @@ func (w *wait) exchange(ctx context.Context) (r response, overspent bool, until 
 	sent := time.Now()
 	defer func() { // also when the client panics
 		w.rtt = retry.RTT(w.rtt, time.Since(sent))
-		overspent, until = w.status.End(budget.Response{
+		overspent, until = w.status.End(ratelimit.Response{
 			Status:     r.status,
 			RetryAfter: r.retryAfter,
 			Limits:     r.limits,
@@ -241,10 +241,10 @@ func get(ctx context.Context, client Client, id string) (r response) {
 	switch {
 	case errors.As(err, &apiErr):
 		r.status, rateLimit = apiErr.StatusCode, apiErr.RateLimit
-		r.retryAfter = min(max(apiErr.RetryAfter, 0), wire.MaxRetryAfter) // a stub may set anything
+		r.retryAfter = min(max(apiErr.RetryAfter, 0), apiruntime.MaxRetryAfter) // a stub may set anything
 	case rsp != nil && rsp.HTTPResponse != nil:
 		h := rsp.HTTPResponse
-		r.status, rateLimit, r.retryAfter = h.StatusCode, gamma.RateLimitOf(h.Header), wire.RetryAfter(h.Header, time.Now())
+		r.status, rateLimit, r.retryAfter = h.StatusCode, gamma.RateLimitOf(h.Header), apiruntime.RetryAfter(h.Header, time.Now())
 		if err == nil && r.status/100 != 2 { // a client that gamma.NewClient did not make
 			err = &gamma.APIError{Operation: operation, StatusCode: r.status, Message: http.StatusText(r.status), RetryAfter: r.retryAfter, RateLimit: rateLimit}
 		}
@@ -268,10 +268,10 @@ func get(ctx context.Context, client Client, id string) (r response) {
 
 // limits converts what a response tells of the rate limit. A window that is all zero was
 // not read from a response, but left out by a stub.
-func limits(l gamma.RateLimit) (limits budget.Limits) {
+func limits(l gamma.RateLimit) (limits ratelimit.Limits) {
 	for i, w := range [...]gamma.Window{l.Burst, l.Hour, l.Day} {
-		if limits[i] = budget.Window(w); w == (gamma.Window{}) {
-			limits[i] = budget.Window{Limit: -1, Remaining: -1, Reset: -1}
+		if limits[i] = ratelimit.Window(w); w == (gamma.Window{}) {
+			limits[i] = ratelimit.Window{Limit: -1, Remaining: -1, Reset: -1}
 		}
 	}
 	return limits

@@ -15,7 +15,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/batch"
 	"github.com/gamma-sdk/gamma-go/gammatest"
-	"github.com/gamma-sdk/gamma-go/internal/sample"
+	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
 	"github.com/spf13/cobra"
 )

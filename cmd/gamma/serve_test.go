@@ -21,7 +21,7 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
-	"github.com/gamma-sdk/gamma-go/internal/sample"
+	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 

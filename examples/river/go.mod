@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/gamma-sdk/gamma-go v0.1.0
 	github.com/gamma-sdk/gamma-go/gammatest v0.1.0
-	github.com/gamma-sdk/gamma-go/internal/postgres v0.0.0
+	github.com/gamma-sdk/gamma-go/internal/test/postgres v0.0.0
 	github.com/gamma-sdk/gamma-go/poller/riverwait v0.1.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/riverqueue/river v0.51.2
@@ -41,6 +41,6 @@ require (
 replace (
 	github.com/gamma-sdk/gamma-go => ../../
 	github.com/gamma-sdk/gamma-go/gammatest => ../../gammatest
-	github.com/gamma-sdk/gamma-go/internal/postgres => ../../internal/postgres
+	github.com/gamma-sdk/gamma-go/internal/test/postgres => ../../internal/test/postgres
 	github.com/gamma-sdk/gamma-go/poller/riverwait => ../../poller/riverwait
 )

@@ -21,7 +21,7 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/gammatest"
-	"github.com/gamma-sdk/gamma-go/internal/postgres"
+	"github.com/gamma-sdk/gamma-go/internal/test/postgres"
 	"github.com/gamma-sdk/gamma-go/poller/riverwait"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"

@@ -5,7 +5,7 @@ go 1.26.0
 replace (
 	github.com/gamma-sdk/gamma-go => ../../
 	github.com/gamma-sdk/gamma-go/gammatest => ../../gammatest
-	github.com/gamma-sdk/gamma-go/internal/postgres => ../../internal/postgres
+	github.com/gamma-sdk/gamma-go/internal/test/postgres => ../../internal/test/postgres
 )
 
 require (
@@ -26,7 +26,7 @@ require (
 	github.com/apapsch/go-jsonmerge/v2 v2.0.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/gamma-sdk/gamma-go/gammatest v0.1.0
-	github.com/gamma-sdk/gamma-go/internal/postgres v0.1.0
+	github.com/gamma-sdk/gamma-go/internal/test/postgres v0.1.0
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect

@@ -20,7 +20,7 @@ import (
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/gammatest"
-	"github.com/gamma-sdk/gamma-go/internal/postgres"
+	"github.com/gamma-sdk/gamma-go/internal/test/postgres"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 

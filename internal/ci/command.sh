@@ -8,5 +8,5 @@ for os in darwin windows; do
 	(unset GOWORK && cd cmd/gamma && GOOS=$os go vet ./... && GOOS=$os CGO_ENABLED=0 go build -buildvcs=false -o /dev/null .)
 done
 echo 'check: the gamma command'
-cd internal/command
+cd internal/test/command
 go test -count=1 ./...

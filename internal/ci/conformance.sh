@@ -9,7 +9,7 @@ for command in node npm; do
 		exit 0
 	fi
 done
-cd internal/conformance
+cd internal/test/conformance
 if ! [ node_modules/.package-lock.json -nt package-lock.json ]; then
 	echo 'conformance: installing Prism'
 	npm ci || {

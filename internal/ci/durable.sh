@@ -7,7 +7,7 @@ for os in darwin windows; do
 	(cd poller/riverwait && GOOS=$os go vet ./...)
 done
 sh internal/ci/postgres.sh
-for dir in internal/postgres internal/durable examples/river examples/table examples/temporal; do
+for dir in internal/test/postgres internal/test/durable examples/river examples/table examples/temporal; do
 	echo "check: $dir"
 	(cd "$dir" && go test -race -count=1 ./...)
 done

@@ -22,7 +22,7 @@ fuzz() {
 }
 
 found=
-for dir in . gammatest internal/spec batch poller/riverwait cmd/gamma; do
+for dir in . gammatest internal/codegen batch poller/riverwait cmd/gamma; do
 	if [ "$dir" = cmd/gamma ]; then
 		unset GOWORK # the go.work there has the replace directives
 	fi

@@ -8,7 +8,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 go build -C internal/tools/licenses -buildvcs=false -o "$tmp/licenses" .
-for dir in internal/consumer batch poller/riverwait cmd/gamma; do
+for dir in internal/test/consumer batch poller/riverwait cmd/gamma; do
 	also=
 	if [ "$dir" = poller/riverwait ]; then
 		also=MPL-2.0

@@ -13,7 +13,7 @@ for place in one another/place; do
 	git -C "$dir/clone" archive --format=tar --prefix="$name/" HEAD | gzip -9n >"$dir/$name.tar.gz"
 	gzip -dc "$dir/$name.tar.gz" | tar -xf - -C "$dir"
 	# A cache of its own, or the second build would only copy the first.
-	(cd "$dir/$name/internal/consumer" && GOCACHE=$dir/cache CGO_ENABLED=0 go build -trimpath -ldflags=-s -o "$dir/program" .)
+	(cd "$dir/$name/internal/test/consumer" && GOCACHE=$dir/cache CGO_ENABLED=0 go build -trimpath -ldflags=-s -o "$dir/program" .)
 done
 for file in "$name.tar.gz" program; do
 	cmp "$tmp/one/$file" "$tmp/another/place/$file" || {

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gamma-sdk/gamma-go/internal/wire"
+	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 )
 
 // Sleep returns true after d, at once if d is not positive, or false as soon as ctx is
@@ -120,7 +120,7 @@ type ProxyError struct {
 // NewProxyError returns the error for status from proxy, a host and a port. All of 5xx is
 // about the way from the proxy to the server, which may be open again later.
 func NewProxyError(proxy string, status int) *ProxyError {
-	text := fmt.Sprintf("the proxy %s refused the connection: %d %s", wire.Printable(proxy), status, http.StatusText(status))
+	text := fmt.Sprintf("the proxy %s refused the connection: %d %s", apiruntime.Printable(proxy), status, http.StatusText(status))
 	return &ProxyError{strings.TrimSpace(text), status < 500 && !TransientStatus(status)}
 }
 
@@ -160,5 +160,5 @@ func Canceled(ctx context.Context) error {
 
 // Inner returns the text of err for use inside the text of another error.
 func Inner(err error) string {
-	return wire.Printable(strings.TrimPrefix(err.Error(), "gamma: "))
+	return apiruntime.Printable(strings.TrimPrefix(err.Error(), "gamma: "))
 }

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
@@ -33,7 +33,7 @@ type Config[I, J, R any] struct {
 	InFlight int           // polls at once
 	Waiting  int           // jobs at once; 0 for no bound
 	Overdue  time.Duration // how long after its deadline a job that missed its last poll may still be polled
-	Queue    *budget.Queue
+	Queue    *ratelimit.Queue
 
 	// Start makes a job of what was pulled. So many others are waiting.
 	Start func(input I, waiting int) (J, Step[R])
@@ -156,7 +156,7 @@ type Scheduler[I, J, R any] struct {
 	ready    queue[J] // those that are due, the urgent ones first
 	flying   map[*item[J]]bool
 	order    int64 // of the last job that became due
-	ticket   budget.Ticket
+	ticket   ratelimit.Ticket
 	workers  int
 	rtt      time.Duration
 	held     bool  // the queue did not admit the first that is ready

@@ -11,14 +11,14 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/gamma-sdk/gamma-go/internal/budget"
+	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
 const s = time.Second
 
 // unlimited is of a response without rate-limit headers.
-var unlimited = budget.Limits{
+var unlimited = ratelimit.Limits{
 	{Limit: -1, Remaining: -1, Reset: -1}, {Limit: -1, Remaining: -1, Reset: -1}, {Limit: -1, Remaining: -1, Reset: -1},
 }
 
@@ -45,7 +45,7 @@ type result struct {
 // world runs tasks.
 type world struct {
 	Config[*task, *task, result]
-	operation *budget.Operation
+	operation *ratelimit.Operation
 	scheduler *Scheduler[*task, *task, result] // of run
 	start     time.Time
 
@@ -56,7 +56,7 @@ type world struct {
 }
 
 func newWorld(tasks ...*task) *world {
-	w := &world{operation: new(budget.Budget).Operation("GET /x"), start: time.Now()}
+	w := &world{operation: new(ratelimit.Budget).Operation("GET /x"), start: time.Now()}
 	w.Config = Config[*task, *task, result]{
 		Jobs:     slices.Values(tasks),
 		InFlight: 16,
@@ -98,7 +98,7 @@ func (w *world) poll(ctx context.Context, p **task) Step[result] {
 	w.mu.Lock()
 	w.inFlight--
 	w.mu.Unlock()
-	w.operation.End(budget.Response{Status: 200, Good: true, Sent: time.Now(), Limits: unlimited})
+	w.operation.End(ratelimit.Response{Status: 200, Good: true, Sent: time.Now(), Limits: unlimited})
 	if len(j.polled) == j.polls {
 		return Step[result]{Over: true, Result: result{id: j.id, at: time.Since(w.start), task: j}}
 	}
@@ -425,10 +425,10 @@ func TestDrops(t *testing.T) {
 
 // refuse lets the queue refuse requests for d.
 func (w *world) refuse(d time.Duration, why error) {
-	if pause, _ := w.Queue.Admit(new(budget.Ticket), time.Now(), false); pause > 0 {
+	if pause, _ := w.Queue.Admit(new(ratelimit.Ticket), time.Now(), false); pause > 0 {
 		panic(pause)
 	}
-	w.operation.End(budget.Response{Status: 429, RetryAfter: d, Err: why, Sent: time.Now(), Limits: unlimited})
+	w.operation.End(ratelimit.Response{Status: 429, RetryAfter: d, Err: why, Sent: time.Now(), Limits: unlimited})
 }
 
 // A pause that lasts past a deadline ends the job at once, or at its deadline if it is
@@ -537,7 +537,7 @@ func TestQueueIsLeft(t *testing.T) {
 					t.Errorf("%d results", len(all))
 				}
 				time.Sleep(2 * time.Minute)
-				if pause, _ := w.Queue.Admit(new(budget.Ticket), time.Now(), false); pause > 0 {
+				if pause, _ := w.Queue.Admit(new(ratelimit.Ticket), time.Now(), false); pause > 0 {
 					t.Errorf("the queue is not empty: %v", pause)
 				}
 			})

@@ -38,7 +38,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/api"
 	decks "github.com/gamma-sdk/gamma-go/examples/temporal"
 	"github.com/gamma-sdk/gamma-go/gammatest"
-	"github.com/gamma-sdk/gamma-go/internal/sample"
+	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 

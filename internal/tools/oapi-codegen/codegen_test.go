@@ -13,7 +13,7 @@ import (
 
 const root = "../../.."
 
-// The templates in internal/templates that oapi-codegen has, too: the sum of the
+// The templates in internal/codegen/templates that oapi-codegen has, too: the sum of the
 // original, and in how many lines ours may differ from it, removed and added.
 var originals = map[string]struct {
 	sum     string
@@ -29,7 +29,7 @@ func TestTemplates(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(strings.TrimSpace(string(out)), "pkg", "codegen", "templates")
-	ours, err := filepath.Glob(filepath.Join(root, "internal", "templates", "*"))
+	ours, err := filepath.Glob(filepath.Join(root, "internal", "codegen", "templates", "*"))
 	if err != nil || len(ours) == 0 {
 		t.Fatal("no templates", err)
 	}
@@ -44,7 +44,7 @@ func TestTemplates(t *testing.T) {
 			continue
 		}
 		if sum := fmt.Sprintf("%x", sha256.Sum256(read(t, original))); sum != want.sum {
-			t.Errorf("oapi-codegen's %s has changed. Compare internal/templates/%[1]s with %s, carry over what is new, run make generate, and record %s here.",
+			t.Errorf("oapi-codegen's %s has changed. Compare internal/codegen/templates/%[1]s with %s, carry over what is new, run make generate, and record %s here.",
 				name, original, sum)
 			continue
 		}

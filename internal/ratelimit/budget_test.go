@@ -1,0 +1,675 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pause has the server forbid requests for d.
+func pause(o *Operation, d time.Duration, err error) {
+	o.Begin()
+	o.End(Response{Status: tooManyRequests, RetryAfter: d, Limits: silence, Sent: time.Now(), Err: err})
+}
+
+// tell has a response to o tell that of an hour's limit so much remains.
+func tell(o *Operation, limit, remaining int64) {
+	o.Begin()
+	o.End(Response{Status: 200, Limits: hour(limit, remaining, -1), Sent: time.Now()})
+}
+
+// shares makes b believe that operations share a limit.
+func shares(b *Budget) *Budget {
+	b.shared = likely
+	return b
+}
+
+func TestOperation(t *testing.T) {
+	var b Budget
+	if first := b.Operation("a"); first != b.Operation("a") || first == b.Operation("b") {
+		t.Error("not one Operation for each name")
+	}
+}
+
+func TestQueuesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := shares(new(Budget))
+		polls, creates := b.Operation("polls"), b.Operation("creates")
+		queues := map[string]*Queue{"All": polls.NewQueue(), "Wait": polls.Queue, "create": creates.Queue}
+		pause(polls, time.Second, nil)
+		var mu sync.Mutex
+		var order []string
+		var all sync.WaitGroup
+		for name, n := range map[string]int{"All": 20, "Wait": 6, "create": 3} {
+			for range n {
+				all.Go(func() {
+					var ticket Ticket
+					for {
+						wait, _ := queues[name].Admit(&ticket, time.Now(), false)
+						if wait <= 0 {
+							break
+						}
+						Sleep(t.Context(), wait, &ticket)
+					}
+					mu.Lock()
+					order = append(order, name)
+					mu.Unlock()
+					queues[name].operation.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
+				})
+			}
+		}
+		all.Wait()
+		for first := range 7 { // while all three have requests
+			if three := order[first : first+3]; three[0] == three[1] || three[1] == three[2] || three[0] == three[2] {
+				t.Fatalf("from %d on: %v", first, three)
+			}
+		}
+	})
+}
+
+// A request that comes later may be the next: its queue has not had a turn for longer.
+func TestQueueThatComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := shares(new(Budget))
+		one, other := b.Operation("polls"), b.Operation("creates")
+		for _, o := range []*Operation{other, one} {
+			if err := o.Acquire(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			o.End(Response{Status: 200, Limits: hour(100, 50, -1), Sent: time.Now()})
+		}
+		start := time.Now()
+		var all sync.WaitGroup
+		for _, o := range []*Operation{one, other} {
+			all.Go(func() {
+				if err := o.Acquire(t.Context(), nil); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		if d := time.Since(start); d > 3*time.Hour/few {
+			t.Errorf("they waited for %v", d)
+		}
+	})
+}
+
+// In one queue the first to come is the first to be admitted.
+func TestQueueKeepsTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		o := b.Operation("polls")
+		pause(o, time.Second, nil)
+		var order []int
+		var all sync.WaitGroup
+		for i := range 50 {
+			all.Go(func() {
+				if o.Acquire(t.Context(), nil) == nil {
+					order = append(order, i) // they come seconds apart
+					o.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		for i := range order {
+			if order[i] != i {
+				t.Fatalf("%v", order)
+			}
+		}
+		if len(order) != 50 {
+			t.Errorf("%d of 50", len(order))
+		}
+	})
+}
+
+func TestTicket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		o := b.Operation("polls")
+		tell(o, 100, 50)
+		var first, second, last Ticket
+		woken := func(t *Ticket) bool {
+			select {
+			case <-t.Wake():
+				return true
+			default:
+				return false
+			}
+		}
+		admit := func(ticket *Ticket, last bool) time.Duration {
+			wait, _ := o.Admit(ticket, time.Now(), last)
+			return wait
+		}
+		if last.Wake() != nil {
+			t.Error("it wakes before it waits")
+		}
+		wait := admit(&first, false)
+		if wait <= 0 || wait > time.Hour/few {
+			t.Errorf("the first waits for %v", wait)
+		}
+		if wait := admit(&second, false); wait != maxPause {
+			t.Errorf("the second waits for %v, not for the first", wait)
+		}
+		if wait := admit(&last, true); wait != 0 {
+			t.Errorf("the last before a deadline waits for %v", wait)
+		}
+		if !woken(&first) || woken(&first) || woken(&second) {
+			t.Error("not the first, once, is told that one was admitted")
+		}
+		o.Leave(&last)
+		o.End(Response{Status: 200, Limits: hour(100, 49, -1), Sent: time.Now()})
+		if !woken(&first) {
+			t.Error("the first is not told of a response")
+		}
+		o.Leave(&first)
+		o.Leave(&first)
+		if !woken(&second) {
+			t.Error("the second is not told that the first has left")
+		}
+		time.Sleep(2 * time.Hour / few)
+		if wait := admit(&second, false); wait != 0 {
+			t.Errorf("the second waits for %v", wait)
+		}
+	})
+}
+
+func TestLastWaitsForALimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		o, why := b.Operation("polls"), errors.New("429")
+		pause(o, time.Minute, why)
+		var ticket Ticket
+		if wait, err := o.Admit(&ticket, time.Now(), true); wait != time.Minute || !errors.Is(err, why) {
+			t.Errorf("%v because of %v", wait, err)
+		}
+		if until := o.Until(); !until.Equal(time.Now().Add(time.Minute)) {
+			t.Errorf("until %v", until)
+		}
+	})
+}
+
+// Whatever comes and leaves when, all are admitted or leave.
+func TestNoTicketIsStuck(t *testing.T) {
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			var b Budget
+			var admitted, left atomic.Int64
+			var all sync.WaitGroup
+			var server hourly
+			server.limit = 500
+			for i := range uint64(200) {
+				random := rand.New(rand.NewPCG(seed, i))
+				o := b.Operation(fmt.Sprint("operation ", i%3))
+				q := o.Queue
+				if i%5 == 0 {
+					q = o.NewQueue()
+				}
+				all.Go(func() {
+					if q != o.Queue {
+						defer q.Close()
+					}
+					for range 10 {
+						time.Sleep(time.Duration(random.IntN(int(time.Minute))))
+						var ticket Ticket
+						sent := false
+						for n := random.IntN(1000); n > 0 && !sent; n-- {
+							wait, _ := q.Admit(&ticket, time.Now(), random.IntN(100) == 0)
+							if sent = wait <= 0; !sent {
+								Sleep(t.Context(), wait, &ticket)
+							}
+						}
+						if !sent {
+							q.Leave(&ticket)
+							left.Add(1)
+							continue
+						}
+						admitted.Add(1)
+						now := time.Now()
+						time.Sleep(time.Duration(random.IntN(int(time.Second))))
+						if random.IntN(10) == 0 {
+							o.End(Response{})
+						} else {
+							o.End(server.respond(now))
+						}
+					}
+				})
+			}
+			start := time.Now()
+			all.Wait()
+			if admitted.Load()+left.Load() != 2000 || admitted.Load() < 1500 || time.Since(start) > 12*time.Hour {
+				t.Errorf("%d admitted, %d left, in %v", admitted.Load(), left.Load(), time.Since(start))
+			}
+			for _, q := range b.queues {
+				if q.tickets.Len() > 0 {
+					t.Errorf("%d are in a queue", q.tickets.Len())
+				}
+			}
+			if len(b.queues) != 3 || b.key.inFlight != 0 {
+				t.Errorf("%d queues, %d in flight", len(b.queues), b.key.inFlight)
+			}
+		})
+	}
+}
+
+// hourly is a server with a limit for each hour.
+type hourly struct {
+	mu          sync.Mutex
+	limit, used int64
+	end         time.Time
+	refused     int64
+}
+
+func (s *hourly) respond(sent time.Time) Response {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); !now.Before(s.end) {
+		s.used, s.end = 0, now.Add(time.Hour)
+	}
+	if s.used == s.limit {
+		s.refused++
+		return Response{Status: tooManyRequests, Limits: hour(s.limit, 0, -1), Sent: sent}
+	}
+	s.used++
+	return Response{Status: 200, Limits: hour(s.limit, s.limit-s.used, -1), Sent: sent}
+}
+
+// With a limit for each operation, or one for the key, the budget finds out which.
+func TestSharedOrSeparate(t *testing.T) {
+	tight := func() (a, b *hourly) { return &hourly{limit: 100}, &hourly{limit: 1000} }
+	one := func() (a, b *hourly) { a, _ = tight(); return a, a }
+	for _, tt := range []struct {
+		name     string
+		limits   func() (a, b *hourly)
+		polls    int // before the others
+		separate bool
+		refusals int64 // of creates
+	}{
+		{"one limit, by what remains", one, 40, false, 0},
+		{"one limit, by what is refused", one, 100, false, likely + 2}, // two ask whether the hour is over
+		{"a limit for each, by what remains", tight, 40, true, 0},
+		{"a limit for each, by what is accepted", tight, 100, true, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var b Budget
+				polls, creates := b.Operation("polls"), b.Operation("creates")
+				forPolls, forCreates := tt.limits()
+				send := func(o *Operation, s *hourly) {
+					now := time.Now()
+					time.Sleep(100 * time.Millisecond)
+					o.End(s.respond(now))
+				}
+				for range tt.polls {
+					polls.Begin() // whatever the pace
+					send(polls, forPolls)
+				}
+				for start := time.Now(); time.Since(start) < 10*time.Minute && !b.separate && b.shared < likely; {
+					time.Sleep(time.Millisecond)
+					if creates.Acquire(t.Context(), nil) == nil {
+						send(creates, forCreates)
+					}
+					if polls.Try("a", time.Now(), 0, 0) == 0 {
+						send(polls, forPolls)
+					}
+				}
+				if b.separate != tt.separate || tt.separate == (b.shared >= likely) {
+					t.Errorf("separate %v, shared %d", b.separate, b.shared)
+				}
+				if forCreates.refused > tt.refusals {
+					t.Errorf("%d creates were refused, want at most %d", forCreates.refused, tt.refusals)
+				}
+			})
+		})
+	}
+}
+
+// The probes of another operation come one at a time.
+func TestProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		polls, creates := b.Operation("polls"), b.Operation("creates")
+		pause(polls, time.Hour, nil)
+		time.Sleep(time.Second)
+		probe := func(want bool) {
+			t.Helper()
+			var tickets [3]Ticket
+			sent := 0
+			for i := range tickets {
+				if wait, _ := creates.Admit(&tickets[i], time.Now(), false); wait <= 0 {
+					sent++
+				}
+			}
+			if sent != 0 != want || sent > 1 {
+				t.Fatalf("%d probes, want some: %v", sent, want)
+			}
+			for i := range tickets {
+				creates.Leave(&tickets[i])
+			}
+			if want {
+				time.Sleep(time.Second)
+				creates.End(Response{Status: tooManyRequests, Limits: silence, Sent: time.Now().Add(-time.Second)})
+			}
+		}
+		probe(true)
+		probe(false) // it was told itself to pause
+		time.Sleep(10 * time.Second)
+		probe(true)
+		time.Sleep(10 * time.Minute)
+		probe(false) // one limit is believed
+		time.Sleep(time.Hour)
+		probe(true)
+	})
+}
+
+func TestAcquire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("429")
+		for _, tt := range []struct {
+			name    string
+			cancel  time.Duration // 0 for never
+			timeout time.Duration
+			err     error
+			after   time.Duration
+		}{
+			{"until the pause is over", 0, 0, nil, time.Minute},
+			{"until the context is cancelled", 20 * time.Second, 0, context.Canceled, 20 * time.Second},
+			{"until a deadline after the pause", 0, 2 * time.Minute, nil, time.Minute},
+			{"not at all with a deadline before its end", 0, 59 * time.Second, why, 0},
+		} {
+			var b Budget
+			o := b.Operation("polls")
+			pause(o, time.Minute, why)
+			ctx, cancel := context.WithCancel(t.Context())
+			if tt.cancel > 0 {
+				time.AfterFunc(tt.cancel, cancel)
+			}
+			if tt.timeout > 0 {
+				ctx, cancel = context.WithTimeout(ctx, tt.timeout)
+			}
+			start, told := time.Now(), 0
+			if err := o.Acquire(ctx, func(err error, d time.Duration) {
+				if told++; err != why || d != time.Minute {
+					t.Errorf("%s: told of %v for %v", tt.name, d, err)
+				}
+			}); !errors.Is(err, tt.err) || time.Since(start) != tt.after {
+				t.Errorf("%s: %v after %v, want %v after %v", tt.name, err, time.Since(start), tt.err, tt.after)
+			}
+			if want := min(int(tt.after), 1); told != want {
+				t.Errorf("%s: told %d times, want %d", tt.name, told, want)
+			}
+			if o.tickets.Len() > 0 {
+				t.Errorf("%s: it is still in the queue", tt.name)
+			}
+			cancel()
+		}
+		// The pace is no error: it may become faster.
+		var b Budget
+		o := b.Operation("polls")
+		tell(o, 100, 50)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := o.Acquire(ctx, nil); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() == nil {
+			t.Errorf("held by the pace: %v", err)
+		}
+		if err := b.Operation("creates").Acquire(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an ended context: %v", err)
+		}
+	})
+}
+
+// paced is a budget that admits a request of o each 3.6 seconds.
+func paced() *Operation {
+	b := new(Budget)
+	o := b.Operation("polls")
+	b.key.rate, b.key.pause = 1/3.6, 10000*time.Hour // so it does not grow
+	return o
+}
+
+func TestStretched(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		remaining int64 // of an hour's 3600, or more; -1 if it is not known
+		queued    int
+		n         int
+		want      bool
+	}{
+		{"nothing is known", -1, 0, 1000, false},
+		{"nothing is known, requests wait", -1, 5, 1, false},
+		{"one", 900, 0, 1, false},
+		{"one behind another for less than a quarter of the interval", 3600, 1, 1, false},
+		{"one behind others for more", 3600, 50, 1, true},
+		{"two at one in two seconds", 1800, 0, 2, false},
+		{"two at one in four seconds, which is the pace", 900, 0, 2, true},
+		{"an hour that lasts for a poll of many in two intervals", 18000, 0, 50, false},
+		{"an hour that does not", 14400, 0, 50, true},
+		{"an hour that does not, for a few", 3600, 0, 16, false},
+		{"a pace of more than the interval", 600, 0, 1, true},
+		{"few requests, which need not last", 60, 0, 1, true},
+		{"nothing remains", 0, 0, 1, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := new(Budget).Operation("polls")
+				if tt.remaining >= 0 {
+					tell(o, max(3600, tt.remaining), tt.remaining)
+				}
+				for range tt.queued {
+					o.join(new(Ticket))
+				}
+				for range 100 { // those of another operation take turns with it
+					o.budget.Operation("creates").join(new(Ticket))
+				}
+				if got := o.Stretched(tt.n, 5*time.Second); got != tt.want {
+					t.Errorf("%v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestTryKeepsTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := paced()
+		ids := [5]string{"a", "b", "c", "d", "e"}
+		due := map[string]time.Time{}
+		order := ""
+		for start := time.Now(); len(order) < len(ids) && time.Since(start) < time.Hour; time.Sleep(time.Second) {
+			for i := range ids { // the last to come is the first to ask
+				id := ids[len(ids)-1-i]
+				if len(due) < len(ids) {
+					id = ids[i]
+				} else if time.Now().Before(due[id]) {
+					continue
+				}
+				wait := o.Try(id, time.Now(), 0, 0)
+				if due[id] = time.Now().Add(wait); wait == 0 {
+					order += id
+					due[id] = time.Now().Add(time.Hour)
+				}
+			}
+		}
+		if order != "abcde" {
+			t.Errorf("%q", order)
+		}
+	})
+}
+
+// Those that do not come again leave their places.
+func TestTryGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := paced()
+		o.Try("first", time.Now(), 0, 0)
+		for i := range 200 {
+			o.Try(fmt.Sprint("gone ", i), time.Now(), 0, 0)
+		}
+		start := time.Now()
+		for wait := o.Try("mine", start, 0, 0); wait > 0; wait = o.Try("mine", time.Now(), 0, 0) {
+			time.Sleep(wait)
+		}
+		// The 200 would take twelve minutes.
+		if d := time.Since(start); d > 10*time.Minute {
+			t.Errorf("it waited for %v", d)
+		}
+		time.Sleep(time.Hour)
+		for _, id := range []string{"sent", "put off"} {
+			o.Try(id, time.Now(), 0, 0)
+		}
+		if n := len(o.later.visits); n != 1 {
+			t.Errorf("%d are remembered", n)
+		}
+	})
+}
+
+// Checks, and requests that wait in a queue, both get their part.
+func TestTryAndAcquire(t *testing.T) {
+	for _, tt := range []struct{ checks, acquires int }{{1, 100}, {100, 1}, {50, 50}} {
+		t.Run(fmt.Sprint(tt.checks, " checks, ", tt.acquires, " in the queue"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := paced()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				var checked, acquired atomic.Int64
+				var all sync.WaitGroup
+				for i := range tt.checks {
+					all.Go(func() {
+						for ctx.Err() == nil {
+							if wait := o.Try(fmt.Sprint(i), time.Now(), 0, 0); wait > 0 {
+								time.Sleep(wait)
+								continue
+							}
+							checked.Add(1)
+							o.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
+							time.Sleep(time.Second)
+						}
+					})
+				}
+				for range tt.acquires {
+					all.Go(func() {
+						for o.Acquire(ctx, nil) == nil {
+							acquired.Add(1)
+							o.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
+							time.Sleep(time.Second)
+						}
+					})
+				}
+				all.Wait()
+				c, a := checked.Load(), acquired.Load()
+				t.Logf("%d checked, %d acquired", c, a)
+				if c < 100 || a < 100 || c+a < 900 || c+a > 1010 {
+					t.Errorf("%d checked, %d acquired, of 1,000", c, a)
+				}
+			})
+		})
+	}
+}
+
+func TestRetryBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		o := b.Operation("polls")
+		end := func(r Response) bool {
+			o.Begin()
+			overspent, _ := o.End(r)
+			return overspent
+		}
+		failed := Response{Failed: true}
+		for i := range retries {
+			if end(failed) {
+				t.Fatalf("spent after %d", i)
+			}
+		}
+		if !end(failed) {
+			t.Error("not spent")
+		}
+		for range 9 {
+			end(Response{Status: 200, Limits: silence, Sent: time.Now(), Good: true})
+		}
+		if !end(failed) {
+			t.Error("nine good responses earn a retry")
+		}
+		end(Response{Status: 200, Limits: silence, Sent: time.Now(), Good: true})
+		if end(failed) {
+			t.Error("ten good responses do not earn a retry")
+		}
+		if !end(failed) {
+			t.Error("ten good responses earn two retries")
+		}
+	})
+}
+
+func TestBudgetLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		if got := b.Limits(time.Now()); got != silence {
+			t.Errorf("at first: %v", got)
+		}
+		polls, creates := b.Operation("polls"), b.Operation("creates")
+		tell(polls, 100, 50)
+		tell(creates, 10, 9)
+		creates.Begin()
+		if got := b.Limits(time.Now()); got != hour(100, 8, -1) {
+			t.Errorf("of one limit: %v", got)
+		}
+		b.separate = true
+		if got := b.Limits(time.Now()); got != hour(10, 8, -1) {
+			t.Errorf("the least of two: %v", got)
+		}
+		tell(polls, 100, 7)
+		if got := b.Limits(time.Now()); got != hour(100, 7, -1) {
+			t.Errorf("the least of two: %v", got)
+		}
+	})
+}
+
+func TestMode(t *testing.T) {
+	var a, b Budget
+	ctx := t.Context()
+	if a.Mode(ctx) != Begins {
+		t.Error("a plain request does not begin at once")
+	}
+	for _, mode := range []Mode{Begins, Waits, Counted} {
+		inner := a.With(b.With(ctx, Waits), mode)
+		if got := a.Mode(inner); got != mode {
+			t.Errorf("%v, want %v", got, mode)
+		}
+		if got := b.Mode(a.With(ctx, mode)); got != Begins {
+			t.Errorf("of another budget: %v", got)
+		}
+	}
+	if a.Mode(a.Operation("polls").Counted(ctx)) != Counted {
+		t.Error("not counted")
+	}
+}
+
+// While nothing may be sent until a response has come, only the first in the queue asks
+// again and again.
+func TestOnlyTheFirstAsksAgain(t *testing.T) {
+	now := time.Now()
+	o := new(Budget).Operation("GET /x")
+	for range start { // all that may be sent before the first response
+		o.Begin()
+	}
+	var first, second Ticket
+	if wait, _ := o.Admit(&first, now, false); wait != again {
+		t.Errorf("the first asks again after %v", wait)
+	}
+	for range 2 {
+		if wait, _ := o.Admit(&second, now, false); wait != maxPause {
+			t.Errorf("the second asks again after %v", wait)
+		}
+	}
+	o.Leave(&first)
+	select {
+	case <-second.Wake():
+	default:
+		t.Error("the second is not woken when it is the first")
+	}
+}

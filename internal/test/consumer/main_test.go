@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/gammatest"
+	"github.com/gamma-sdk/gamma-go/poller"
+)
+
+func TestRun(t *testing.T) {
+	t.Chdir(t.TempDir()) // where tea.pdf goes
+
+	synctest.Test(t, func(t *testing.T) { // minutes take no time
+		client, g := gammatest.NewClient(t, gammatest.PendingFor(4*time.Minute), gammatest.Drop(), gammatest.Completed(""))
+		g.NextDownload(gammatest.CutAfter(20_000, gammatest.Usual())) // then the download is resumed
+		if err := run(t.Context(), client); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The program as it is in README.md, in virtual time and without a socket.
+func TestRunEnds(t *testing.T) {
+	is := func(want error) func(error) bool {
+		return func(err error) bool { return errors.Is(err, want) }
+	}
+	for name, tt := range map[string]struct {
+		life     []gammatest.Step
+		script   func(*gammatest.API)
+		want     func(error) bool
+		from, to time.Duration
+	}{
+		"with the file": {
+			life: []gammatest.Step{gammatest.PendingFor(4 * time.Minute), gammatest.RateLimited(20 * time.Second), gammatest.Completed("")},
+			script: func(g *gammatest.API) {
+				g.Next("createGeneration", gammatest.RateLimited(time.Minute))
+				g.NextDownload(gammatest.Times(3, gammatest.CutAfter(1000, gammatest.Usual())), gammatest.Slow(10_000, gammatest.Usual()))
+			},
+			want: is(nil), from: 5 * time.Minute, to: 7 * time.Minute,
+		},
+		"with an export that comes later": {
+			life:   []gammatest.Step{gammatest.PendingFor(4 * time.Minute), gammatest.ExportPendingFor(2 * time.Minute), gammatest.Completed("")},
+			script: func(*gammatest.API) {},
+			want:   is(nil), from: 6 * time.Minute, to: 6*time.Minute + 15*time.Second,
+		},
+		"without an export": {
+			life:   []gammatest.Step{gammatest.PendingFor(time.Minute), gammatest.ExportPendingFor(time.Hour)},
+			script: func(*gammatest.API) {},
+			want:   is(poller.ErrNoExport), from: 4 * time.Minute, to: 4*time.Minute + 15*time.Second,
+		},
+		"without credits": {
+			script: func(g *gammatest.API) { g.Next("createGeneration", gammatest.Status(402)) },
+			want:   is(gamma.ErrInsufficientCredits),
+		},
+		"with a failed generation": {
+			life:   []gammatest.Step{gammatest.Failed(422, "No luck.")},
+			script: func(*gammatest.API) {},
+			want: func(err error) bool {
+				var failed *poller.FailedError
+				return errors.As(err, &failed) && failed.Message == "No luck."
+			},
+			to: time.Second,
+		},
+		"with an expired link": {
+			life:   []gammatest.Step{gammatest.Completed("")},
+			script: func(g *gammatest.API) { g.NextDownload(gammatest.Status(403)) },
+			want:   is(gamma.ErrLinkExpired), to: time.Second,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			synctest.Test(t, func(t *testing.T) {
+				client, g := gammatest.NewClient(t, tt.life...)
+				tt.script(g)
+				start := time.Now()
+				err := run(t.Context(), client)
+				if took := time.Since(start); !tt.want(err) || took < tt.from || took > tt.to {
+					t.Errorf("%v after %v", err, took)
+				}
+				file, readErr := os.ReadFile("tea.pdf")
+				if (readErr == nil) != (err == nil) || err == nil && !bytes.Equal(file, g.Export("gen000001")) {
+					t.Errorf("tea.pdf: %d bytes, %v", len(file), readErr)
+				}
+			})
+		})
+	}
+}
+
+// The programs in README.md are those that the tests here build and run.
+func TestREADME(t *testing.T) {
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, from := range map[string]string{"main.go": "package main\n", "main_test.go": "func TestRun("} {
+		_, rest, found := strings.Cut(string(readme), "```go\n"+from)
+		code, _, closed := strings.Cut(rest, "```")
+		if !found || !closed {
+			t.Fatalf("README.md has no code that starts with %q", from)
+		}
+		code = from + code
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same := string(source) == code; !same && (file == "main.go" || !strings.Contains(string(source), "\n"+code)) {
+			t.Errorf("%s does not have the code in README.md, which is\n%s", file, code)
+		}
+	}
+}

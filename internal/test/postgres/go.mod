@@ -1,0 +1,3 @@
+module github.com/gamma-sdk/gamma-go/internal/test/postgres
+
+go 1.25.0
