@@ -18,10 +18,9 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 )
 
-// schema is the part of an OpenAPI schema that bounds a request, in the file that
-// internal/codegen/requests.go writes. A pattern is not checked: its syntax is not Go's.
-// Nor are the values of an enumeration: the vendor may have added one yesterday, and a
-// 400 costs nothing.
+// schema is the part of an OpenAPI schema that requests are checked against, as
+// internal/codegen/requests.go writes it. A pattern is not checked, since its syntax is
+// not Go's, and neither are enum values, since the API may have newer ones.
 type schema struct {
 	Ref        string             `json:"$ref"`
 	AllOf      []*schema          `json:"allOf"`
@@ -41,7 +40,7 @@ type schema struct {
 	Maximum    *float64           `json:"maximum"`
 }
 
-// requestLimits are those of one operation.
+// requestLimits are the schemas of the parameters and the body of one operation.
 type requestLimits struct {
 	Parameters []struct {
 		Name    string  `json:"name"`
@@ -58,10 +57,11 @@ type requestLimits struct {
 }
 
 // Validate checks a request against the OpenAPI document without sending it: lengths,
-// counts, formats and required fields, as the client does before it sends one. request
-// is an [api.GenerationRequest] or an [api.TemplateGenerationRequest], or a pointer to
-// one. It returns an [*InvalidRequestError] if the API would refuse the request, and
-// another error for any other type.
+// counts, formats and required fields. The client does the same before it sends a
+// request. request is an [api.GenerationRequest] or an [api.TemplateGenerationRequest], or
+// a pointer to one; a nil pointer is an empty request. Validate returns an
+// [*InvalidRequestError] if the request violates the document, and another error if
+// request has another type.
 func Validate(request any) error {
 	const base = "https://gamma.example"
 	var req *http.Request
@@ -84,9 +84,8 @@ func Validate(request any) error {
 	return parsed().checkRequest(req, "")
 }
 
-// checkRequest returns an [*InvalidRequestError] if req breaks a limit of the
-// document. A body that can be read only once is not checked, nor is one of another
-// type than JSON.
+// checkRequest returns an [*InvalidRequestError] if req violates the document. A body
+// without GetBody is not checked, and neither is one that is not JSON.
 func (c *contract) checkRequest(req *http.Request, prefix string) error {
 	if req.URL.RawQuery == "" && req.GetBody == nil {
 		return nil
@@ -103,7 +102,7 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 		if !query.Has(p.Name) || p.In != "query" {
 			continue
 		}
-		// Other lists have other separators, which their elements may have too.
+		// Lists of other styles have separators that their elements may contain.
 		texts := query[p.Name]
 		if p.Explode != nil && !*p.Explode {
 			if p.Style != "" && p.Style != "form" {
@@ -125,18 +124,18 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 	}
 	body, err := req.GetBody()
 	if err != nil {
-		return nil // the transport will meet the same error
+		return nil // the transport will return the same error
 	}
 	defer func() { _ = body.Close() }()
 	data, err := io.ReadAll(body)
-	// What is not UTF-8 reads as U+FFFD, and encoding/json has written it so, as an
-	// escape. One that is meant is no escape; any other character of one rune will do.
+	// encoding/json has replaced invalid UTF-8 by an escaped U+FFFD. A U+FFFD that the
+	// caller wrote is not escaped: replace it by another character.
 	data = bytes.ReplaceAll(data, []byte("\uFFFD"), []byte("?"))
 	var value any
 	if err != nil || json.Unmarshal(data, &value) != nil {
 		return fault("the body", "cannot be read as JSON")
 	}
-	if field, found := oddText(value, ""); found {
+	if field, found := findInvalidUTF8(value, ""); found {
 		return fault(apiruntime.Printable(cmp.Or(field, "the body")), notUTF8)
 	}
 	if field, reason := c.check(content.Schema, "", value); reason != "" {
@@ -147,25 +146,25 @@ func (c *contract) checkRequest(req *http.Request, prefix string) error {
 
 const notUTF8 = "is not valid UTF-8"
 
-// oddText returns the first field in value, or name of one, that has a U+FFFD. name is
-// that of value itself.
-func oddText(value any, name string) (field string, found bool) {
+// findInvalidUTF8 returns the first field in value whose name or text has a U+FFFD. name
+// is the name of value itself.
+func findInvalidUTF8(value any, name string) (field string, found bool) {
 	switch v := value.(type) {
 	case string:
 		return name, strings.ContainsRune(v, utf8.RuneError)
 	case []any:
 		for i := range v {
-			if field, found := oddText(v[i], fmt.Sprintf("%s[%d]", name, i)); found {
+			if field, found := findInvalidUTF8(v[i], fmt.Sprintf("%s[%d]", name, i)); found {
 				return field, true
 			}
 		}
 	case map[string]any:
 		for _, key := range sortedKeys(v) {
 			inner := join(name, key)
-			if _, odd := oddText(key, ""); odd {
+			if _, found := findInvalidUTF8(key, ""); found {
 				return inner, true
 			}
-			if field, found := oddText(v[key], inner); found {
+			if field, found := findInvalidUTF8(v[key], inner); found {
 				return field, true
 			}
 		}
@@ -173,8 +172,8 @@ func oddText(value any, name string) (field string, found bool) {
 	return "", false
 }
 
-// parse returns the value that the texts of a query parameter stand for. It is not ok
-// where one of them is no number and should be.
+// parse returns the value of a query parameter, given its texts. ok is false if a text
+// should be a number and is not.
 func (c *contract) parse(s *schema, texts []string) (value any, ok bool) {
 	for _, part := range c.parts(nil, s) {
 		switch part.Type {
@@ -201,8 +200,8 @@ func (c *contract) parse(s *schema, texts []string) (value any, ok bool) {
 	return texts[0], true
 }
 
-// parts adds to all every schema that a value for s must fit: s itself, what it refers to,
-// and those of allOf. One that is there already is a circle, and ends.
+// parts appends to all every schema that a value for s must satisfy: s itself, the one it
+// refers to, and those of allOf. A schema that is there already is not followed again.
 func (c *contract) parts(all []*schema, s *schema) []*schema {
 	if s == nil || slices.Contains(all, s) {
 		return all
@@ -222,8 +221,8 @@ func (c *contract) property(parts []*schema, name string) (all []*schema) {
 	return all
 }
 
-// takesNull reports whether null fits. The vendor's allOf with nullable beside it
-// means that it does.
+// takesNull reports whether null satisfies parts. A nullable beside an allOf counts, as
+// the vendor writes it.
 func takesNull(parts []*schema) bool {
 	typed := false
 	for _, part := range parts {
@@ -235,8 +234,8 @@ func takesNull(parts []*schema) bool {
 	return !typed
 }
 
-// check returns the first field in value that breaks s, and how. name is that of
-// value itself, empty for a body.
+// check returns the first field in value that violates s, and the reason. name is the
+// name of value itself, empty for a body.
 func (c *contract) check(s *schema, name string, value any) (field, reason string) {
 	parts := c.parts(nil, s)
 	field = cmp.Or(name, "the body")
@@ -280,7 +279,7 @@ func (c *contract) checkRequired(parts []*schema, name string, object map[string
 			v, sent := object[required]
 			switch {
 			case slices.ContainsFunc(property, func(s *schema) bool { return s.ReadOnly }): // for responses only
-			// Go sends a string that was not set as an empty one.
+			// A string that was not set is sent as an empty string.
 			case !sent, v == "", v == nil && !takesNull(property):
 				return join(name, required), "is missing"
 			}
@@ -337,7 +336,7 @@ func (s *schema) checkString(v string) (reason string) {
 		return fmt.Sprintf("has %d characters, more than %d", n, *s.MaxLength)
 	case s.Format == "email":
 		if local, domain, ok := strings.Cut(v, "@"); !ok || local == "" || domain == "" || strings.ContainsAny(v, " <>\r\n\t") {
-			return "is not an e-mail address" // package net/mail would add 32 KiB
+			return "is not an e-mail address" // package net/mail would add 32 KiB to a program
 		}
 	case s.Format == "uri":
 		if u, err := url.Parse(v); err != nil || u.Scheme == "" {

@@ -18,8 +18,7 @@ const Version = "0.1.0"
 
 const defaultRequestTimeout = 15 * time.Second
 
-// Option changes one setting of [NewClient]. The order of options does not
-// matter, except that the last of two equal ones wins.
+// Option is an option of [NewClient]. If an option is given twice, the last one wins.
 type Option func(*config) error
 
 type config struct {
@@ -31,10 +30,10 @@ type config struct {
 	onRetry      func(Retry)
 }
 
-// WithBaseURL sends requests, and the API key, to rawURL instead of
+// WithBaseURL sends requests, and the API key, to rawURL. The default is
 // https://public-api.gamma.app. It must be an https URL; http is accepted for loopback
-// hosts only, see [WithInsecureHTTP]. It may have a path, with or without the API's
-// version at its end. User info, a query, a fragment and dot segments are refused.
+// hosts only, see [WithInsecureHTTP]. It may have a path, which may end with the API's
+// version. User info, a query, a fragment and dot segments are errors.
 func WithBaseURL(rawURL string) Option {
 	return func(c *config) error {
 		c.baseURL = rawURL
@@ -43,8 +42,7 @@ func WithBaseURL(rawURL string) Option {
 }
 
 // WithInsecureHTTP accepts http for any host, in the base URL and in export URLs. The
-// API key is then sent in the clear: it is for a fake server in a compose file or a
-// cluster, never for the real API.
+// API key is then sent unencrypted. Use it for a fake server, never for the real API.
 func WithInsecureHTTP() Option {
 	return func(c *config) error {
 		c.insecureHTTP = true
@@ -52,35 +50,35 @@ func WithInsecureHTTP() Option {
 	}
 }
 
-// WithHTTPClient uses the Transport of client, for a proxy, a certificate authority or
-// instrumentation; nil means [NewTransport]. It sees the API key. The Timeout of client
-// counts like [WithRequestTimeout], if it is shorter; CheckRedirect is not used. A nil
-// client and one with a Jar are errors. The client is not changed.
+// WithHTTPClient sends requests with client.Transport, for a proxy, a certificate
+// authority or instrumentation; nil means [NewTransport]. The Transport sees the API key.
+// client.Timeout replaces [WithRequestTimeout] if it is shorter. CheckRedirect is not
+// used. A nil client and a client with a Jar are errors. The client is not changed.
 //
-// A request with a body is sent over a new connection of a Clone of an
-// [*http.Transport], since a kept connection that the server is about to close leaves it
-// unknown whether it was received. Any other RoundTripper is used as it is. Without an
-// open connection, requests wait for the first one to connect, at most a second, so
-// that many at once share its HTTP/2 connection.
+// If the Transport is an [*http.Transport], a request with a body is sent over a new
+// connection of a clone of it: if a server closes a reused connection, it is unknown
+// whether it received the request. Requests without a body wait up to a second for the
+// first of them to connect, so that they share its HTTP/2 connection. Any other
+// RoundTripper is used as it is.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {
 		if client == nil {
 			return errors.New("gamma: WithHTTPClient: nil client")
 		}
 		if client.Jar != nil {
-			return errors.New("gamma: WithHTTPClient: a client with a cookie jar")
+			return errors.New("gamma: WithHTTPClient: the client has a cookie jar")
 		}
 		c.client = client
 		return nil
 	}
 }
 
-// WithUserAgent replaces the User-Agent header, "gamma-go/" and [Version]. An empty
-// string keeps it.
+// WithUserAgent sets the User-Agent header. The default, also for an empty string, is
+// "gamma-go/" and [Version].
 func WithUserAgent(userAgent string) Option {
 	return func(c *config) error {
 		if !printableASCII(userAgent) {
-			return errors.New("gamma: WithUserAgent: a character that a header cannot carry")
+			return errors.New("gamma: WithUserAgent: a character that is not printable ASCII")
 		}
 		if userAgent != "" {
 			c.userAgent = userAgent
@@ -89,10 +87,9 @@ func WithUserAgent(userAgent string) Option {
 	}
 }
 
-// WithRequestTimeout bounds each request without a body. The default, also for 0, is 15
-// seconds; a negative timeout is an error. A request with a body, such as a create, ends
-// with its context, or after 5 minutes if that has no deadline: giving up earlier would
-// not undo it.
+// WithRequestTimeout sets the timeout of each request without a body. The default, also
+// for 0, is 15 seconds; a negative timeout is an error. A request with a body, such as a
+// create, is limited by its context, or to 5 minutes if that has no deadline.
 func WithRequestTimeout(timeout time.Duration) Option {
 	return func(c *config) error {
 		if timeout < 0 {
@@ -105,16 +102,17 @@ func WithRequestTimeout(timeout time.Duration) Option {
 	}
 }
 
-// Retry is a request that is about to be sent again, see [WithOnRetry].
+// Retry describes a request that will be sent again after a pause; see [WithOnRetry].
 type Retry struct {
 	Operation string        // as in "POST /v1.0/generations", or "GET export" for a download
 	Attempt   int           // the number of requests so far, from 1
-	Err       error         // why the last one failed, often an [*APIError]; never nil
-	Pause     time.Duration // the time until the next one
+	Err       error         // why the last request failed, often an [*APIError]; never nil
+	Pause     time.Duration // the time until the next request
 }
 
 // WithOnRetry calls f before each pause of a create or a download, in the goroutine of
-// the caller. A nil f, the default, is no callback.
+// the caller. The default, also for nil, is no callback. If several goroutines use the
+// client, f must be safe for concurrent use.
 func WithOnRetry(f func(Retry)) Option {
 	return func(c *config) error {
 		c.onRetry = f
@@ -122,14 +120,14 @@ func WithOnRetry(f func(Retry)) Option {
 	}
 }
 
-// Client is a client for the Gamma API, made by [NewClient]. It is safe for
-// concurrent use, and one is enough for a program.
+// Client is a client for the Gamma API. Create it with [NewClient]. It is safe for
+// concurrent use; use one for the whole program, since it tracks the rate limit.
 //
 // Every operation of the OpenAPI document has a method that returns its model, such
 // as GetGenerationStatus, ListThemes or ArchiveGamma, and one with the suffix
 // WithResponse that also returns the status and the headers; see
-// [api.ClientWithResponses]. The methods below replace those that create, and add what
-// needs more than one request.
+// [api.ClientWithResponses]. The methods of Client itself replace the creates, and add
+// those that need more than one request.
 type Client struct {
 	*api.ClientWithResponses
 
@@ -145,7 +143,7 @@ func NewClient(apiKey string, opts ...Option) (*Client, error) {
 	case key == "":
 		return nil, errors.New("gamma: the API key is empty")
 	case !printableASCII(key):
-		return nil, errors.New("gamma: the API key has a line break or another character that a header cannot carry")
+		return nil, errors.New("gamma: the API key has a line break or another character that is not printable ASCII")
 	}
 	c := config{
 		baseURL:   defaultBaseURL(),
@@ -169,9 +167,10 @@ func NewClient(apiKey string, opts ...Option) (*Client, error) {
 	return &Client{&api.ClientWithResponses{ClientInterface: &api.Client{Server: base.String() + "/", Client: d}}, d}, nil
 }
 
-// NewClientFromEnv is [NewClient] with the key from the environment variable
-// GAMMA_API_KEY and, if it is not empty, the base URL from GAMMA_BASE_URL. A true
-// GAMMA_INSECURE_HTTP is [WithInsecureHTTP]. Options take precedence.
+// NewClientFromEnv is like [NewClient], with the key from the environment variable
+// GAMMA_API_KEY and, if it is not empty, the base URL from GAMMA_BASE_URL. If
+// GAMMA_INSECURE_HTTP is true, it applies [WithInsecureHTTP]. Options take precedence.
+// It returns an error if GAMMA_API_KEY is empty.
 func NewClientFromEnv(opts ...Option) (*Client, error) {
 	key := unquote(os.Getenv("GAMMA_API_KEY"))
 	if key == "" {
@@ -192,8 +191,8 @@ func NewClientFromEnv(opts ...Option) (*Client, error) {
 	return NewClient(key, append([]Option{env}, opts...)...)
 }
 
-// unquote removes white space around s, and quotes: docker's --env-file keeps those of
-// KEY="value".
+// unquote removes white space and quotes around s. Docker's --env-file does not remove
+// the quotes of KEY="value".
 func unquote(s string) string {
 	s = strings.TrimSpace(s)
 	if n := len(s); n >= 2 && (s[0] == '"' || s[0] == '\'') && s[n-1] == s[0] {
@@ -218,7 +217,7 @@ func parseBaseURL(rawURL string, insecureHTTP bool) (*url.URL, error) {
 	case u.Scheme != "https" && u.Scheme != "http":
 		why = "a scheme other than https and http"
 	case u.Scheme == "http" && !insecureHTTP && !isLoopback(u.Hostname()):
-		why = "http for a host that is not loopback: the API key would be sent in the clear, which WithInsecureHTTP or GAMMA_INSECURE_HTTP=1 allows for a fake server"
+		why = "the scheme http, which would send the API key unencrypted; for a fake server, set WithInsecureHTTP or GAMMA_INSECURE_HTTP=1"
 	case u.User != nil:
 		why = "user info"
 	case u.RawQuery != "" || u.ForceQuery:
@@ -226,7 +225,7 @@ func parseBaseURL(rawURL string, insecureHTTP bool) (*url.URL, error) {
 	case u.Fragment != "" || strings.Contains(rawURL, "#"):
 		why = "a fragment"
 	case strings.HasSuffix(u.Host, ":") || !validPort(u.Port()):
-		why = "a port that does not exist"
+		why = "an invalid port"
 	}
 	for segment := range strings.SplitSeq(u.Path, "/") {
 		if segment == "." || segment == ".." {
@@ -237,7 +236,7 @@ func parseBaseURL(rawURL string, insecureHTTP bool) (*url.URL, error) {
 		return nil, errors.New("gamma: the base URL has " + why)
 	}
 	for _, path := range []*string{&u.Path, &u.RawPath} {
-		// The paths of the document have the version themselves.
+		// The paths of the document start with the version.
 		*path = strings.TrimRight(strings.TrimSuffix(strings.TrimRight(*path, "/"), parsed().version()), "/")
 	}
 	return u, nil
@@ -259,7 +258,7 @@ func validPort(port string) bool {
 	return err == nil && n > 0
 }
 
-// printableASCII reports whether every header implementation carries s as it is.
+// printableASCII reports whether s can be sent in a header unchanged.
 func printableASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {

@@ -314,7 +314,7 @@ func FuzzBaseURL(f *testing.F) {
 			t.Fatalf("%q sends to %v", raw, sent.URL)
 		}
 		if host := sent.URL.Hostname(); sent.URL.Scheme != "https" && (sent.URL.Scheme != "http" || !strings.EqualFold(host, "localhost") && !net.ParseIP(host).IsLoopback()) {
-			t.Fatalf("%q sends the key in the clear to %v", raw, sent.URL)
+			t.Fatalf("%q sends the key unencrypted to %v", raw, sent.URL)
 		}
 		prefix := strings.TrimRight(strings.TrimSuffix(strings.TrimRight(base.Path, "/"), "/v1.0"), "/")
 		if want := prefix + "/v1.0/generations/gen1"; sent.URL.Path != want {
@@ -868,7 +868,7 @@ func TestTransportErrors(t *testing.T) {
 		{errors.New(`malformed HTTP response "exportUrl"`), "malformed HTTP response (the rest may quote the response)", nil},
 		{errors.New("malformed MIME header line: exportUrl https://x"), "malformed MIME header (the rest may quote the response)", nil},
 		{fmt.Errorf("malformed MIME header: missing colon: %q", key), "malformed MIME header (the rest may quote the response)", nil},
-		{errors.New("bad " + key), "the exchange failed", nil},
+		{errors.New("bad " + key), "the request failed", nil},
 		{fmt.Errorf("http2: server sent GOAWAY and closed the connection; debug=%q", key), "debug= (the rest may quote the response)", nil},
 		{errors.New("a\nb\x1b"), `a\nb\x1b`, nil},
 		{&net.DNSError{Err: "no such host", Name: "h.example", IsNotFound: true}, "lookup h.example: no such host", nil},

@@ -20,30 +20,29 @@ import (
 // createTimeout bounds a create whose context has no deadline.
 const createTimeout = 5 * time.Minute
 
-// Created is a generation that Gamma has started.
+// Created is the response to a create.
 type Created struct {
-	// GenerationID is what to wait for.
+	// GenerationID is the id of the new generation, for package poller.
 	GenerationID string
 
 	// Warnings says what Gamma ignored or changed in the request, escaped and cut to
-	// about 512 bytes; empty if nothing.
+	// about 512 bytes. It is usually empty.
 	Warnings string
 }
 
-// CreateGeneration starts a generation from a text. It costs credits, so it retries
-// only when the server cannot have acted on the request: after a 429, when Retry-After
-// says or after 30, 60, then 120 seconds, and after a failure to connect, up to four
-// times, after 1, 2, 4 and 8 seconds. It waits for the response until ctx is done, or
-// for 5 minutes if ctx has no deadline. [WithOnRetry] tells of the pauses. Before each
+// CreateGeneration starts a generation from a text. A generation costs credits, so
+// CreateGeneration retries only if the server cannot have acted on the request: after a
+// 429, when Retry-After allows it or after 30, 60, then 120 seconds, and up to four times
+// after a failure to connect, after 1, 2, 4 and 8 seconds. It returns when ctx is done, or
+// after 5 minutes if ctx has no deadline. [WithOnRetry] observes the pauses. Before each
 // request it waits until the rate limit of the client allows it.
 //
-// It returns an [*InvalidRequestError] for a request that was not sent, an [*APIError]
-// for one that was refused, and an error matching [ErrMaybeCreated] if the outcome is
-// unknown. On error Created is zero, except that GenerationID is set if the response
-// was cut off after it.
+// The error is an [*InvalidRequestError] if the request was not sent, an [*APIError] if
+// it was refused, and matches [ErrMaybeCreated] if the outcome is unknown. On error,
+// Created is zero, except that GenerationID is set if the response was cut off after it.
 //
-// Save the id first: the API has no way to find a generation without it. Then wait with
-// package poller.
+// Save the id before you do anything else: the API cannot list generations. Then wait
+// with package poller.
 func (c *Client) CreateGeneration(ctx context.Context, request api.GenerationRequest) (Created, error) {
 	return c.doer.create(ctx, "POST /v1.0/generations", func(ctx context.Context) ([]byte, error) {
 		rsp, err := c.CreateGenerationWithResponse(ctx, request)
@@ -54,8 +53,8 @@ func (c *Client) CreateGeneration(ctx context.Context, request api.GenerationReq
 	})
 }
 
-// CreateFromTemplateGeneration starts a generation from a template, in the same way as
-// [Client.CreateGeneration].
+// CreateFromTemplateGeneration is like [Client.CreateGeneration], but starts a generation
+// from a template.
 func (c *Client) CreateFromTemplateGeneration(ctx context.Context, request api.TemplateGenerationRequest) (Created, error) {
 	return c.doer.create(ctx, "POST /v1.0/generations/from-template", func(ctx context.Context) ([]byte, error) {
 		rsp, err := c.CreateFromTemplateGenerationWithResponse(ctx, request)
@@ -66,11 +65,11 @@ func (c *Client) CreateFromTemplateGeneration(ctx context.Context, request api.T
 	})
 }
 
-// create calls send, which returns the body of a success, until it is clear whether a
-// generation was created.
+// create calls send, which returns the body of a 2xx response, until the outcome is known
+// or cannot be known.
 func (d *doer) create(ctx context.Context, operation string, send func(context.Context) ([]byte, error)) (Created, error) {
-	patient := retry.PausesOf(ctx).Send != nil
-	if _, ok := ctx.Deadline(); !ok && !patient { // each request has its own anyway
+	isBatch := retry.PausesOf(ctx).Send != nil
+	if _, ok := ctx.Deadline(); !ok && !isBatch { // each request has a timeout
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, createTimeout)
 		defer cancel()
@@ -96,7 +95,7 @@ func (d *doer) create(ctx context.Context, operation string, send func(context.C
 			failed++
 		default:
 			if !unsent {
-				err = doubt(err)
+				err = maybeCreated(err)
 			}
 			return created, err
 		}
@@ -110,17 +109,17 @@ func (d *doer) create(ctx context.Context, operation string, send func(context.C
 	}
 }
 
-// readCreated reads the response to operation, of which body is what came. The id is
-// what was paid for: it counts in any successful response, whatever the rest of it,
-// and also where that broke before its formal end.
+// readCreated reads the response to operation. body is what was received of it. The id
+// has been paid for, so it is returned from any 2xx response that has it, also from one
+// that is cut off or has other faults.
 func readCreated(operation string, body []byte, err error) (Created, error) {
-	var broken *exchangeError
-	if errors.As(err, &broken) {
-		body = broken.part
+	var exchange *exchangeError
+	if errors.As(err, &exchange) {
+		body = exchange.partialBody
 	}
-	properties := whole(body)
+	properties := completeProperties(body)
 	var id string
-	_ = json.Unmarshal(apiruntime.Member(properties, "generationId"), &id) // of another type, it is none
+	_ = json.Unmarshal(apiruntime.Member(properties, "generationId"), &id) // empty if it is not a string
 	switch ok := apiruntime.CheckPathParam("", id) == nil; {
 	case ok && (err == nil || json.Valid(body)):
 		return Created{id, warnings(apiruntime.Member(properties, "warnings"))}, nil
@@ -134,8 +133,9 @@ func readCreated(operation string, body []byte, err error) (Created, error) {
 	return Created{}, err
 }
 
-// whole returns the properties of the JSON object in body, as far as they came whole.
-func whole(body []byte) map[string]json.RawMessage {
+// completeProperties returns the properties of the JSON object in body that are complete,
+// up to the first that is not.
+func completeProperties(body []byte) map[string]json.RawMessage {
 	properties := map[string]json.RawMessage{}
 	object := json.NewDecoder(bytes.NewReader(body))
 	if start, _ := object.Token(); start != json.Delim('{') {
@@ -153,8 +153,8 @@ func whole(body []byte) map[string]json.RawMessage {
 	return properties
 }
 
-// warnings returns the text in raw, which the document says is a string and the
-// vendor's newer engine makes a list.
+// warnings returns the text in raw. The document says that it is a string; the vendor's
+// newer engine sends a list.
 func warnings(raw json.RawMessage) string {
 	var text string
 	var list []string
@@ -168,14 +168,15 @@ func warnings(raw json.RawMessage) string {
 	return apiruntime.Printable(text)
 }
 
-// doubt makes err an [ErrMaybeCreated] unless the server cannot have acted on the request.
-func doubt(err error) error {
+// maybeCreated returns an error that matches [ErrMaybeCreated] and wraps err, or err itself
+// if the server cannot have acted on the request.
+func maybeCreated(err error) error {
 	var apiErr *APIError
 	var invalid *InvalidRequestError
 	switch {
 	case errors.As(err, &apiErr):
 		switch c := apiErr.StatusCode; c {
-		case http.StatusFound, http.StatusSeeOther: // as may be said after a POST was done
+		case http.StatusFound, http.StatusSeeOther: // the server may have processed the POST
 		case http.StatusRequestTimeout:
 		case http.StatusServiceUnavailable:
 			return &explainedError{probablyNotError{}, err}

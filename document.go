@@ -17,12 +17,12 @@ var document string
 // generated from, as JSON.
 func OpenAPI() []byte { return []byte(document) }
 
-// requests is generated from the document: what names requests, and what checks them.
+// requests is generated from the document. It has what names and checks requests.
 //
 //go:embed api/requests.gen.json
 var requests string
 
-// contract is the document as the client needs it at run time.
+// contract is the part of the document that the client needs at run time.
 type contract struct {
 	Servers []struct {
 		URL string `json:"url"`
@@ -33,10 +33,10 @@ type contract struct {
 	} `json:"components"`
 
 	limits map[string]*requestLimits // by "METHOD /path/{parameter}"
-	names  map[string][]string       // the keys of limits, by method, those with the fewest parameters first
+	names  map[string][]string       // the keys of limits by method, those with the fewest parameters first
 }
 
-// parse reads what it can: a test holds the embedded document to its schema.
+// parse ignores errors: a test checks the embedded document.
 func parse(document string) *contract {
 	c := &contract{limits: map[string]*requestLimits{}, names: map[string][]string{}}
 	_ = json.Unmarshal([]byte(document), c)
@@ -58,7 +58,7 @@ func parse(document string) *contract {
 
 var parsed = sync.OnceValue(func() *contract { return parse(requests) })
 
-// defaultBaseURL is the document's first server.
+// defaultBaseURL returns the document's first server.
 func defaultBaseURL() string {
 	if s := parsed().Servers; len(s) > 0 {
 		return s[0].URL
@@ -66,8 +66,8 @@ func defaultBaseURL() string {
 	return ""
 }
 
-// version returns the first segment of the document's paths, as in "/v1.0", empty if
-// they do not share one.
+// version returns the first segment of the document's paths, as in "/v1.0". It is empty
+// if they do not share one.
 func (c *contract) version() string {
 	first := ""
 	for path := range c.Paths {
@@ -80,8 +80,8 @@ func (c *contract) version() string {
 	return first
 }
 
-// operation names the request as "METHOD /path/{parameter}", which is safe to
-// print where the URL is not. prefix is the path of the base URL.
+// operation returns the name of a request, "METHOD /path/{parameter}", which does not
+// contain anything secret. prefix is the path of the base URL.
 func (c *contract) operation(req *http.Request, prefix string) string {
 	path := strings.TrimPrefix(req.URL.EscapedPath(), prefix)
 	for _, name := range c.names[req.Method] {
@@ -92,7 +92,7 @@ func (c *contract) operation(req *http.Request, prefix string) string {
 	return req.Method + " (undocumented path)"
 }
 
-// match reports whether path fits template.
+// match reports whether path matches template.
 func match(template, path string) bool {
 	for {
 		fixed, parameter, more := strings.Cut(template, "{")
@@ -106,7 +106,7 @@ func match(template, path string) bool {
 	}
 }
 
-// nextSegment returns path from its first slash on.
+// nextSegment returns path from its first slash.
 func nextSegment(path string) string {
 	if i := strings.IndexByte(path, '/'); i >= 0 {
 		return path[i:]

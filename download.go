@@ -20,7 +20,7 @@ const (
 	maxExport        = 1 << 30 // bytes
 	downloadStall    = 30 * time.Second
 	downloadDeadline = time.Hour
-	downloadFailures = 8 // in a row, without a new byte: after pauses of 63 s in all
+	downloadFailures = 8 // in a row without a new byte; the pauses between them are 63 s
 	maxRedirects     = 10
 
 	exportOperation = "GET export" // in errors
@@ -30,27 +30,27 @@ const (
 type DownloadOption func(*download)
 
 // WithProgress calls f after each write, in the goroutine of the caller, with the number
-// of bytes so far and that of the whole file, -1 if unknown. The first becomes smaller
-// when [Client.DownloadFile] starts over. A nil f, the default, is no callback.
+// of bytes written and that of the whole file, -1 if unknown. The number written drops to
+// 0 if [Client.DownloadFile] starts over. The default, also for nil, is no callback.
 func WithProgress(f func(written, total int64)) DownloadOption {
 	return func(d *download) { d.progress = f }
 }
 
-// Download writes the file behind the ExportURL of a generation to dst. The link is a
-// secret by itself: no API key is sent with it, and no error text has it. It must be
-// https, or http to a loopback host, and so must the redirects, of which up to 10 are
-// followed. After an error, dst may have a part of the file; use [Client.DownloadFile]
-// to have it whole or not at all.
+// Download writes the file at exportURL, the ExportURL of a generation, to dst. Anyone who
+// has the link can download the file, so error texts do not contain it. The API key is not
+// sent. The URL must be https, or http to a loopback host. Up to 10 redirects are followed,
+// under the same rule. After an error, dst may have a part of the file;
+// [Client.DownloadFile] writes the whole file or none.
 //
 // An interrupted transfer is resumed with a Range request (RFC 9110, section 14) if the
-// file has not changed. Download ends when ctx is done, after an hour if ctx has no
-// deadline, or after eight attempts in a row without a new byte, which takes at least a
-// minute; an attempt ends after 30 seconds without data. [WithOnRetry] tells of the
+// file has not changed. Download gives up when ctx is done, after an hour if ctx has no
+// deadline, and after eight attempts in a row without a new byte, which takes at least a
+// minute. An attempt times out after 30 seconds without data. [WithOnRetry] observes the
 // pauses.
 //
 // The error matches [ErrLinkExpired] for an expired link, [ErrResponseTooLarge] for a
 // file of more than 1 GiB, and [ErrUnexpectedResponse] for HTML, JSON or XML and for a
-// file that is compressed, empty, changed or only a part. Any other status is an
+// file that is compressed, empty, changed or incomplete. Any other status is an
 // [*APIError] with the Operation "GET export".
 func (c *Client) Download(ctx context.Context, exportURL string, dst io.Writer, opts ...DownloadOption) error {
 	if dst == nil {
@@ -64,22 +64,22 @@ func (c *Client) Download(ctx context.Context, exportURL string, dst io.Writer, 
 	return d.run(ctx)
 }
 
-// download is one file on its way.
+// download is the state of one download.
 type download struct {
 	doer     *doer
 	url      *url.URL
 	client   http.Client
 	progress func(written, total int64)
 	dst      io.Writer
-	restart  func() error // empties dst; nil when that is impossible
+	restart  func() error // empties dst; nil if that is impossible
 
-	written  int64
-	furthest int64 // the most that was ever written
-	total    int64 // -1: unknown
-	etag     string
-	modified string
-	reached  bool // there was a response
-	notFound int  // responses in a row with status 404
+	written    int64
+	maxWritten int64 // the most that was ever written
+	total      int64 // -1: unknown
+	etag       string
+	modified   string
+	reached    bool // there was a response
+	notFound   int  // responses in a row with status 404
 }
 
 func newDownload(doer *doer, exportURL string, opts []DownloadOption) (*download, error) {
@@ -91,7 +91,7 @@ func newDownload(doer *doer, exportURL string, opts []DownloadOption) (*download
 		opt(d)
 	}
 	if exportURL == "" {
-		return nil, exportError("the export URL is empty: a generation has one when it is completed and was created with ExportAs", nil)
+		return nil, exportError("the export URL is empty: a generation has one if it was created with ExportAs and is completed", nil)
 	}
 	var err error
 	if d.url, err = url.Parse(exportURL); err != nil {
@@ -101,9 +101,9 @@ func newDownload(doer *doer, exportURL string, opts []DownloadOption) (*download
 		return nil, exportError("the export URL has "+err.Error(), err)
 	}
 	d.client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		req.Header.Del("Referer") // the link before, a secret
+		req.Header.Del("Referer") // it would be the previous URL, which is secret
 		if len(via) > maxRedirects {
-			return &redirectError{errors.New("after 10 others")}
+			return &redirectError{errors.New("after 10 redirects")}
 		}
 		if err := d.check(req.URL); err != nil {
 			return &redirectError{fmt.Errorf("to a URL with %w", err)}
@@ -113,7 +113,7 @@ func newDownload(doer *doer, exportURL string, opts []DownloadOption) (*download
 	return d, nil
 }
 
-// check is for the export URL itself, and for what it redirects to.
+// check returns an error unless u, the export URL or that of a redirect, may be requested.
 func (d *download) check(u *url.URL) error {
 	switch {
 	case u.Opaque != "" || u.Hostname() == "":
@@ -128,7 +128,7 @@ func (d *download) check(u *url.URL) error {
 
 var errStalled = fmt.Errorf("no response data within %v", downloadStall)
 
-// run fetches the file in as many attempts as it takes.
+// run downloads the file, with retries.
 func (d *download) run(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -136,7 +136,7 @@ func (d *download) run(ctx context.Context) error {
 		defer cancel()
 	}
 	for attempts, failures := 1, 0; ; attempts++ {
-		before := d.furthest
+		before := d.maxWritten
 		again, err := d.attempt(ctx)
 		switch {
 		case err == nil:
@@ -146,13 +146,13 @@ func (d *download) run(ctx context.Context) error {
 		case !again:
 			return err
 		}
-		if d.furthest > before {
+		if d.maxWritten > before {
 			failures = 0
 		}
 		if failures++; failures == downloadFailures {
 			return err
 		}
-		pause := 100 * time.Millisecond // most breaks are over at once
+		pause := 100 * time.Millisecond // most failures are brief
 		if failures > 1 {
 			pause = retry.Backoff(time.Second, time.Minute, failures-2)
 		}
@@ -164,12 +164,12 @@ func (d *download) run(ctx context.Context) error {
 			return err
 		}
 		pause += retry.Jitter(pause/5, rand.Float64())
-		_ = d.doer.retry(ctx, Retry{exportOperation, attempts, err, pause}) // the next attempt tells
+		_ = d.doer.retry(ctx, Retry{exportOperation, attempts, err, pause}) // the next attempt finds that ctx is done
 	}
 }
 
-// attempt sends one request, for what is still missing. It reports whether another
-// one may do better.
+// attempt sends one request for the rest of the file. again reports whether another
+// attempt may succeed.
 func (d *download) attempt(ctx context.Context) (again bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -177,10 +177,10 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 	defer stall.Stop()
 	conns := &bounded{caller: ctx}
 	defer conns.end()
-	conns.left.Store(maxConns + maxRedirects)
+	conns.connsRemaining.Store(maxConns + maxRedirects)
 	req := (&http.Request{Method: http.MethodGet, URL: d.url, Host: d.url.Host, Header: http.Header{
 		"User-Agent": {"gamma-go/" + Version},
-		// A part of a compressed file is of no use.
+		// A range of a compressed file cannot be resumed.
 		"Accept-Encoding": {"identity"},
 	}}).WithContext(conns)
 	if d.written > 0 {
@@ -211,12 +211,12 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 	for {
 		stall.Reset(downloadStall)
 		n, err := rsp.Body.Read(buf)
-		stall.Stop() // the time that dst and progress take is theirs
+		stall.Stop() // dst and progress may take their time
 		old := min(skip, int64(n))
 		skip -= old
 		if data := buf[old:n]; len(data) > 0 {
 			if p.end >= 0 && d.written+int64(len(data)) > p.end {
-				return false, unexpected("the response is longer than its header says")
+				return false, unexpected("the response is longer than its header promises")
 			}
 			if err := d.write(data); err != nil {
 				return false, err
@@ -225,9 +225,9 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 		switch {
 		case err == io.EOF && (skip > 0 || d.written < max(p.end, d.total)):
 			return d.failed(ctx, io.ErrUnexpectedEOF)
-		case err == io.EOF && p.end >= 0 && d.total < 0: // of a file that may be longer
+		case err == io.EOF && p.end >= 0 && d.total < 0: // the file may be longer
 			return d.failed(ctx, io.ErrUnexpectedEOF)
-		case err == io.EOF && d.total < 0 && ctx.Err() != nil: // closing the connection may look like it
+		case err == io.EOF && d.total < 0 && ctx.Err() != nil: // a canceled read may look like the end
 			return d.failed(ctx, ctx.Err())
 		case err == io.EOF && d.written == 0:
 			return false, unexpected("the file is empty")
@@ -235,7 +235,7 @@ func (d *download) attempt(ctx context.Context) (again bool, err error) {
 			return false, nil
 		case err != nil:
 			return d.failed(ctx, err)
-		case ctx.Err() != nil: // the body of a caller's transport may not look
+		case ctx.Err() != nil: // the body of a caller's transport may ignore ctx
 			return d.failed(ctx, ctx.Err())
 		}
 	}
@@ -246,26 +246,26 @@ func (d *download) write(data []byte) error {
 		return errExportTooLarge
 	}
 	n, err := d.dst.Write(data)
-	if err == nil && n != len(data) { // also n above it: where to resume is unknown
+	if err == nil && n != len(data) { // also if n is larger: the offset is unknown
 		err = io.ErrShortWrite
 	}
 	if err != nil {
 		return exportError(fileText(err), err)
 	}
 	d.written += int64(n)
-	d.furthest = max(d.furthest, d.written)
+	d.maxWritten = max(d.maxWritten, d.written)
 	if d.progress != nil {
 		d.progress(d.written, d.total)
 	}
 	return nil
 }
 
-// part is what a response holds of a file of total bytes: those from start up to end.
-// Of a whole file of unknown length, end and total are -1; of a part, total may be.
+// part is the part of a file that a response has: the bytes from start up to end, of
+// total bytes. If total is unknown it is -1; so is end if the part is the whole file.
 type part struct{ start, end, total int64 }
 
-// partOf reads from the header of a successful response which part of the file its body
-// is. ok is false if the header does not say it, or contradicts itself.
+// partOf reads the header of a 2xx response. ok is false if the header does not tell which
+// part of the file the body is, or contradicts itself.
 func partOf(rsp *http.Response) (p part, ok bool) {
 	length, ranges := rsp.ContentLength, rsp.Header["Content-Range"]
 	switch {
@@ -280,10 +280,10 @@ func partOf(rsp *http.Response) (p part, ok bool) {
 	return p, ok && (length < 0 || length == p.end-p.start)
 }
 
-// accept decides by the header of rsp whether its body is of use, and returns which part
-// of the file that is. dst may have the start of it already. A part is never taken for
-// the whole file: if a response to a Range request may be another part than the one
-// requested, the download starts over, with a request for all of it.
+// accept decides by the header of rsp whether its body can be used, and returns which part
+// of the file it is. That may start before d.written. If the response to a Range request
+// may be another part than the one requested, the download starts over with a request for
+// the whole file.
 func (d *download) accept(rsp *http.Response) (p part, again bool, err error) {
 	status, resumed := rsp.StatusCode, d.written > 0
 	switch {
@@ -292,7 +292,7 @@ func (d *download) accept(rsp *http.Response) (p part, again bool, err error) {
 		if rsp.Header.Get("Content-Range") != fmt.Sprintf("bytes */%d", d.written) || d.total >= 0 || !d.isSame(rsp.Header) {
 			return d.otherPart()
 		}
-		d.total = d.written // only the end of the file was missing
+		d.total = d.written // the file was complete
 		rsp.Body = http.NoBody
 		return part{d.written, d.written, d.written}, false, nil
 	case status/100 == 2:
@@ -313,7 +313,7 @@ func (d *download) accept(rsp *http.Response) (p part, again bool, err error) {
 		if d.isSame(rsp.Header) {
 			return p, false, nil
 		}
-		// The server has another file now, or does not say.
+		// The file has changed, or the server does not say whether it has.
 		if err := d.startOver(); err != nil {
 			return part{}, false, err
 		}
@@ -324,12 +324,12 @@ func (d *download) accept(rsp *http.Response) (p part, again bool, err error) {
 	case resumed:
 		return d.otherPart()
 	default:
-		return part{}, false, unexpected("a part of the file instead of the whole")
+		return part{}, false, unexpected("a part of the file instead of the whole file")
 	}
 	etag, modified := rsp.Header.Get("Etag"), rsp.Header.Get("Last-Modified")
-	if isStrong(etag) && etag == d.etag && d.total >= 0 { // of the same bytes, so as many
+	if isStrong(etag) && etag == d.etag && d.total >= 0 { // the same bytes, so the same length
 		if p.total >= 0 && p.total != d.total {
-			return part{}, false, unexpected("the same ETag with another length")
+			return part{}, false, unexpected("the same ETag with a different length")
 		}
 		p.end, p.total = d.total, d.total
 	}
@@ -337,24 +337,24 @@ func (d *download) accept(rsp *http.Response) (p part, again bool, err error) {
 	return p, false, nil
 }
 
-// refused describes a response that says why there is no file.
+// refused returns the error for a response without a file.
 func (d *download) refused(rsp *http.Response) (again bool, err error) {
 	status := rsp.StatusCode
 	apiErr := newAPIError(exportOperation, rsp, nil)
 	apiErr.RequestID = "" // not Gamma's, and it may quote the link
 	switch {
-	case isPage(rsp): // of a proxy, which knows nothing about the link
+	case isPage(rsp): // from a proxy, which does not know the link
 	case status == http.StatusForbidden, status == http.StatusGone, status == http.StatusBadRequest && saysExpired(rsp.Body):
 		text := strconv.Itoa(status) + " " + apiErr.Message + ": " + retry.Inner(ErrLinkExpired)
 		return false, exportError(text, errors.Join(ErrLinkExpired, apiErr))
 	}
-	// Stores may not find a new file at first.
+	// An object store may not find a new file at first.
 	return retry.TransientStatus(status) || d.notFound == 1, apiErr
 }
 
-// saysExpired reports whether body is an error of an object store in XML that says that
-// a link has expired: Google Cloud Storage and S3 have codes for it, such as ExpiredToken
-// and RequestExpired, and Azure words.
+// saysExpired reports whether body is an XML error of an object store that says that a
+// link has expired. Google Cloud Storage and S3 say it by a code, such as ExpiredToken or
+// RequestExpired, Azure by a text.
 func saysExpired(body io.Reader) bool {
 	start, _ := io.ReadAll(io.LimitReader(body, 4<<10))
 	text := strings.ToLower(string(start))
@@ -373,13 +373,13 @@ func (d *download) otherPart() (p part, again bool, err error) {
 	if err := d.startOver(); err != nil {
 		return part{}, false, err
 	}
-	return part{}, true, unexpected("another part of the file than the one requested")
+	return part{}, true, unexpected("a part of the file other than the one requested")
 }
 
-// startOver forgets what was written, if dst can.
+// startOver empties dst, if that is possible.
 func (d *download) startOver() error {
 	if d.restart == nil {
-		return unexpected("the transfer broke, and the server cannot resume it")
+		return unexpected("the transfer was interrupted, and the server cannot resume it")
 	}
 	if err := d.restart(); err != nil {
 		return exportError(fileText(err), err)
@@ -388,16 +388,16 @@ func (d *download) startOver() error {
 	return nil
 }
 
-// isSame reports whether h belongs to the very file that the transfer started with. A
-// weak ETag does not say so (RFC 9110, section 8.8.1).
+// isSame reports whether h is for the same bytes that the transfer started with. A weak
+// ETag is not enough (RFC 9110, section 8.8.1).
 func (d *download) isSame(h http.Header) bool {
 	etag, modified := h.Get("Etag"), h.Get("Last-Modified")
 	return etag == d.etag && (modified == d.modified || modified == "") && (modified != "" || isStrong(etag))
 }
 
 // fits reports whether the part p in rsp continues what was written. A 206 in response
-// to If-Range need not repeat Last-Modified (RFC 9110, section 15.3.7). Where the
-// server names no version, the length of the file must do.
+// to If-Range need not repeat Last-Modified (RFC 9110, section 15.3.7). If the server
+// sends neither an ETag nor Last-Modified, the length of the file decides.
 func (d *download) fits(p part, rsp *http.Response) bool {
 	etag, modified := rsp.Header.Get("Etag"), rsp.Header.Get("Last-Modified")
 	isOptional := modified == "" && rsp.StatusCode == http.StatusPartialContent
@@ -415,13 +415,13 @@ func (d *download) fits(p part, rsp *http.Response) bool {
 
 func isStrong(etag string) bool { return etag != "" && !strings.HasPrefix(etag, "W/") }
 
-// checkType refuses what is compressed, and the types that pages and messages have
-// where a file should be.
+// checkType returns an error if the body is compressed or has the type of an error page or
+// message.
 func checkType(rsp *http.Response) error {
 	isCompressed := rsp.Uncompressed
 	for _, coding := range strings.Split(strings.Join(rsp.Header["Content-Encoding"], ","), ",") {
 		switch strings.ToLower(strings.TrimSpace(coding)) {
-		case "", "identity", "none", "binary", "utf-8", "utf8", "aws-chunked": // which stores repeat as they were uploaded
+		case "", "identity", "none", "binary", "utf-8", "utf8", "aws-chunked": // object stores repeat what the upload had
 		default:
 			isCompressed = true
 		}
@@ -433,9 +433,9 @@ func checkType(rsp *http.Response) error {
 	case isCompressed:
 		return unexpected("a compressed file")
 	case isPage(rsp):
-		return unexpected("a page of HTML instead of a file")
+		return unexpected("an HTML page instead of a file")
 	case suffix == "json", suffix == "xml":
-		return unexpected("a message in JSON or XML instead of a file")
+		return unexpected("a JSON or XML message instead of a file")
 	}
 	return nil
 }
@@ -454,27 +454,27 @@ var errExportTooLarge = exportError(fmt.Sprintf("the file is larger than %d byte
 
 func unexpected(why string) error { return exportError(why, ErrUnexpectedResponse) }
 
-// exportError is err, which may be nil, with a text that names the operation. Inlined, it
-// would add 3 KiB to a program.
+// exportError returns an error that wraps err, which may be nil, with a text that names
+// the operation. Inlined, it would add 3 KiB to a program.
 //
 //go:noinline
 func exportError(text string, err error) error {
 	return &exchangeError{text: "gamma: " + exportOperation + ": " + text, err: err}
 }
 
-// failed describes err, which came instead of a response or broke one off. Neither its
-// text nor what it wraps has the URL.
+// failed returns the error for err, which came instead of a response or cut one off.
+// Neither its text nor what it wraps has the URL.
 func (d *download) failed(ctx context.Context, err error) (again bool, _ error) {
 	links := []string{d.url.RequestURI()}
 	var urlErr *url.Error
-	for errors.As(err, &urlErr) { // the transport may be a client, too
+	for errors.As(err, &urlErr) { // the transport may use an http.Client too
 		err = urlErr.Err
 		if u, e := url.Parse(urlErr.URL); e == nil {
-			links = append(links, u.RequestURI()) // where a redirect led
+			links = append(links, u.RequestURI()) // the target of a redirect
 		}
 	}
-	if strings.HasPrefix(err.Error(), "failed to parse Location header") { // and quotes it
-		err = &redirectError{errors.New("to what is not a URL")}
+	if strings.HasPrefix(err.Error(), "failed to parse Location header") { // the text quotes it
+		err = &redirectError{errors.New("to an invalid URL")}
 	}
 	var redirect *redirectError
 	if errors.As(err, &redirect) {
@@ -484,23 +484,23 @@ func (d *download) failed(ctx context.Context, err error) (again bool, _ error) 
 		err = errStalled
 	}
 	err = refusedConnect(d.doer.transport, &http.Request{URL: d.url}, err)
-	// A name that did resolve is missing for a moment only. A certificate that does not
-	// verify is no outage.
+	// A host that was reached before will probably resolve again. A certificate that does
+	// not verify is permanent.
 	var dnsErr *net.DNSError
 	again = !retry.Permanent(err) || d.reached && errors.As(err, &dnsErr)
 	for _, link := range links {
 		if len(link) > len("/") && strings.Contains(err.Error(), link) {
-			return again, exportError("the exchange failed", nil)
+			return again, exportError("the request failed", nil)
 		}
 	}
 	text := describe(err)
-	return again, exportError(text, unquoted(err, text))
+	return again, exportError(text, withoutQuote(err, text))
 }
 
-// contentRange reads "bytes 100-199/1000" (RFC 9110, section 14.4). The total is -1
-// where it is "*".
+// contentRange reads "bytes 100-199/1000" (RFC 9110, section 14.4). The total is -1 if it
+// is "*".
 func contentRange(s string) (p part, ok bool) {
-	// Not fmt.Sscanf, which nothing else needs: it would add 56 KiB.
+	// fmt.Sscanf would add 56 KiB to a program.
 	unit, s, _ := strings.Cut(s, " ")
 	s, size, _ := strings.Cut(s, "/")
 	first, last, _ := strings.Cut(s, "-")

@@ -11,76 +11,75 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
-// Match these with [errors.Is]. The first five are kinds of [*APIError], by the API's
-// error table.
+// Test for these errors with [errors.Is]. The first five are kinds of [*APIError], as in
+// the API's error table.
 var (
 	// ErrUnauthorized is status 401: the key is missing or wrong.
 	ErrUnauthorized = errors.New("gamma: unauthorized")
 
-	// ErrInsufficientCredits is status 402, or status 403 with a message that says so:
-	// the API's documentation has named both.
+	// ErrInsufficientCredits is status 402, or status 403 with the message "insufficient
+	// credits": the API's documentation has named both.
 	ErrInsufficientCredits = errors.New("gamma: insufficient credits")
 
-	// ErrForbidden is any other status 403: the key or its plan lacks the right.
+	// ErrForbidden is any other status 403: the key or its plan has no permission.
 	ErrForbidden = errors.New("gamma: forbidden")
 
-	// ErrNotFound is status 404: no such thing, or none that the key may see.
+	// ErrNotFound is status 404: the id does not exist, or the key has no access to it.
 	ErrNotFound = errors.New("gamma: not found")
 
-	// ErrRateLimited is status 429: wait for RetryAfter, or 30 seconds without one.
+	// ErrRateLimited is status 429: retry after RetryAfter, or after 30 seconds if that is 0.
 	ErrRateLimited = errors.New("gamma: rate limited")
 
-	// ErrUnexpectedResponse is a 2xx status without the documented JSON. The request
-	// may have had its effect; retrying is safe for a GET.
+	// ErrUnexpectedResponse is a 2xx status without the documented JSON. The server may
+	// have processed the request; retrying is safe for a GET.
 	ErrUnexpectedResponse = apiruntime.ErrUnexpectedResponse
 
-	// ErrResponseTooLarge is a body above its limit. Retrying does not help.
+	// ErrResponseTooLarge is a body that exceeds its limit. Retrying does not help.
 	ErrResponseTooLarge = errors.New("gamma: response too large")
 
-	// ErrMaybeCreated is a create whose outcome is unknown: it may have been sent, but
-	// no complete response was received, or a 302, 303, 408 or 5xx. Creating again may
-	// cost credits twice. The error may also be an *APIError, whose RequestID helps
+	// ErrMaybeCreated is a create whose outcome is unknown: it may have been sent, but no
+	// complete response was received, or the status is 302, 303, 408 or 5xx. Creating again
+	// may cost credits twice. The error may also be an *APIError, whose RequestID helps
 	// Gamma's support; for a 503 its text says that probably nothing was created.
 	ErrMaybeCreated = errors.New("gamma: the generation may have been created")
 
-	// ErrLinkExpired is a download with status 403 or 410, or a 400 that says so. A page of
-	// HTML, as from a proxy, does not count. By the API's documentation links last about a
-	// week; poll the generation for a new one.
-	ErrLinkExpired = errors.New("gamma: the export link has expired, the generation's status may have a new one")
+	// ErrLinkExpired is a download with status 403 or 410, or status 400 with an error that
+	// says so. A page of HTML, as from a proxy, does not count. According to the API's
+	// documentation a link expires after about a week; poll the generation for a new one.
+	ErrLinkExpired = errors.New("gamma: the export link has expired; poll the generation for a new one")
 )
 
-// APIError is a response with a status other than 2xx, redirects included. Find it with
+// APIError is a response with a status other than 2xx, including redirects. Find it with
 // [errors.As].
 type APIError struct {
 	// Operation is the method and the path template, as in
-	// "GET /v1.0/generations/{id}". It never has a parameter or a host.
+	// "GET /v1.0/generations/{id}". It has no parameter and no host.
 	Operation string
 
 	// StatusCode is the HTTP status.
 	StatusCode int
 
-	// Message is the reasons in the body, escaped and cut to about 512 bytes, or the name
-	// of the status if there are none.
+	// Message is the reasons given in the body, escaped and cut to about 512 bytes, or the
+	// name of the status if there are none.
 	Message string
 
-	// RequestID is the x-request-id header, which Gamma's support asks for; it may be
-	// empty.
+	// RequestID is the x-request-id header, for Gamma's support. It may be empty.
 	RequestID string
 
-	// RetryAfter is how long the server asks to wait, rounded up to a second, at most 24
-	// hours; 0 if it does not say. It is the longest of Retry-After, Retry-After-Burst and
-	// Retry-After-Daily. A date is read against the response's Date header.
+	// RetryAfter is the longest of the headers Retry-After, Retry-After-Burst and
+	// Retry-After-Daily, rounded up to a second, at most 24 hours; 0 if there is none. A
+	// date is relative to the response's Date header.
 	RetryAfter time.Duration
 
-	// RateLimit is the budget as of this response.
+	// RateLimit is the rate limit as of this response.
 	RateLimit RateLimit
 
-	// Body is the first 16 KiB of the body, nil for a download. It is not in the text of
-	// the error, and may quote the request.
+	// Body is the first 16 KiB of the body, nil for a download. The text of the error does
+	// not contain it. It may quote the request.
 	Body []byte
 }
 
-// Error returns one printable line without URL, key or body.
+// Error returns one printable line without the URL, the key or the body.
 func (e *APIError) Error() string {
 	s := fmt.Sprintf("gamma: %s: %d", e.Operation, e.StatusCode)
 	if name := http.StatusText(e.StatusCode); name != "" {
@@ -95,7 +94,7 @@ func (e *APIError) Error() string {
 	return s
 }
 
-// Is reports whether target is the error for e's status.
+// Is reports whether target is the error of this package for e's status.
 func (e *APIError) Is(target error) bool {
 	switch e.StatusCode {
 	case http.StatusUnauthorized:
@@ -115,7 +114,7 @@ func (e *APIError) Is(target error) bool {
 	return false
 }
 
-// newAPIError describes rsp, whose body starts with body.
+// newAPIError returns the error for rsp. body is the start of its body.
 func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
 	if len(body) == 0 {
 		body = nil
@@ -131,7 +130,7 @@ func newAPIError(operation string, rsp *http.Response, body []byte) *APIError {
 	}
 }
 
-// InvalidRequestError is a request that was not sent, because it violates the OpenAPI
+// InvalidRequestError is a request that was not sent because it violates the OpenAPI
 // document or has text that is not UTF-8. Every operation may return it. Find it with
 // [errors.As].
 type InvalidRequestError struct {
@@ -147,16 +146,16 @@ func (e *InvalidRequestError) Error() string {
 
 // exchangeError is a request without a usable response.
 type exchangeError struct {
-	text   string
-	err    error
-	unsent bool   // the server cannot have begun with the request
-	part   []byte // what came of a success to a POST
+	text        string
+	err         error
+	unsent      bool   // the server cannot have started to process the request
+	partialBody []byte // what was received of a 2xx response to a POST
 }
 
 func (e *exchangeError) Error() string { return e.text }
 func (e *exchangeError) Unwrap() error { return e.err }
 
-// explainedError is a second error and what it means for the caller.
+// explainedError is err with what it means for the caller.
 type explainedError struct{ meaning, err error }
 
 func (e *explainedError) Error() string {
@@ -165,7 +164,7 @@ func (e *explainedError) Error() string {
 
 func (e *explainedError) Unwrap() []error { return []error{e.meaning, e.err} }
 
-// probablyNotError is [ErrMaybeCreated] after a 503.
+// probablyNotError is the [ErrMaybeCreated] of a 503.
 type probablyNotError struct{}
 
 func (probablyNotError) Error() string {
@@ -177,4 +176,4 @@ type redirectError struct{ why error }
 
 func (e *redirectError) Error() string { return "a redirect " + e.why.Error() + " is not followed" }
 
-var errOtherHost = errors.New("the request is for another host than the base URL's")
+var errOtherHost = errors.New("the request is for a host other than the base URL's")

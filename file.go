@@ -17,13 +17,13 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
-// DownloadFile is [Client.Download] to the file at path, which appears when it is whole:
+// DownloadFile is like [Client.Download], but writes the file at path, all of it or nothing:
 // the data is written to a hidden file beside it, ".deck.pdf.gamma-part" for "deck.pdf",
-// and renamed. The directory must be writable. A file that was there stays until then;
-// its permissions are kept, and symbolic links are followed. After an error nothing is
-// left behind; what a killed process left is removed by the next call for the same path.
-// A file that cannot be replaced, such as one that is mounted, is overwritten; if that
-// fails too, the error has the name of the hidden file, which stays.
+// which is renamed when it is complete. The directory must be writable. An existing file is
+// replaced and its permissions are kept; symbolic links are followed. After an error, the
+// hidden file is removed; if the process was killed, the next call for the same path
+// removes it. A file that cannot be replaced, such as a mounted one, is overwritten; if
+// that fails too, the hidden file is kept and the error has its name.
 func (c *Client) DownloadFile(ctx context.Context, exportURL, path string, opts ...DownloadOption) error {
 	d, err := newDownload(c.doer, exportURL, opts)
 	if err != nil {
@@ -33,7 +33,7 @@ func (c *Client) DownloadFile(ctx context.Context, exportURL, path string, opts 
 	if err != nil {
 		return exportError(fileText(err), err)
 	}
-	defer f.discard() // also when a callback panics
+	defer f.discard() // also if a callback panics
 	d.dst = f.file
 	d.restart = func() error {
 		if err := f.file.Truncate(0); err != nil {
@@ -48,17 +48,16 @@ func (c *Client) DownloadFile(ctx context.Context, exportURL, path string, opts 
 	return f.publish()
 }
 
-// partFile is an open file that is to become another, its target.
+// partFile is an open file that will be renamed to its target.
 type partFile struct {
 	file   *os.File
-	info   fs.FileInfo // tells whether a name is that of the file
+	info   fs.FileInfo // of file
 	name   string
 	target string
-	old    fs.FileInfo // of the target; nil if there is none
+	old    fs.FileInfo // of the target; nil if it does not exist
 }
 
-// newPartFile creates the part of the file at path, which need not exist. What cannot
-// become a file is an error.
+// newPartFile creates the part file for path. A path that exists must be a regular file.
 func newPartFile(path string) (*partFile, error) {
 	if path == "" {
 		return nil, errors.New("the path is empty")
@@ -67,7 +66,7 @@ func newPartFile(path string) (*partFile, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		old = nil
-	case err != nil: // also a name that is too long, or a loop of links
+	case err != nil: // such as a name that is too long, or a loop of links
 		return nil, err
 	case !old.Mode().IsRegular():
 		return nil, errors.New(quoted(path) + " is not a regular file")
@@ -76,26 +75,26 @@ func newPartFile(path string) (*partFile, error) {
 	for range 255 {
 		link, err := os.Readlink(target)
 		if err != nil {
-			break // not a link, or not there yet
+			break // it is not a link, or does not exist
 		}
 		if !filepath.IsAbs(link) {
 			dir, _ := filepath.Split(target)
-			link = dir + link // not joined: a ".." may follow another link
+			link = dir + link // not filepath.Join: a ".." may follow another link
 		}
 		target = link
 	}
 	f := &partFile{target: target, old: old, name: sibling(target, "part")}
-	// It is of a process that was killed. Or it is in use, whose owner will notice.
+	// It is of a process that was killed, or of another call, which copes with that.
 	_ = os.Remove(f.name)
 	err = f.create()
-	if errors.Is(err, fs.ErrExist) { // and could not be removed
+	if errors.Is(err, fs.ErrExist) { // it could not be removed
 		f.name = uniqueSibling(target)
 		err = f.create()
 	}
 	return f, err
 }
 
-// create makes the file, with the mode of the target.
+// create creates the file, with the mode of the target.
 func (f *partFile) create() (err error) {
 	mode := fs.FileMode(0o666)
 	if f.old != nil {
@@ -121,7 +120,7 @@ func (f *partFile) isAt(name string) bool {
 	return err == nil && os.SameFile(info, f.info)
 }
 
-// discard closes the file, and removes it if it still has its name.
+// discard closes the file, and removes it unless another file has its name now.
 func (f *partFile) discard() {
 	_ = f.file.Close()
 	if f.isAt(f.name) {
@@ -129,10 +128,10 @@ func (f *partFile) discard() {
 	}
 }
 
-// Windows neither renames nor removes a file that is open.
+// Windows does not rename a file that is open.
 const renamesOnlyClosed = runtime.GOOS == "windows"
 
-// publish puts the file in the place of its target.
+// publish renames the file to its target.
 func (f *partFile) publish() error {
 	err := f.file.Sync()
 	if err == nil && renamesOnlyClosed {
@@ -150,7 +149,7 @@ func (f *partFile) publish() error {
 	if err = os.Rename(f.name, f.target); err == nil {
 		return nil
 	}
-	text := "cannot replace " + quoted(f.target) + ": " + retry.Inner(errors.Unwrap(err)) // which err quotes raw
+	text := "cannot replace " + quoted(f.target) + ": " + retry.Inner(errors.Unwrap(err)) // the text of err has the name unescaped
 	if f.old != nil {
 		e := f.overwrite()
 		if e == nil {
@@ -158,17 +157,16 @@ func (f *partFile) publish() error {
 		}
 		text, err = text+"; "+fileText(e), errors.Join(err, e)
 	}
-	kept := sibling(f.target, "part") // which the next call removes
+	kept := sibling(f.target, "part") // the next call removes it
 	if os.Rename(f.name, kept) != nil {
 		kept = f.name
 	}
-	f.name = "" // not to be discarded
-	return exportError(text+"; the whole file is beside it, with the name "+quoted(filepath.Base(kept)), err)
+	f.name = "" // discard must not remove it
+	return exportError(text+"; the complete file is in the same directory, named "+quoted(filepath.Base(kept)), err)
 }
 
-// claim gives the file a name that no other call for the same target uses: whatever
-// has it can be renamed to the target. Another call may have removed the file since it
-// was created; then it is copied.
+// claim renames the file to a name that no other call for the same target uses. Another
+// call may have removed the file since it was created; then claim copies it.
 func (f *partFile) claim() error {
 	shared := f.name
 	f.name = uniqueSibling(f.target)
@@ -176,7 +174,7 @@ func (f *partFile) claim() error {
 		if f.isAt(f.name) {
 			return nil
 		}
-		_ = os.Remove(f.name) // it is of the other call, which will copy its own
+		_ = os.Remove(f.name) // it is the file of another call, which will copy it
 	}
 	removed := f.file
 	defer func() { _ = removed.Close() }()
@@ -192,7 +190,7 @@ func (f *partFile) claim() error {
 	return f.file.Sync()
 }
 
-// overwrite copies the file to its target, which is there and stays the same file.
+// overwrite copies the file into its target, which exists.
 func (f *partFile) overwrite() error {
 	whole, err := os.Open(f.name)
 	if err != nil {
@@ -213,8 +211,8 @@ func (f *partFile) overwrite() error {
 	return err
 }
 
-// sibling returns the path of a hidden file beside target that has its name, cut
-// where the result might be too long for a file system.
+// sibling returns the path of a hidden file beside target. A long name is shortened, since
+// file systems limit its length.
 func sibling(target, suffix string) string {
 	dir, name := filepath.Split(target)
 	if len(name) > 64 {
@@ -231,8 +229,8 @@ func uniqueSibling(target string) string {
 	return sibling(target, strconv.FormatUint(rand.Uint64(), 16))
 }
 
-// fileText returns the text of err, from a file or a caller's writer, with printable
-// names.
+// fileText returns the text of err, an error of a file or of the caller's writer, with
+// printable names.
 func fileText(err error) string {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) && pathErr.Error() == err.Error() {

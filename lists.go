@@ -13,15 +13,15 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 )
 
-// maxEmptyPages is how many pages in a row may be empty and promise more.
+// maxEmptyPages is how many pages in a row may be empty without being the last.
 const maxEmptyPages = 10
 
-// Themes yields the workspace's themes, page by page as the loop asks for them. Of
-// params, Limit is the size of a page and After the cursor to start at; nil means all
-// themes. An error ends the sequence: that of a request, or one matching
-// [ErrUnexpectedResponse] if a page has no list or the pages do not end. Each range over
-// it requests the pages again. Before each request it waits until the rate limit of the
-// client allows it.
+// Themes returns an iterator over the workspace's themes. It requests each page when the
+// loop needs it. params.Limit is the size of a page and params.After the cursor to start
+// at; nil means all themes. An error is yielded last: that of a request, or one matching
+// [ErrUnexpectedResponse] if a page has no list or the pages do not end. Each loop over the
+// iterator requests the pages again. Before each request it waits until the rate limit of
+// the client allows it.
 func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.Seq2[api.ThemeItem, error] {
 	return pages("Themes", valueOf(params).After, func(cursor string) (page[api.ThemeItem], error) {
 		p := valueOf(params)
@@ -34,8 +34,8 @@ func (c *Client) Themes(ctx context.Context, params *api.ListThemesParams) iter.
 	})
 }
 
-// Folders yields the workspace's folders that the key's owner belongs to, in the same
-// way as [Client.Themes].
+// Folders is like [Client.Themes], but yields the workspace's folders that the owner of
+// the key is a member of.
 func (c *Client) Folders(ctx context.Context, params *api.ListFoldersParams) iter.Seq2[api.FolderItem, error] {
 	return pages("Folders", valueOf(params).After, func(cursor string) (page[api.FolderItem], error) {
 		p := valueOf(params)
@@ -49,7 +49,7 @@ func (c *Client) Folders(ctx context.Context, params *api.ListFoldersParams) ite
 }
 
 type page[T any] struct {
-	ok    bool // there was one
+	ok    bool // the response has a list
 	items []T
 	more  bool
 	next  string
@@ -57,7 +57,7 @@ type page[T any] struct {
 
 func pageOf[T any](items []T, more bool, next string, body []byte) page[T] {
 	ok := items != nil
-	if !ok { // it may be null for an empty list, but not missing
+	if !ok { // an empty list may be null, but not missing
 		var list struct {
 			Data json.RawMessage `json:"data"`
 		}
@@ -70,7 +70,7 @@ func pages[T any](name string, first string, get func(cursor string) (page[T], e
 	return func(yield func(T, error) bool) {
 		var none T
 		seed := maphash.MakeSeed()
-		seen := map[uint64]bool{maphash.String(seed, first): true} // a cursor may be long, and there may be many
+		seen := map[uint64]bool{maphash.String(seed, first): true} // hashes, since cursors may be long
 		cursor, empty := first, 0
 		for {
 			p, err := get(cursor)
@@ -95,9 +95,9 @@ func pages[T any](name string, first string, get func(cursor string) (page[T], e
 			cursor = p.next
 			switch sum := maphash.String(seed, cursor); {
 			case cursor == "":
-				err = errors.New("more pages are promised without a cursor")
+				err = errors.New("hasMore is true, but there is no cursor")
 			case seen[sum]:
-				err = errors.New("a cursor came a second time")
+				err = errors.New("a cursor was returned twice")
 			case empty == maxEmptyPages:
 				err = fmt.Errorf("%d pages in a row are empty", empty)
 			default:
@@ -110,17 +110,16 @@ func pages[T any](name string, first string, get func(cursor string) (page[T], e
 	}
 }
 
-// hasMore reports whether another page follows: where there is a cursor, only a
-// hasMore that is false in the body says that there is none. Missing or null, it
-// would be false in Go too, and the rest of the list lost.
+// hasMore reports whether another page follows. If there is a cursor, a hasMore that is
+// missing or null counts as true.
 func hasMore(more bool, cursor string, body []byte) bool {
 	if more || cursor == "" {
 		return more
 	}
-	var said struct {
+	var page struct {
 		HasMore *bool `json:"hasMore,omitempty"`
 	}
-	return apiruntime.Decode(body, &said) == nil && said.HasMore == nil
+	return apiruntime.Decode(body, &page) == nil && page.HasMore == nil
 }
 
 func valueOf[T any](p *T) (v T) {

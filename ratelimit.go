@@ -10,10 +10,10 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/ratelimit"
 )
 
-// RateLimit is the budget of the API key as of a response. Other programs spend from the
-// same budget.
+// RateLimit is the rate limit of the API key as of a response. All programs that use the
+// key share it.
 type RateLimit struct {
-	Burst Window // a short window; the API does not publish its length
+	Burst Window // a short window, whose length the API does not document
 	Hour  Window
 	Day   Window
 }
@@ -21,20 +21,20 @@ type RateLimit struct {
 // Window is one window of a [RateLimit]. A field is -1 if the response does not have it.
 type Window struct {
 	Limit     int64         // requests allowed in the window
-	Remaining int64         // requests left in the window
-	Reset     time.Duration // until the window renews, at most 24 hours; not documented by the vendor
+	Remaining int64         // requests remaining in the window
+	Reset     time.Duration // until the window resets, at most 24 hours; the API does not document it
 }
 
-// RateLimit returns what is known of the budget now, without a request: the windows as of
-// the last response, less the requests in flight. Fields are -1 before the first response
-// that has them. If the API has budgets of several operations, it is the one of each window
-// that has the least remaining.
+// RateLimit returns the rate limit as of the last response, less the requests in flight.
+// It sends no request. A field is -1 before the first response that has it. If the API
+// limits operations separately, each window is that of the operation with the fewest
+// requests remaining.
 func (c *Client) RateLimit() RateLimit {
 	l := c.doer.budget.Limits(time.Now())
 	return RateLimit{Window(l[0]), Window(l[1]), Window(l[2])}
 }
 
-// sharedBudget is also a method of every type that embeds c. It returns nil for a nil c.
+// sharedBudget is promoted to every type that embeds c. It returns nil for a nil c.
 func (c *Client) sharedBudget() *ratelimit.Budget {
 	if c == nil {
 		return nil
@@ -52,14 +52,14 @@ func init() {
 }
 
 // RateLimitOf reads the rate-limit headers of a response, such as HTTPResponse.Header of
-// a generated one: x-ratelimit-limit and x-ratelimit-remaining for the hour, with the
-// suffix -burst or -daily for the others. The API documents these six. The rate limiter
-// that has them by these names (nestjs/throttler) also sends x-ratelimit-reset.
+// a generated response: x-ratelimit-limit and x-ratelimit-remaining for the hour, with the
+// suffix -burst or -daily for the other windows. The API documents these six. It also
+// reads x-ratelimit-reset, which nestjs/throttler sends with headers of these names.
 func RateLimitOf(h http.Header) RateLimit {
 	return RateLimit{windowOf(h, 0), windowOf(h, 1), windowOf(h, 2)}
 }
 
-// headers are those of the windows.
+// headers are the names of the headers of each window.
 var headers = [...]struct{ limit, remaining, reset string }{
 	{"X-Ratelimit-Limit-Burst", "X-Ratelimit-Remaining-Burst", "X-Ratelimit-Reset-Burst"},
 	{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"},
@@ -70,8 +70,8 @@ func windowOf(h http.Header, i int) Window {
 	return Window{count(h, headers[i].limit), count(h, headers[i].remaining), reset(h, headers[i].reset)}
 }
 
-// reset reads a header as seconds. More than a day is none of the windows: it may be a
-// point in time, as other servers send.
+// reset reads a header as seconds. It returns -1 for more than a day, which may be a point
+// in time, as other servers send.
 func reset(h http.Header, key string) time.Duration {
 	n := count(h, key)
 	if n < 0 || n > int64(apiruntime.MaxRetryAfter/time.Second) {
@@ -80,7 +80,7 @@ func reset(h http.Header, key string) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// count reads a header, given in its canonical form, as a whole number.
+// count reads the header with the canonical name key as a whole number, -1 if it is none.
 func count(h http.Header, key string) int64 {
 	values := h[key]
 	if len(values) == 0 {

@@ -10,8 +10,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 )
 
-// message returns the reasons that an error body gives in JSON. Any other body, such
-// as a gateway's HTML, is not shown: the name of the status says as much.
+// message returns the reasons in a JSON error body, or the name of the status for any
+// other body, such as the HTML of a gateway.
 func message(status int, body []byte) string {
 	name := http.StatusText(status)
 	var r reasons
@@ -21,11 +21,11 @@ func message(status int, body []byte) string {
 	}
 	if object, ok := value.(map[string]any); ok {
 		r.addKnown(object, "")
-		r.add(object["title"], "") // further inside it may be a field
+		r.add(object["title"], "") // at the top only: inside, it may be a field
 	} else {
 		r.add(value, "")
 	}
-	if len(r) > 1 { // NestJS says "Bad Request" beside the reason
+	if len(r) > 1 { // NestJS adds "Bad Request" to the reason
 		r = slices.DeleteFunc(r, func(text string) bool { return strings.EqualFold(text, name) })
 	}
 	switch {
@@ -37,9 +37,9 @@ func message(status int, body []byte) string {
 	return fmt.Sprintf("status %d", status)
 }
 
-// beforeCut returns an object that is cut as if it ended after its last whole property:
-// what follows the reason, such as a stack trace, may be longer than what is read of a
-// body. A json.Decoder would add 8 KiB to a program that only waits.
+// beforeCut returns a truncated JSON object without its last property, which is not
+// complete: a long one, such as a stack trace, may follow the reason. A json.Decoder would
+// add 8 KiB to a program that only waits.
 func beforeCut(body []byte) []byte {
 	depth, end := 0, 0
 	for i := 0; i < len(body); i++ {
@@ -66,8 +66,8 @@ func beforeCut(body []byte) []byte {
 // reasons are the texts of an error body.
 type reasons []string
 
-// add collects the texts in value, which is about a field of the request, if that is
-// known.
+// add collects the texts in value. field is the field of the request that it is about,
+// empty if unknown.
 func (r *reasons) add(value any, field string) {
 	switch v := value.(type) {
 	case string:
@@ -104,7 +104,7 @@ func fieldOf(object map[string]any) (field string, ok bool) {
 		switch v := object[name].(type) {
 		case string:
 			return v, true
-		case []any: // as Zod has it
+		case []any: // as in Zod
 			for _, part := range v {
 				field = join(field, fmt.Sprint(part))
 			}
@@ -114,9 +114,9 @@ func fieldOf(object map[string]any) (field string, ok bool) {
 	return "", false
 }
 
-// addKnown collects the texts of an object by the names that servers give them:
-// NestJS with class-validator (message, constraints, children) or Zod (issues), RFC
-// 9457 (detail), API Gateway (Message), FastAPI (msg), and others.
+// addKnown collects the texts of an object's properties that are known to hold reasons:
+// those of NestJS with class-validator (message, constraints, children) or Zod (issues),
+// RFC 9457 (detail), API Gateway (Message), FastAPI (msg), and others.
 func (r *reasons) addKnown(object map[string]any, field string) {
 	for _, name := range [...]string{"message", "Message", "msg", "constraints", "children", "errors", "issues", "error", "detail", "details"} {
 		inner, isObject := object[name].(map[string]any)
@@ -133,7 +133,7 @@ func (r *reasons) addKnown(object map[string]any, field string) {
 	}
 }
 
-// addFields collects the texts of an object from fields to what is wrong with them.
+// addFields collects the texts of an object whose names are fields of the request.
 func (r *reasons) addFields(object map[string]any, field string) {
 	for _, name := range sortedKeys(object) {
 		r.add(object[name], join(field, name))

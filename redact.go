@@ -9,11 +9,11 @@ import (
 
 const redacted = "[API key]"
 
-// minKey is the length of the shortest key that is looked for. A shorter one, such as
-// "test", is no secret, and a response may well contain it by itself.
+// minKey is the length of the shortest key that is redacted. A shorter one, such as
+// "test", is not secret, and a response may contain it for other reasons.
 const minKey = 16
 
-// setRedaction makes d remove key from what a server echoes.
+// setRedaction makes d remove key from responses.
 func (d *doer) setRedaction(key string) {
 	if len(key) < minKey {
 		d.redact = func(s string) string { return s }
@@ -22,7 +22,7 @@ func (d *doer) setRedaction(key string) {
 		return
 	}
 	d.redact = func(s string) string {
-		if len(s) < len(key) { // like most of a header
+		if len(s) < len(key) { // as most header values
 			return s
 		}
 		return strings.ReplaceAll(s, key, redacted)
@@ -34,12 +34,12 @@ func (d *doer) setRedaction(key string) {
 	}
 }
 
-// redactHeader removes the key from what the server echoes in the head of rsp.
+// redactHeader removes the key from the status line, header and trailer of rsp.
 func (d *doer) redactHeader(rsp *http.Response) {
 	for _, h := range [...]http.Header{rsp.Header, rsp.Trailer} {
 		for name, values := range h {
 			for i, v := range values {
-				if clean := d.redact(v); clean != v { // a stub may share its header
+				if clean := d.redact(v); clean != v { // a fake transport may share its header
 					values[i] = clean
 				}
 			}
@@ -52,9 +52,9 @@ func (d *doer) redactHeader(rsp *http.Response) {
 	rsp.Status = d.redact(rsp.Status)
 }
 
-// redactBody removes the key from what the server echoes in a body, also where
-// JSON escapes hide it from a plain search. Strings are looked at one by one, since
-// a decoder drops some of them and the body need not be whole.
+// redactBody removes key from a body, also if JSON escapes hide it from a plain search.
+// It reads the strings one by one, since the body may be cut off, and since a decoder
+// drops duplicate properties.
 func redactBody(body []byte, key string) []byte {
 	if bytes.Contains(body, []byte(key)) {
 		body = bytes.ReplaceAll(body, []byte(key), []byte(redacted))
@@ -83,7 +83,7 @@ func redactBody(body []byte, key string) []byte {
 		}
 		literal := body[start:min(i+1, len(body))]
 		if i >= len(body) {
-			literal = append(literal[:len(literal):len(literal)], '"') // the body is cut
+			literal = append(literal[:len(literal):len(literal)], '"') // the body is cut off
 		}
 		var text string
 		if json.Unmarshal(literal, &text) != nil || !strings.Contains(text, key) {
@@ -99,8 +99,8 @@ func redactBody(body []byte, key string) []byte {
 	return append(clean, body[copied:]...)
 }
 
-// redactEnd removes the start of key from the end of a body that is cut. Less than 8
-// characters tell nothing.
+// redactEnd removes the start of key from the end of a body that is cut off. It leaves
+// fewer than 8 characters.
 func redactEnd(body []byte, key string) []byte {
 	for n := min(len(key)-1, len(body)); n >= 8; n-- {
 		if start := len(body) - n; string(body[start:]) == key[:n] {

@@ -21,9 +21,8 @@ const (
 	maxErrorBody = 16 << 10 // of any other response: enough for its message
 )
 
-// doer is the one layer under every generated operation. It calls the
-// RoundTripper itself: what an http.Client adds is redirects, which are refused
-// here, and a timeout that costs more than a context's.
+// doer sends the requests of all generated operations. It uses the RoundTripper without
+// an http.Client: that would follow redirects, and its timeout costs more than a context's.
 type doer struct {
 	base      *url.URL
 	transport http.RoundTripper
@@ -31,19 +30,19 @@ type doer struct {
 	onRetry   func(Retry)
 	insecure  bool // http is accepted for any host
 
-	// The key lives in closures alone, where no dump of any value shows it.
+	// The key is only in closures, so that printing a value does not show it.
 	authorize  func(http.Header)
 	redact     func(string) string // returns its argument if the key is not in it
 	redactBody func([]byte) []byte
-	isKey      func(header string) bool // whether its name has the key, in any case
+	isKey      func(header string) bool // whether its name contains the key, ignoring case
 
-	// own is the transport if the client made it, and stale is set by a request that
-	// timed out: the connections may be dead. Those of a caller's transport are left
-	// alone, which others may use.
+	// own is the transport, unless the caller supplied it. stale is set by a request that
+	// timed out: own's connections may be dead. A caller's transport may have other users,
+	// so its connections are not closed.
 	own   *http.Transport
 	stale atomic.Bool
 
-	opener *opener // nil for a transport of which nothing is known
+	opener *opener // nil for a transport that is not an *http.Transport
 	budget *ratelimit.Budget
 }
 
@@ -70,8 +69,8 @@ func newDoer(key string, base *url.URL, c config) *doer {
 	return d
 }
 
-// Do sends req with the key, to the base URL's host only, and returns its response
-// with the body read whole. Any status but success is an [*APIError].
+// Do sends req with the key, only to the base URL's host, and returns its response with
+// the body read. Any status other than 2xx is an [*APIError].
 func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	header, err := d.prepare(req)
 	if err != nil {
@@ -96,38 +95,39 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		out http.Request
 	}
 	x.caller = ctx
-	x.left.Store(maxConns)
-	if limit := d.limit(req); limit > 0 {
-		x.deadline = sent.Add(limit)
+	x.connsRemaining.Store(maxConns)
+	if timeout := d.timeoutOf(req); timeout > 0 {
+		x.deadline = sent.Add(timeout)
 	}
 	defer x.end()
-	// The caller's request never holds the key: it stays within reach of the response.
+	// The caller's request, to which the response refers, never has the key.
 	x.out = *req.WithContext(&x.bounded)
 	x.out.Header = header
-	// With it net/http sends a body a second time also where the server may have
-	// begun with the first, as after an HTTP/2 PROTOCOL_ERROR.
+	// With GetBody, net/http sends a body again also if the server may have processed the
+	// first, as after an HTTP/2 PROTOCOL_ERROR.
 	x.out.GetBody = nil
 	rsp, err := d.exchange(operation, sent, req, &x.out, &x.bounded)
 	return d.finish(&x.bounded, req, rsp, err)
 }
 
-// exchange sends out for req, and tells operation, unless that is nil, of the response.
+// exchange sends out, the copy of req with the key, and reports the response to operation
+// if that is not nil.
 func (d *doer) exchange(operation *ratelimit.Operation, sent time.Time, req, out *http.Request, ctx *bounded) (rsp *http.Response, err error) {
 	if operation != nil {
-		defer func() { operation.End(d.reply(req, rsp, sent)) }() // also when the transport panics
+		defer func() { operation.End(d.rateLimitResponse(req, rsp, sent)) }() // also if the transport panics
 	}
 	return d.send(out, ctx)
 }
 
-// begin counts req against the rate limit, and waits for it if the caller does. It
-// returns nil if the caller counts req, and when it is sent.
+// begin counts req against the rate limit, after waiting for it if the mode of ctx is
+// Waits. It returns the time of sending, and a nil operation if the caller counts req.
 func (d *doer) begin(ctx context.Context, req *http.Request) (operation *ratelimit.Operation, sent time.Time, err error) {
 	mode := d.budget.Mode(ctx)
 	if mode == ratelimit.Counted {
 		return nil, time.Now(), nil
 	}
 	operation = d.budget.Operation(d.operation(req))
-	if mode == ratelimit.Begins {
+	if mode == ratelimit.Immediate {
 		return operation, operation.Begin(), nil
 	}
 	pauses := retry.PausesOf(ctx)
@@ -138,8 +138,8 @@ func (d *doer) begin(ctx context.Context, req *http.Request) (operation *ratelim
 	return operation, time.Now(), err
 }
 
-// reply is what the budget needs of a response, which may be nil.
-func (d *doer) reply(req *http.Request, rsp *http.Response, sent time.Time) ratelimit.Response {
+// rateLimitResponse returns what the budget needs of rsp, which may be nil.
+func (d *doer) rateLimitResponse(req *http.Request, rsp *http.Response, sent time.Time) ratelimit.Response {
 	if rsp == nil {
 		return ratelimit.Response{}
 	}
@@ -163,18 +163,18 @@ func (d *doer) send(req *http.Request, ctx *bounded) (*http.Response, error) {
 	case hasBody(req):
 		if pauses := retry.PausesOf(ctx); pauses.Send != nil {
 			if err := pauses.Send(); err != nil {
-				ctx.started.Store(true) // and no more
+				ctx.started.Store(true) // and never connected: it was not sent
 				return nil, err
 			}
 		}
-		ctx.follow(nil)
+		ctx.setTrace(nil)
 		if known {
-			return sendAlone(t, req)
+			return sendOnNewConn(t, req)
 		}
 	case d.opener != nil:
 		first := !d.opener.open() && d.opener.wait(ctx)
 		if first {
-			ctx.follow(d.opener)
+			ctx.setTrace(d.opener)
 		}
 		rsp, err := t.RoundTrip(req)
 		d.opener.used(err)
@@ -186,30 +186,30 @@ func (d *doer) send(req *http.Request, ctx *bounded) (*http.Response, error) {
 	return d.transport.RoundTrip(req)
 }
 
-// finish reads the response to req, or says why there is none.
+// finish reads the response to req, or returns the error for the lack of one.
 func (d *doer) finish(ctx *bounded, req *http.Request, rsp *http.Response, err error) (*http.Response, error) {
 	if err == nil && rsp == nil {
 		err = errors.New("the transport returned neither a response nor an error")
 	}
 	if err != nil {
-		unsent := ctx.started.Load() && !ctx.connected.Load() || notBegun(err)
+		unsent := ctx.started.Load() && !ctx.connected.Load() || notProcessed(err)
 		return nil, d.fail(ctx, req, refusedConnect(d.transport, req, err), unsent)
 	}
 	rsp.Request = req
 	body, err := read(rsp)
 	body = d.redactBody(body)
-	d.redactHeader(rsp) // now that the trailer has come
+	d.redactHeader(rsp) // after the body, so that the trailer is there
 	if rsp.StatusCode/100 != 2 {
-		// The status is the verdict, however much of the body arrived.
+		// The status counts also if the body was cut off.
 		return nil, newAPIError(d.operation(req), rsp, body)
 	}
 	if err == nil && int64(len(body)) != rsp.ContentLength && ctx.Err() != nil && !json.Valid(body) {
-		err = ctx.Err() // closing the connection may look like the end of the body
+		err = ctx.Err() // a canceled read may look like the end of the body
 	}
 	if err != nil {
 		failure := d.fail(ctx, req, err, false)
 		if req.Method == http.MethodPost {
-			failure.part = body // which may tell what was created
+			failure.partialBody = body // it may have the id of what was created
 		}
 		return nil, failure
 	}
@@ -217,8 +217,8 @@ func (d *doer) finish(ctx *bounded, req *http.Request, rsp *http.Response, err e
 	return rsp, nil
 }
 
-// retry tells the caller of a pause, and makes it. It returns the error of what ended
-// it early.
+// retry reports a pause to the caller and sleeps. It returns an error if the context is
+// done before the end.
 func (d *doer) retry(ctx context.Context, r Retry) error {
 	if d.onRetry != nil {
 		d.onRetry(r)
@@ -238,7 +238,7 @@ func read(rsp *http.Response) (body []byte, err error) {
 	limit := maxErrorBody
 	switch rsp.StatusCode / 100 {
 	case 1, 3:
-		limit = 0 // the body of a 101 is the connection, which has no end
+		limit = 0 // the body of a 101 is the connection
 	case 2:
 		limit = maxBody
 	}
@@ -257,7 +257,7 @@ func read(rsp *http.Response) (body []byte, err error) {
 func readUpTo(limit int, rsp *http.Response) ([]byte, error) {
 	size := 512
 	if n := rsp.ContentLength; n >= 0 && n <= int64(limit) {
-		size = int(n) + 1 // one more, to see the end without growing
+		size = int(n) + 1 // one more, to read EOF without growing
 	}
 	body := make([]byte, 0, size)
 	for {
@@ -276,14 +276,14 @@ func readUpTo(limit int, rsp *http.Response) ([]byte, error) {
 	}
 }
 
-// prepare returns the header of req with the key, or why req is not sent.
+// prepare returns a copy of req's header with the key, or an error if req must not be sent.
 func (d *doer) prepare(req *http.Request) (http.Header, error) {
 	u := req.URL
 	elsewhere := u == nil || u.Scheme != d.base.Scheme || u.Host != d.base.Host || u.User != nil || u.Opaque != "" ||
 		req.Host != "" && req.Host != d.base.Host
 	header := make(http.Header, len(req.Header)+2)
 	for name, values := range req.Header {
-		elsewhere = elsewhere || strings.EqualFold(name, "Host") // net/http would send it as it is
+		elsewhere = elsewhere || strings.EqualFold(name, "Host") // net/http may send it
 		header[name] = values
 	}
 	d.authorize(header)
@@ -298,9 +298,9 @@ func (d *doer) prepare(req *http.Request) (http.Header, error) {
 	return header, parsed().checkRequest(req, d.base.EscapedPath())
 }
 
-// operation names req for an error text.
+// operation returns the name of req for an error text.
 func (d *doer) operation(req *http.Request) string {
-	if req.URL == nil { // an editor's doing
+	if req.URL == nil { // a request editor removed it
 		return req.Method + " (no URL)"
 	}
 	return parsed().operation(req, d.base.EscapedPath())
@@ -308,9 +308,9 @@ func (d *doer) operation(req *http.Request) string {
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 
-// limit is how long req may take, 0 for as long as its context lets it. A request with
-// a body may cost credits, and is not sent again: giving up early saves nothing.
-func (d *doer) limit(req *http.Request) time.Duration {
+// timeoutOf returns the timeout of req, 0 for none but its context's. A request with a
+// body may cost credits and is not retried, so it gets as long as its context allows.
+func (d *doer) timeoutOf(req *http.Request) time.Duration {
 	if !hasBody(req) {
 		return d.timeout
 	}
@@ -320,23 +320,23 @@ func (d *doer) limit(req *http.Request) time.Duration {
 	return createTimeout
 }
 
-// fail describes a failure to get a response to req. ctx is the context that bounded the
-// exchange. unsent says that the server cannot have begun with req.
+// fail returns the error for a req without a response. ctx is the context with the timeout
+// of req. unsent means that the server cannot have started to process req.
 func (d *doer) fail(ctx context.Context, req *http.Request, err error, unsent bool) *exchangeError {
 	var text string
 	switch parent := req.Context(); {
 	case parent.Err() != nil:
-		// The transport returns the cause alone; both must be found.
+		// The transport returns only the cause; errors.Is must find both.
 		err, text = retry.Canceled(parent), parent.Err().Error()
 	case ctx.Err() != nil:
 		d.stale.Store(true)
-		err, text = ctx.Err(), "no response within "+d.limit(req).String()
+		err, text = ctx.Err(), "no response within "+d.timeoutOf(req).String()
 	default:
 		if clean := d.redact(err.Error()); clean != err.Error() {
-			err, text = errors.New(clean), "the exchange failed"
+			err, text = errors.New(clean), "the request failed"
 		} else {
 			text = describe(err)
-			err = unquoted(err, text)
+			err = withoutQuote(err, text)
 		}
 	}
 	return &exchangeError{text: "gamma: " + d.operation(req) + ": " + text, err: err, unsent: unsent}

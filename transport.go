@@ -18,20 +18,20 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
-// NewTransport returns a new transport like the one that [NewClient] uses, for callers
-// who add a proxy or a certificate authority and pass it to [WithHTTPClient]. It uses
-// the proxy of the environment, keeps up to 1,024 idle connections for 30 seconds,
-// limits the response header to 256 KiB, pings HTTP/2 connections, and opens at most
-// twelve connections for one request.
+// NewTransport returns a new transport with the defaults of [NewClient]. Change it, for
+// example to add a proxy or a certificate authority, and pass it to [WithHTTPClient]. It
+// uses the proxy of the environment, keeps up to 1,024 idle connections for 30 seconds,
+// limits a response header to 256 KiB, pings HTTP/2 connections, and opens at most twelve
+// connections for one request.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		OnProxyConnectResponse: checkConnect,
 		DialContext:            dial,
-		ForceAttemptHTTP2:      true, // also once the caller has set TLSClientConfig
+		ForceAttemptHTTP2:      true, // also if the caller sets TLSClientConfig
 		MaxIdleConns:           1024,
-		MaxIdleConnsPerHost:    1024,             // all of them go to one host
-		IdleConnTimeout:        30 * time.Second, // before common load balancers close them
+		MaxIdleConnsPerHost:    1024,             // all go to one host
+		IdleConnTimeout:        30 * time.Second, // less than that of common load balancers
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
@@ -39,29 +39,28 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// One request may open so many connections at once, and some more after pauses.
-// net/http repeats by itself what has no body, for as long as HTTP/2 connections end in
-// certain ways, at once and each time over a new one. But many requests at once may
-// take each other's room on new ones, too.
+// A request may open maxConns connections without a pause and maxSlowConns more after
+// pauses. net/http retries a request without a body, each time over a new connection and
+// without a limit, if HTTP/2 connections end in certain ways. One is not enough: concurrent
+// requests may use up the streams of a new connection.
 const (
 	maxConns     = 8
 	maxSlowConns = 4
 )
 
-var errTooManyConns = errors.New("the server ended one connection after the other")
+var errTooManyConns = errors.New("the server closed too many connections in a row")
 
-// bounded is the context of a request. The dialer of [NewTransport] counts its
-// connections.
+// bounded is the context of a request, with its deadline and the number of connections
+// that it may still open.
 type bounded struct {
-	caller   context.Context
-	deadline time.Time // zero: that of caller
-	left     atomic.Int32
+	caller         context.Context
+	deadline       time.Time // zero: that of caller
+	connsRemaining atomic.Int32
 
 	trace              *httptrace.ClientTrace // nil: that of caller
-	started, connected atomic.Bool            // by what trace was told
+	started, connected atomic.Bool            // set by trace
 
-	// The timer starts when something asks for it: without it a request in memory takes a
-	// sixth less time.
+	// The timer is created on first use: a fake transport in memory needs none.
 	once   sync.Once
 	timed  context.Context
 	cancel context.CancelFunc
@@ -111,10 +110,11 @@ func (b *bounded) Value(key any) any {
 	return b.caller.Value(key)
 }
 
-// follow sets trace, so that net/http tells b how far the request has come, and o, which
-// may be nil, of a connection that takes other requests. It calls the caller's trace, too.
-// [httptrace.WithClientTrace] does that by reflection, which adds 20 KiB to a program.
-func (b *bounded) follow(o *opener) {
+// setTrace sets trace. It records in b whether the request has started and has a
+// connection, tells o, which may be nil, of a connection that others can share, and calls
+// the trace of the caller. [httptrace.WithClientTrace] uses reflection, which would add 20
+// KiB to a program.
+func (b *bounded) setTrace(o *opener) {
 	t := new(httptrace.ClientTrace)
 	if caller := httptrace.ContextClientTrace(b.caller); caller != nil {
 		*t = *caller
@@ -133,7 +133,7 @@ func (b *bounded) follow(o *opener) {
 			if info.Reused || !overTLS || c.ConnectionState().NegotiatedProtocol != "h2" {
 				o.used(nil)
 				o.release()
-			} // else net/http takes 100 requests at most before the server's settings, which come with its first response
+			} // else net/http sends at most 100 requests before it knows the server's settings, and waits for the first response
 		}
 		if gotConn != nil {
 			gotConn(info)
@@ -142,29 +142,28 @@ func (b *bounded) follow(o *opener) {
 	b.trace = t
 }
 
-// traceKey is the key by which net/http asks a context for its trace. Package httptrace
-// does not export it.
+// traceKey is the key of a trace in a context. Package httptrace does not export it.
 var traceKey = func() any {
-	var a asked
-	_ = httptrace.ContextClientTrace(&a)
-	return a.key
+	var r keyRecorder
+	_ = httptrace.ContextClientTrace(&r)
+	return r.key
 }()
 
-type asked struct {
+type keyRecorder struct {
 	context.Context
 	key any
 }
 
-func (a *asked) Value(key any) any { a.key = key; return nil }
+func (r *keyRecorder) Value(key any) any { r.key = key; return nil }
 
-// dial connects for a request, if it has not had its share of connections.
+// dial connects for a request that may open another connection.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if b, ok := ctx.Value(boundedKey{}).(*bounded); ok {
-		n := int(-b.left.Add(-1))
+		n := int(-b.connsRemaining.Add(-1))
 		if n > maxSlowConns {
 			return nil, errTooManyConns
 		}
-		// ctx does not end with the request.
+		// ctx is not canceled with the request, b is.
 		if n > 0 && !retry.Sleep(b, retry.Backoff(100*time.Millisecond, 800*time.Millisecond, n-1)) {
 			return nil, b.Err()
 		}
@@ -174,20 +173,19 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 
 var dialer = net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 
-// sendAlone sends a request with a body by t, over a connection that no other has used:
-// the server may be about to close an idle one, and then it is unknown whether it has
-// begun with the request. Nothing but time ends a slow upload, behind which the response
-// to a ping would be late.
-func sendAlone(t *http.Transport, req *http.Request) (*http.Response, error) {
+// sendOnNewConn sends a request with a body over a new connection: if the server closes an
+// idle one, it is unknown whether it has received the request. It sends no HTTP/2 pings: a
+// slow upload would delay the response to a ping.
+func sendOnNewConn(t *http.Transport, req *http.Request) (*http.Response, error) {
 	s := t.Clone()
 	s.DisableKeepAlives = true
-	s.IdleConnTimeout = 10 * time.Second // of an HTTP/2 connection that came too late to be used
+	s.IdleConnTimeout = 10 * time.Second // for an HTTP/2 connection that was established too late
 	if s.HTTP2 != nil {
 		s.HTTP2.SendPingTimeout = 0
 	}
-	// net/http has set TLSClientConfig where it turned HTTP/2 on for t, and takes that of
-	// the copy for a reason to leave it off. An HTTP/2 of the caller's would add the
-	// connection to those of t.
+	// If net/http has enabled HTTP/2 for t, it has set TLSClientConfig, which disables HTTP/2
+	// in the copy unless it is forced. The TLSNextProto of t would add the connection to those
+	// of t.
 	if t.TLSNextProto["h2"] != nil {
 		s.ForceAttemptHTTP2, s.TLSNextProto = true, nil
 	}
@@ -195,16 +193,17 @@ func sendAlone(t *http.Transport, req *http.Request) (*http.Response, error) {
 	return s.RoundTrip(req)
 }
 
-// maxOpening is how long the first request may keep others waiting.
+// maxOpening is how long requests wait for the first one to connect.
 const maxOpening = time.Second
 
-// opener lets one request go first while no connection is known to be open, so that many
-// at once share its HTTP/2 connection. net/http would open one for each of them.
+// opener lets one request connect first if no connection is open, so that concurrent
+// requests share its HTTP/2 connection. net/http would open one for each of them.
 type opener struct {
-	idle  time.Duration // how long a connection stays open without requests
-	until atomic.Int64  // when the last one that was seen is closed, in Unix nanoseconds
+	idle  time.Duration // the idle timeout of a connection
+	until atomic.Int64  // when the last known connection is closed, in Unix nanoseconds
 
-	// first is closed when the first request has a connection; nil when there is none.
+	// first is closed when the first request has a connection. It is nil if no request is
+	// the first.
 	first atomic.Pointer[chan struct{}]
 }
 
@@ -218,7 +217,7 @@ func newOpener(idle time.Duration) *opener {
 
 func (o *opener) open() bool { return time.Now().UnixNano() < o.until.Load() }
 
-// used records how a request ended.
+// used records that a request ended with err.
 func (o *opener) used(err error) {
 	if err == nil {
 		o.until.Store(time.Now().UnixNano() + int64(o.idle))
@@ -227,8 +226,8 @@ func (o *opener) used(err error) {
 	}
 }
 
-// wait returns true at once for the first request, after which release must be called.
-// It returns false for others when that is, after a second at most, or when ctx is done.
+// wait returns true at once for the first request, which must call release. For others it
+// returns false after release, after a second, or when ctx is done.
 func (o *opener) wait(ctx context.Context) (first bool) {
 	released := make(chan struct{})
 	if o.first.CompareAndSwap(nil, &released) {
@@ -251,8 +250,8 @@ func (o *opener) release() {
 	}
 }
 
-// checkConnect returns an error unless the response of a proxy to CONNECT is the one that
-// net/http accepts. The error of net/http is the reason phrase alone.
+// checkConnect returns an error unless a proxy's response to CONNECT has status 200, as
+// net/http requires. The error of net/http is only the reason phrase.
 func checkConnect(_ context.Context, proxy *url.URL, _ *http.Request, rsp *http.Response) error {
 	if rsp.StatusCode == http.StatusOK {
 		return nil
@@ -260,9 +259,8 @@ func checkConnect(_ context.Context, proxy *url.URL, _ *http.Request, rsp *http.
 	return retry.NewProxyError(proxy.Host, rsp.StatusCode)
 }
 
-// refusedConnect returns err, which transport returned for req, or the
-// [retry.ProxyError] that it means, of a transport without [checkConnect]: net/http then
-// returns the reason phrase of the proxy and no more.
+// refusedConnect returns err, which transport returned for req. If err is the reason phrase
+// of a proxy, as from a transport without [checkConnect], it returns a [retry.ProxyError].
 func refusedConnect(transport http.RoundTripper, req *http.Request, err error) error {
 	t, ok := transport.(*http.Transport)
 	if !ok || t.Proxy == nil || req.URL.Scheme != "https" {
@@ -278,12 +276,12 @@ func refusedConnect(transport http.RoundTripper, req *http.Request, err error) e
 	return err
 }
 
-// unquoted is err, but only its description where net/http quotes the server. Those
-// errors have no exported type that would be lost.
-func unquoted(err error, description string) error {
+// withoutQuote returns err, or only its description if err is an error of net/http that
+// quotes the server. Those errors have no exported type.
+func withoutQuote(err error, description string) error {
 	if strings.HasSuffix(description, mayQuote) {
-		for _, its := range [...]string{"HTTP/1.x transport connection broken", "malformed HTTP", malformedHeader, "http2: server sent GOAWAY"} {
-			if strings.Contains(err.Error(), its) {
+		for _, text := range [...]string{"HTTP/1.x transport connection broken", "malformed HTTP", malformedHeader, "http2: server sent GOAWAY"} {
+			if strings.Contains(err.Error(), text) {
 				return errors.New(description)
 			}
 		}
@@ -292,35 +290,35 @@ func unquoted(err error, description string) error {
 }
 
 const (
-	malformedHeader = "malformed MIME header" // and what follows is a part of it
+	malformedHeader = "malformed MIME header" // a part of the header follows
 	mayQuote        = " (the rest may quote the response)"
 )
 
-// notRepeated returns why net/http would have repeated a request over HTTP/2, had
-// it known how to get its body again.
-func notRepeated(err error) (why string, ok bool) {
+// notRetried returns the error after which net/http would have retried a request over
+// HTTP/2 if it had a GetBody.
+func notRetried(err error) (why string, ok bool) {
 	why, ok = strings.CutPrefix(err.Error(), "http2: Transport: cannot retry err [")
 	why, _, _ = strings.Cut(why, "]")
 	return why, ok
 }
 
-// notBegun reports whether err, from a transport, says that the server cannot have begun
-// with a request that has a body: there was no connection, the server refused the stream
-// or left the connection before it (RFC 9113, sections 6.8 and 8.7), or the connection
-// had no room for it. net/http has no type for these, except the first. Where it words
-// them otherwise, they are in doubt.
-func notBegun(err error) bool {
+// notProcessed reports whether err, from a transport, means that the server cannot have
+// started to process a request with a body: there was no connection, the server refused
+// the stream or had shut the connection down before it (RFC 9113, sections 6.8 and 8.7),
+// or the connection had no free stream. net/http has no types for these, except the first.
+// If another version changes a text, the outcome counts as unknown.
+func notProcessed(err error) bool {
 	var opErr *net.OpError
 	if errors.As(err, &opErr) && opErr.Op == "dial" {
 		return true
 	}
-	why, ok := notRepeated(err)
+	why, ok := notRetried(err)
 	return ok && (strings.HasSuffix(why, "; REFUSED_STREAM; received from peer") || why == "http2: Transport received Server's graceful shutdown GOAWAY") ||
 		err.Error() == "net/http: cannot rewind body after connection loss"
 }
 
-// describe returns the text of a transport's error. net/http quotes what it
-// cannot read, which may be part of a body, so its own errors are cut there.
+// describe returns the text of a transport's error. net/http quotes what it cannot parse,
+// which may be a part of a body, so its texts are cut before the quote.
 func describe(err error) string {
 	var (
 		urlErr  *url.Error
@@ -345,7 +343,7 @@ func describe(err error) string {
 			err = urlErr.Err
 		}
 		text := err.Error()
-		if why, ok := notRepeated(err); ok {
+		if why, ok := notRetried(err); ok {
 			text = why
 		}
 		if before, _, found := strings.Cut(text, malformedHeader); found {

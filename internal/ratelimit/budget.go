@@ -529,9 +529,9 @@ func (b *Budget) compare(o *Operation, r *Response, sent, now moment) {
 // Mode is who counts a request.
 type Mode int
 
-// The modes; Begins is the default.
+// The modes; Immediate is the default.
 const (
-	Begins  Mode = iota // the client, which sends it at once
+	Immediate  Mode = iota // the client, which sends it at once
 	Waits               // the client, which waits until it may be sent
 	Counted             // the caller
 )
@@ -553,7 +553,7 @@ func (b *Budget) Mode(ctx context.Context) Mode {
 	if m, ok := ctx.Value(contextKey{}).(contextMode); ok && m.budget == b {
 		return m.mode
 	}
-	return Begins
+	return Immediate
 }
 
 // Of returns the budget of a client, nil if it has none. Package gamma sets it.

@@ -632,15 +632,15 @@ func TestBudgetLimits(t *testing.T) {
 func TestMode(t *testing.T) {
 	var a, b Budget
 	ctx := t.Context()
-	if a.Mode(ctx) != Begins {
+	if a.Mode(ctx) != Immediate {
 		t.Error("a plain request does not begin at once")
 	}
-	for _, mode := range []Mode{Begins, Waits, Counted} {
+	for _, mode := range []Mode{Immediate, Waits, Counted} {
 		inner := a.With(b.With(ctx, Waits), mode)
 		if got := a.Mode(inner); got != mode {
 			t.Errorf("%v, want %v", got, mode)
 		}
-		if got := b.Mode(a.With(ctx, mode)); got != Begins {
+		if got := b.Mode(a.With(ctx, mode)); got != Immediate {
 			t.Errorf("of another budget: %v", got)
 		}
 	}
