@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
@@ -33,7 +34,7 @@ func (s *sink) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		s.body = string(body)
 	}
-	return answer(`{"generationId":"gen1","data":[],"hasMore":false,"nextCursor":null}`)(req)
+	return respondsJSON(`{"generationId":"gen1","data":[],"hasMore":false,"nextCursor":null}`)(req)
 }
 
 func (s *sink) client(t testing.TB) *gamma.Client {
@@ -428,4 +429,43 @@ func TestBytesOfRequests(t *testing.T) {
 			t.Errorf("%v, sent\n%s\nwant\n%s", err, s.body, want)
 		}
 	}
+}
+
+// A request is either refused with an error that names a field, or sent as valid
+// JSON that says what the caller said.
+func FuzzRequest(f *testing.F) {
+	f.Add("A short history of tea", "presentation", "tone", "a@example.com", "https://example.com/logo.png", 10)
+	f.Add("", "slides", strings.Repeat("x", 501), "@", ":", -1)
+	f.Add("\xff\x00", "", "", "", "", 0)
+	f.Fuzz(func(t *testing.T, text, format, tone, recipient, src string, cards int) {
+		var body []byte
+		client := newFakeClient(t, func(req *http.Request) (*http.Response, error) {
+			body, _ = io.ReadAll(req.Body)
+			return reply(200, "application/json", `{"generationId":"gen1"}`), nil
+		})
+		request := generation(sample.As[api.GenerationRequest](map[string]any{
+			"format":         format,
+			"numCards":       cards,
+			"textOptions":    map[string]any{"tone": tone},
+			"sharingOptions": map[string]any{"emailOptions": map[string]any{"recipients": []string{recipient}}},
+			"cardOptions":    map[string]any{"headerFooter": map[string]any{"topLeft": map[string]any{"type": "image", "src": src}}},
+		}))
+		request.InputText = text
+		_, err := client.CreateGeneration(t.Context(), request)
+		var invalid *gamma.InvalidRequestError
+		if err != nil {
+			if !errors.As(err, &invalid) || invalid.Field == "" || body != nil {
+				t.Fatalf("%v, sent %q", err, body)
+			}
+			return
+		}
+		if !utf8.ValidString(text) {
+			t.Fatalf("sent %q for %q", body, text)
+		}
+		var sent, want any
+		whole, _ := json.Marshal(request)
+		if json.Unmarshal(body, &sent) != nil || json.Unmarshal(whole, &want) != nil || fmt.Sprint(sent) != fmt.Sprint(want) {
+			t.Fatalf("sent %q, want %q", body, whole)
+		}
+	})
 }

@@ -27,19 +27,19 @@ var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 
 func TestCreate(t *testing.T) {
 	created := func(status int, body string) roundTripper {
-		return with(func() *http.Response { return reply(status, "application/json", body) })
+		return responds(func() *http.Response { return reply(status, "application/json", body) })
 	}
 	fails := func(err error) roundTripper {
 		return func(*http.Request) (*http.Response, error) { return nil, err }
 	}
 	breaks := func(body string) roundTripper {
-		return with(func() *http.Response {
+		return responds(func() *http.Response {
 			r := reply(200, "application/json", "")
 			r.Body, r.ContentLength = &broken{strings.NewReader(body), io.ErrUnexpectedEOF}, 500
 			return r
 		})
 	}
-	limited := with(func() *http.Response {
+	limited := responds(func() *http.Response {
 		r := reply(429, "application/json", `{"message":"Too many requests","statusCode":429}`)
 		r.Header.Set("Retry-After", "60")
 		return r
@@ -78,7 +78,7 @@ func TestCreate(t *testing.T) {
 		{name: "no id", responses: []roundTripper{created(200, `{}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "an id of another type", responses: []roundTripper{created(200, `{"generationId":7}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "an id that cannot be asked for", responses: []roundTripper{created(200, `{"generationId":"../x"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "a page in HTML", responses: []roundTripper{with(func() *http.Response { return reply(200, "text/html", "<html>") })}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "a page in HTML", responses: []roundTripper{responds(func() *http.Response { return reply(200, "text/html", "<html>") })}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "half a response", responses: []roundTripper{created(200, `{"generat`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "401", responses: []roundTripper{created(401, `{}`)}, err: gamma.ErrUnauthorized},
 		{name: "402", responses: []roundTripper{created(402, `{}`)}, err: gamma.ErrInsufficientCredits},
@@ -111,7 +111,7 @@ func TestCreate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start, sent := time.Now(), 0
-				client := answering(t, func(req *http.Request) (*http.Response, error) {
+				client := newFakeClient(t, func(req *http.Request) (*http.Response, error) {
 					sent++
 					return tt.responses[min(sent, len(tt.responses))-1](req)
 				})
@@ -151,7 +151,7 @@ var errAny = errors.New("any error")
 
 // An id that cannot be a path parameter was paid for all the same: support can use it.
 func TestCreateKeepsAnOddID(t *testing.T) {
-	client := answering(t, with(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen 1/\u001b[31m"}`) }))
+	client := newFakeClient(t, responds(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen 1/\u001b[31m"}`) }))
 	_, err := client.CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "x"}))
 	if !errors.Is(err, gamma.ErrMaybeCreated) || !strings.Contains(err.Error(), `gen 1/\x1b[31m`) {
 		t.Errorf("%v", err)
@@ -161,7 +161,7 @@ func TestCreateKeepsAnOddID(t *testing.T) {
 
 // The request was not sent, so nothing is in doubt.
 func TestCreateForAnotherHost(t *testing.T) {
-	client := answering(t, func(*http.Request) (*http.Response, error) { panic("sent") })
+	client := newFakeClient(t, func(*http.Request) (*http.Response, error) { panic("sent") })
 	generated, ok := client.ClientInterface.(*api.Client)
 	if !ok {
 		t.Fatalf("%T", client.ClientInterface)
@@ -177,7 +177,7 @@ func TestCreateForAnotherHost(t *testing.T) {
 
 func TestCreateCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := answering(t, with(func() *http.Response { return reply(429, "", "") }))
+		client := newFakeClient(t, responds(func() *http.Response { return reply(429, "", "") }))
 		cause := errors.New("changed my mind")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(cause) })
@@ -235,8 +235,8 @@ func (hurried) Deadline() (time.Time, bool) { return time.Now().Add(900 * time.M
 // A caller that takes part in the pauses of a create is told of each, decides before each
 // request whether it is sent, and may end a pause, but not a request in flight.
 func TestCreatePauses(t *testing.T) {
-	ok := with(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen1"}`) })
-	limited := with(func() *http.Response { return reply(429, "application/json", `{}`) })
+	ok := responds(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen1"}`) })
+	limited := responds(func() *http.Response { return reply(429, "application/json", `{}`) })
 	errStop, errDisk := errors.New("stop"), errors.New("disk full")
 	tests := []struct {
 		name      string

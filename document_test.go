@@ -1,6 +1,7 @@
 package gamma_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -13,10 +14,9 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 )
 
-// The vendor's page about the operation that the poller rests on is the most certain
-// source that there is. What the poller needs of it must survive every change of the
-// document.
-func TestStatusOperationIsAsPublished(t *testing.T) {
+// The vendor's page about the status operation is the most reliable source. Every update of
+// openapi.json must keep what the poller needs of it.
+func TestStatusOperation(t *testing.T) {
 	for _, fact := range missing(statusOperation(statusPage(t)), gamma.OpenAPI()) {
 		t.Errorf("openapi.json lacks: %s", fact)
 	}
@@ -29,43 +29,43 @@ func statusPage(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	if facts := statusOperation(page); len(facts) != 18 {
-		t.Fatalf("the page says %q", facts)
+		t.Fatalf("the page has the facts %q", facts)
 	}
 	return page
 }
 
-// Whatever else the page says may change.
-func TestStatusOperationThatChanges(t *testing.T) {
+// Only what the poller needs must stay as it is.
+func TestStatusOperationChanges(t *testing.T) {
 	page := statusPage(t)
 	const number = `"type": "number"`
 	for _, tt := range []struct {
 		name, old, new string
-		missing        string // empty where nothing is
+		missing        string // empty if nothing is
 	}{
-		{"another text", `"Generation not found"`, `"No such generation"`, ""},
-		{"another value", `"failed"`, `"failed", "canceled"`, ""},
-		{"a value less", `"pending",`, ``, `status is "pending"`},
-		{"another field", `"gammaId": {`, `"title": {"type": "string"}, "gammaId": {`, ""},
-		{"another error", `"404": {`, `"429": {"description": "Slow down"}, "404": {`, ""},
+		{"another description", `"Generation not found"`, `"No such generation"`, ""},
+		{"a new status", `"failed"`, `"failed", "canceled"`, ""},
+		{"a status removed", `"pending",`, ``, `status is "pending"`},
+		{"a new property", `"gammaId": {`, `"title": {"type": "string"}, "gammaId": {`, ""},
+		{"a new error status", `"404": {`, `"429": {"description": "Slow down"}, "404": {`, ""},
 		{"integers", number, `"type": "integer"`, ""},
 		{"nullable", `"type": "string",`, `"type": "string", "nullable": true,`, ""},
-		{"the values in allOf", `"$ref": "#/components/schemas/GenerationStatus"`, `"allOf": [{"$ref": "#/components/schemas/GenerationStatus"}]`, ""},
+		{"the enum in allOf", `"$ref": "#/components/schemas/GenerationStatus"`, `"allOf": [{"$ref": "#/components/schemas/GenerationStatus"}]`, ""},
 		{"credits without a reference", `"$ref": "#/components/schemas/CreditsResponse"`, `"type": "object", "required": ["deducted", "remaining"], "properties": {"deducted": {"type": "number"}, "remaining": {"type": "integer"}}`, ""},
 		{"another path", `/v1.0/generations/{id}`, `/v2/generations/{id}`, "GET /v1.0/generations/{id}"},
 		{"another method", `"get":`, `"post":`, "GET /v1.0/generations/{id}"},
-		{"another place of the id", `"in": "path"`, `"in": "query"`, `id in path: string, required`},
-		{"an id that is a number", `"schema": {
+		{"the id in the query", `"in": "path"`, `"in": "query"`, `id in path: string, required`},
+		{"the id is a number", `"schema": {
               "type": "string"`, `"schema": {
               "type": "integer"`, `id in path: string, required`},
-		{"a status that is optional", `"generationId",
+		{"an optional status", `"generationId",
           "status"`, `"generationId"`, "status is required"},
 		{"no id", `"generationId": {`, `"generation": {`, "generationId: string"},
-		{"no link", `"exportUrl": {`, `"export": {`, "exportUrl: string"},
+		{"no export URL", `"exportUrl": {`, `"export": {`, "exportUrl: string"},
 		{"no error", `"error": {`, `"problem": {`, "error: object"},
 		{"an error without a message", `"message": {`, `"text": {`, "error.message: string"},
-		{"an error that is a text", `"$ref": "#/components/schemas/ErrorResponse"`, `"type": "string"`, "error: object"},
-		{"credits that are texts", number, `"type": "string"`, "credits.deducted: number"},
-		{"credits of another name", `"remaining": {`, `"left": {`, "credits.remaining: number"},
+		{"an error that is a string", `"$ref": "#/components/schemas/ErrorResponse"`, `"type": "string"`, "error: object"},
+		{"credits that are strings", number, `"type": "string"`, "credits.deducted: number"},
+		{"credits with another name", `"remaining": {`, `"left": {`, "credits.remaining: number"},
 		{"no response", `"200": {`, `"300": {`, "generationId: string"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestStatusOperationThatChanges(t *testing.T) {
 	}
 }
 
-// statusOperation says what the poller needs of a document, one line for each fact.
+// statusOperation returns what the poller needs of a document, one fact per element.
 func statusOperation(document []byte) (facts []string) {
 	d := sample.New(document)
 	o, ok := d.At("GET", "/v1.0/generations/{id}")
@@ -101,7 +101,7 @@ func statusOperation(document []byte) (facts []string) {
 	return append(facts, types(d, "", response)...)
 }
 
-// types says of which types the properties of a flat schema are, and theirs.
+// types returns the types of the properties of a flat schema, with those of inner objects.
 func types(d *sample.Document, prefix string, s sample.Schema) (facts []string) {
 	properties, _ := s["properties"].(map[string]any)
 	for name, p := range properties {
@@ -128,9 +128,8 @@ func missing(facts []string, document []byte) []string {
 	return slices.DeleteFunc(slices.Clone(facts), func(fact string) bool { return slices.Contains(got, fact) })
 }
 
-// The part of the document that is in every program has all its operations and all that
-// requests are checked against.
-func TestRequestsHaveTheLimitsOfTheDocument(t *testing.T) {
+// requests.gen.json has every operation of the document, and every limit of its requests.
+func TestRequestsHaveAllLimits(t *testing.T) {
 	whole, part := gamma.Limits()
 	for name, limits := range whole {
 		if part[name] == nil {
@@ -148,8 +147,8 @@ func TestRequestsHaveTheLimitsOfTheDocument(t *testing.T) {
 	}
 }
 
-// bounds returns v as JSON has it, without the values of enumerations, which are open,
-// without parameters that are no limits, and without content other than JSON.
+// bounds returns v decoded from its JSON, without enum values, parameters outside the
+// query, and content other than JSON.
 func bounds(t *testing.T, v any) map[string]any {
 	t.Helper()
 	text, err := json.Marshal(v)
@@ -195,4 +194,17 @@ func bounds(t *testing.T, v any) map[string]any {
 		}
 	}
 	return object
+}
+
+func TestOpenAPIReturnsACopy(t *testing.T) {
+	doc := gamma.OpenAPI()
+	want := bytes.Clone(doc)
+	clear(doc)
+	if !bytes.Equal(gamma.OpenAPI(), want) {
+		t.Error("a caller can change the document")
+	}
+	file, err := os.ReadFile("openapi.json")
+	if err != nil || !bytes.Equal(file, want) {
+		t.Errorf("OpenAPI is not openapi.json: %v", err)
+	}
 }

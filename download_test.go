@@ -31,7 +31,7 @@ const link = "https://files.example.com/deck.pdf?signature=s3cr3t"
 var file = bytes.Repeat([]byte("0123456789abcdef"), 8<<10) // 128 KiB
 
 // over returns a client of the SDK with the transport of client.
-func over(t testing.TB, client *http.Client) *gamma.Client {
+func newClientWith(t testing.TB, client *http.Client) *gamma.Client {
 	t.Helper()
 	c, err := gamma.NewClient(key, gamma.WithHTTPClient(client))
 	if err != nil {
@@ -123,19 +123,19 @@ func TestDownload(t *testing.T) {
 	)
 	noHost := error(&net.DNSError{Err: "no such host", Name: "files.example.com", IsNotFound: true})
 	status := func(code int, headers ...string) roundTripper {
-		return with(func() *http.Response { return reply(code, "application/xml", "<Error>"+link+"</Error>", headers...) })
+		return responds(func() *http.Response { return reply(code, "application/xml", "<Error>"+link+"</Error>", headers...) })
 	}
 	fails := func(err error) roundTripper {
 		return func(*http.Request) (*http.Response, error) { return nil, err }
 	}
 	says := func(code int, text string) roundTripper {
-		return with(func() *http.Response { return reply(code, "application/xml", text) })
+		return responds(func() *http.Response { return reply(code, "application/xml", text) })
 	}
 	page := func(code int) roundTripper {
-		return with(func() *http.Response { return reply(code, "text/HTML; charset=utf-8", "<html>s3cr3t</html>") })
+		return responds(func() *http.Response { return reply(code, "text/HTML; charset=utf-8", "<html>s3cr3t</html>") })
 	}
 	body := func(contentType, text string, headers ...string) roundTripper {
-		return with(func() *http.Response { return reply(200, contentType, text, headers...) })
+		return responds(func() *http.Response { return reply(200, contentType, text, headers...) })
 	}
 	stalls := func(req *http.Request) (*http.Response, error) {
 		<-req.Context().Done()
@@ -218,7 +218,7 @@ func TestDownload(t *testing.T) {
 		{name: "a range that is not as long as the response", responses: []roundTripper{part(200, 0, 40960, etag, `"a"`), part(206, 40960, size, etag, `"a"`, "Content-Range", "bytes 40960-131070/131072"), whole}, err: gamma.ErrUnexpectedResponse, file: errNone, atLeast: 100 * time.Millisecond, atMost: 2 * time.Second},
 		{name: "a part of a file of unknown length", responses: []roundTripper{
 			chunked(1000, etag, `"a"`),
-			with(func() *http.Response {
+			responds(func() *http.Response {
 				return reply(206, "", string(file[1000:5000]), etag, `"a"`, "Content-Range", "bytes 1000-4999/*")
 			}),
 			wants(t, "Range", "bytes=5000-", part(206, 5000, size, etag, `"a"`)),
@@ -230,7 +230,7 @@ func TestDownload(t *testing.T) {
 		{name: "first response 200 with a range of another length", responses: []roundTripper{part(200, 0, size, "Content-Range", "bytes 0-131071/131073")}, err: gamma.ErrUnexpectedResponse},
 		{name: "first response multipart", responses: []roundTripper{part(200, 0, size, "Content-Type", "multipart/byteranges; boundary=x")}, err: gamma.ErrUnexpectedResponse},
 
-		{name: "206 shorter than requested", responses: []roundTripper{part(200, 0, 1000, etag, `"a"`), with(func() *http.Response {
+		{name: "206 shorter than requested", responses: []roundTripper{part(200, 0, 1000, etag, `"a"`), responds(func() *http.Response {
 			rsp := reply(206, "", "xyz", "Content-Range", "bytes 1000-1002/131072", etag, `"a"`)
 			return rsp
 		}), part(206, 1003, size, etag, `"a"`)}, atLeast: 200 * time.Millisecond, atMost: 300 * time.Millisecond},
@@ -249,7 +249,7 @@ func TestDownload(t *testing.T) {
 		{name: "400 AuthenticationFailed, expired", responses: []roundTripper{says(400, "<Error><Code>AuthenticationFailed</Code><AuthenticationErrorDetail>Signature not valid in the specified time frame: Start [x] - Expiry [y]</AuthenticationErrorDetail></Error>")}, err: gamma.ErrLinkExpired},
 		{name: "400 InvalidArgument", responses: []roundTripper{says(400, "<Error><Code>InvalidArgument</Code><Message>expired</Message></Error>")}, err: notExpiredError(400)},
 		{name: "400 without a code", responses: []roundTripper{says(400, "<Error><Code>ExpiredToken")}, err: notExpiredError(400)},
-		{name: "400 with a page", responses: []roundTripper{with(func() *http.Response { return reply(400, "text/html", "<code>expired</code>") })}, err: notExpiredError(400)},
+		{name: "400 with a page", responses: []roundTripper{responds(func() *http.Response { return reply(400, "text/html", "<code>expired</code>") })}, err: notExpiredError(400)},
 		{name: "400 with a code far away", responses: []roundTripper{says(400, strings.Repeat(" ", 5000)+"<Code>ExpiredToken</Code>")}, err: notExpiredError(400)},
 		{name: "404 twice", responses: times(2, status(404)), err: gamma.ErrNotFound, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
 		{name: "404 once", responses: []roundTripper{status(404), whole}, atLeast: 100 * time.Millisecond, atMost: 150 * time.Millisecond},
@@ -330,13 +330,13 @@ func TestDownload(t *testing.T) {
 					var err error
 					if way == "Download" {
 						var b bytes.Buffer
-						err = over(t, client).Download(t.Context(), link, &b)
+						err = newClientWith(t, client).Download(t.Context(), link, &b)
 						got = b.Bytes()
 					} else {
 						if tt.file != nil {
 							wantErr = tt.file
 						}
-						err = over(t, client).DownloadFile(t.Context(), link, target)
+						err = newClientWith(t, client).DownloadFile(t.Context(), link, target)
 						entries, e := os.ReadDir(dir)
 						if e != nil || len(entries) != 1 {
 							t.Errorf("left behind: %v %v", entries, e)
@@ -422,7 +422,7 @@ func TestDownloadTakesNoPartForTheWhole(t *testing.T) {
 		}
 		for _, way := range ways {
 			n := 0
-			client := over(t, &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			client := newClientWith(t, &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 				n++
 				var from int
 				_, _ = fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-", &from)
@@ -518,7 +518,7 @@ func TestDownloadStopsWithItsContext(t *testing.T) {
 			return nil, req.Context().Err()
 		})}
 		start := time.Now()
-		err := over(t, client).Download(ctx, link, io.Discard)
+		err := newClientWith(t, client).Download(ctx, link, io.Discard)
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, why) || time.Since(start) != 10*time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
@@ -533,18 +533,18 @@ func TestDownloadStopsWithItsContext(t *testing.T) {
 			context.AfterFunc(req.Context(), func() { _ = w.Close() })
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: r, ContentLength: -1, Request: req}, nil
 		})}
-		if err := over(t, hasty).Download(ctx, link, io.Discard); !errors.Is(err, context.DeadlineExceeded) {
+		if err := newClientWith(t, hasty).Download(ctx, link, io.Discard); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a file that seems to end: %v", err)
 		}
 
 		// Without a deadline, an hour is one.
-		drip := &http.Client{Transport: with(func() *http.Response {
+		drip := &http.Client{Transport: responds(func() *http.Response {
 			rsp := reply(200, "application/pdf", "")
 			rsp.Body, rsp.ContentLength = io.NopCloser(dripping{}), -1
 			return rsp
 		})}
 		start = time.Now()
-		err = over(t, drip).Download(t.Context(), link, io.Discard)
+		err = newClientWith(t, drip).Download(t.Context(), link, io.Discard)
 		if spent := time.Since(start); err == nil || spent < 59*time.Minute || spent > 61*time.Minute {
 			t.Errorf("%v after %v", err, spent)
 		}
@@ -562,8 +562,8 @@ func TestDownloadPauses(t *testing.T) {
 				t.Error(err)
 			}
 		}}
-		failing := &http.Client{Transport: with(func() *http.Response { return reply(503, "", "") })}
-		if err := over(t, failing).Download(pauses.With(t.Context()), link, io.Discard); err == nil || told != 7 {
+		failing := &http.Client{Transport: responds(func() *http.Response { return reply(503, "", "") })}
+		if err := newClientWith(t, failing).Download(pauses.With(t.Context()), link, io.Discard); err == nil || told != 7 {
 			t.Errorf("%v, told %d times", err, told)
 		}
 	})
@@ -578,7 +578,7 @@ func TestDownloadTransportQuotesTheLink(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			client := &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, quoting })}
-			checkExportError(t, over(t, client).Download(t.Context(), link, io.Discard))
+			checkExportError(t, newClientWith(t, client).Download(t.Context(), link, io.Discard))
 
 			// Where a redirect leads is a link, too.
 			client.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
@@ -587,7 +587,7 @@ func TestDownloadTransportQuotesTheLink(t *testing.T) {
 				}
 				return reply(302, "", "", "Location", link), nil
 			})
-			checkExportError(t, over(t, client).Download(t.Context(), "https://files.example.com/moved", io.Discard))
+			checkExportError(t, newClientWith(t, client).Download(t.Context(), "https://files.example.com/moved", io.Discard))
 		})
 	}
 }
@@ -654,7 +654,7 @@ func TestDownloadBadInput(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := over(t, never).Download(t.Context(), tt.url, tt.dst, tt.opts...)
+			err := newClientWith(t, never).Download(t.Context(), tt.url, tt.dst, tt.opts...)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -662,13 +662,13 @@ func TestDownloadBadInput(t *testing.T) {
 		})
 	}
 	for _, path := range []string{"", dir, filepath.Join(dir, "missing", "deck.pdf")} {
-		if err := over(t, never).DownloadFile(t.Context(), link, path); err == nil {
+		if err := newClientWith(t, never).DownloadFile(t.Context(), link, path); err == nil {
 			t.Errorf("%q: no error", path)
 		} else {
 			checkExportError(t, err)
 		}
 	}
-	if err := over(t, never).DownloadFile(t.Context(), "http://example.com", filepath.Join(dir, "x")); err == nil {
+	if err := newClientWith(t, never).DownloadFile(t.Context(), "http://example.com", filepath.Join(dir, "x")); err == nil {
 		t.Error("http: no error")
 	}
 }
@@ -688,7 +688,7 @@ func TestDownloadWriterErrorText(t *testing.T) {
 		{&fs.PathError{Op: "write", Path: "a\nb", Err: syscall.ENOSPC}, `gamma: GET export: write "a\nb": ` + syscall.ENOSPC.Error()},
 		{fmt.Errorf("disk 2: %w", &fs.PathError{Op: "write", Path: "a\nb", Err: syscall.ENOSPC}), `gamma: GET export: disk 2: write a\nb: ` + syscall.ENOSPC.Error()},
 	} {
-		err := over(t, client).Download(t.Context(), link, writerFunc(func([]byte) (int, error) { return 0, tt.err }))
+		err := newClientWith(t, client).Download(t.Context(), link, writerFunc(func([]byte) (int, error) { return 0, tt.err }))
 		if !errors.Is(err, tt.err) || err.Error() != tt.want {
 			t.Errorf("%q, want %q", err, tt.want)
 		}
@@ -701,13 +701,13 @@ func TestDownloadWriterFails(t *testing.T) {
 		requests++
 		return part(200, 0, len(file))(req)
 	})}
-	err := over(t, client).Download(t.Context(), link, failingWriter{})
+	err := newClientWith(t, client).Download(t.Context(), link, failingWriter{})
 	if !errors.Is(err, os.ErrClosed) {
 		t.Errorf("%v", err)
 	}
 	checkExportError(t, err)
 	for _, n := range []int{1, len(file)} { // a writer that encodes may count what it writes
-		if err := over(t, client).Download(t.Context(), link, failingWriter{n}); !errors.Is(err, io.ErrShortWrite) {
+		if err := newClientWith(t, client).Download(t.Context(), link, failingWriter{n}); !errors.Is(err, io.ErrShortWrite) {
 			t.Errorf("%d bytes at once: %v", n, err)
 		}
 	}
@@ -735,7 +735,7 @@ func TestDownloadFileOverTLS(t *testing.T) {
 	defer server.Close()
 	path := filepath.Join(t.TempDir(), "deck.pdf")
 	var last int64
-	err := over(t, server.Client()).DownloadFile(t.Context(), server.URL+"/deck.pdf?s=1#page=2", path,
+	err := newClientWith(t, server.Client()).DownloadFile(t.Context(), server.URL+"/deck.pdf?s=1#page=2", path,
 		gamma.WithProgress(func(written, total int64) {
 			if written <= last || total != int64(len(file)) {
 				t.Errorf("progress %d of %d after %d", written, total, last)
@@ -805,7 +805,7 @@ func TestDownloadRedirects(t *testing.T) {
 				client := server.Client()
 				client.Transport.(*http.Transport).TLSClientConfig.InsecureSkipVerify = true //nolint:forcetypeassert // two servers, two authorities
 				var b bytes.Buffer
-				err := over(t, client).Download(t.Context(), server.URL+"/s3cr3t", &b)
+				err := newClientWith(t, client).Download(t.Context(), server.URL+"/s3cr3t", &b)
 				if tt.ok && (err != nil || b.String() != "%PDF-1.7") {
 					t.Errorf("%q %v", b.String(), err)
 				}
@@ -838,7 +838,7 @@ func FuzzContentRange(f *testing.F) {
 		synctest.Test(t, func(t *testing.T) {
 			requests = 0
 			var b bytes.Buffer
-			err := over(t, client).Download(t.Context(), link, &b)
+			err := newClientWith(t, client).Download(t.Context(), link, &b)
 			if err == nil && b.String() != "0123456789" {
 				t.Errorf("%q: %q", s, b.String())
 			}

@@ -1,92 +1,111 @@
-package gamma
+package gamma_test
 
 import (
+	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
-	"unicode/utf8"
+	"time"
+
+	"github.com/gamma-sdk/gamma-go"
 )
 
-func TestMessage(t *testing.T) {
-	const max60 = "numCards must not be greater than 60"
-	for _, tt := range []struct{ name, body, want string }{
-		{"a text", `{"message":"no"}`, "no"},
-		{"a list of texts", `{"message":["a is required"," ","b is too long"]}`, "a is required; b is too long"},
-		{"a text twice", `{"message":["no","no"],"error":"no"}`, "no"},
-		{"NestJS", `{"statusCode":400,"message":["` + max60 + `"],"error":"Bad Request"}`, max60},
-		{"NestJS without a reason", `{"statusCode":400,"message":"Bad Request"}`, "Bad Request"},
-		{"another error beside the message", `{"message":"no","error":"Validation failed"}`, "no; Validation failed"},
-		{"class-validator", `{"message":[{"property":"numCards","value":99,"target":{"inputText":"secret"},"constraints":{"max":"` + max60 + `"},"children":[]}]}`, max60},
-		{"class-validator, two constraints", `{"message":[{"property":"numCards","constraints":{"min":"numCards must not be less than 1","isInt":"numCards must be an integer"}}]}`, "numCards must be an integer; numCards must not be less than 1"},
-		{"class-validator, a text without the field", `{"message":[{"property":"numCards","constraints":{"max":"too many"}}]}`, "numCards: too many"},
-		{
-			"class-validator, inside",
-			`{"message":[{"property":"textOptions","children":[{"property":"tone","constraints":{"maxLength":"tone is too long"}},{"property":"amount","constraints":{"isEnum":"no such amount"}}]}]}`,
-			"textOptions.tone: tone is too long; textOptions.amount: no such amount",
-		},
-		{"class-validator, nothing to say", `{"message":[{"property":"numCards","target":{"inputText":"secret"}}]}`, "Bad Request"},
-		{"a list alone", `["a is required","b is too long"]`, "a is required; b is too long"},
-		{"a list of objects alone", `[{"property":"numCards","constraints":{"max":"` + max60 + `"}}]`, max60},
-		{"an object as the message", `{"message":{"message":"no","code":"limit"}}`, "no"},
-		{"a map as the message", `{"message":{"numCards":["is too large"],"textOptions":{"tone":"is too long"}}}`, "numCards: is too large; textOptions.tone: is too long"},
-		{"a map with the field title as the message", `{"message":{"title":"is empty","numCards":"is too large"}}`, "numCards: is too large; title: is empty"},
-		{"an object without texts as the message", `{"message":{"a":1,"b":[null,true]}}`, "Bad Request"},
-		{"errors beside the message", `{"errors":["a is required"],"message":"no"}`, "no; a is required"},
-		{"errors as objects", `{"message":"no","errors":[{"field":"numCards","message":"is too large","code":"x"},{"path":"title","message":"is empty"}]}`, "no; numCards: is too large; title: is empty"},
-		{"errors by field", `{"errors":{"title":["is empty"],"numCards":"is too large","message":"is not a field"}}`, "message: is not a field; numCards: is too large; title: is empty"},
-		{"Zod", `{"statusCode":400,"message":"Validation failed","errors":[{"code":"too_big","maximum":60,"path":["numCards"],"message":"Too big"},{"code":"custom","path":["recipients",0],"message":"Invalid"},{"path":[],"message":"no"}]}`, "Validation failed; numCards: Too big; recipients.0: Invalid; no"},
-		{"Zod without NestJS", `{"success":false,"error":{"issues":[{"code":"invalid_type","received":"undefined","path":["inputText"],"message":"Required"}],"name":"ZodError"}}`, "inputText: Required"},
-		{"FastAPI", `{"detail":[{"loc":["body","numCards"],"msg":"is too large","type":"value_error","input":"secret"}]}`, "body.numCards: is too large"},
-		{"a JSON pointer", `{"title":"Not valid","errors":[{"detail":"is too large","pointer":"#/numCards"}]}`, "#/numCards: is too large; Not valid"},
-		{"details", `{"error":{"code":"invalid","message":"no","details":[{"field":"numCards","message":"is too large"}]}}`, "no; numCards: is too large"},
-		{"GraphQL", `{"errors":[{"message":"no","path":["gamma","id"],"extensions":{"code":"BAD_USER_INPUT"}}],"data":null}`, "gamma.id: no"},
-		{"API Gateway", `{"Message":"User is not authorized"}`, "User is not authorized"},
-		{"errors alone", `{"errors":[{"message":"no"}]}`, "no"},
-		{"error with a message", `{"error":{"code":"limit","message":"no"}}`, "no"},
-		{"error as a text", `{"error":"no such folder"}`, "no such folder"},
-		{"RFC 9457", `{"type":"https://example.com/limit","title":"Out of range","status":400,"detail":"` + max60 + `","instance":"/x"}`, max60 + "; Out of range"},
-		{"RFC 9457, the title of the status", `{"type":"about:blank","title":"Bad Request","status":400}`, "Bad Request"},
-		{"the path of the request", `{"message":"no","path":"/v1.0/generations","timestamp":"2026-04-24T12:00:00Z"}`, "no"},
-		{"the path of the request, inside", `{"error":{"message":"no","path":"/v1.0/generations/gen1"}}`, "no"},
-		{"a JSON text", `"no"`, "no"},
-		{"escapes", `{"message":["a\u001b[31m","\u202eb"]}`, `a\x1b[31m; \u202eb`},
-		{"other properties", `{"code":"x","ok":false}`, "Bad Request"},
-		{"null", `null`, "Bad Request"},
-		{"a number", `{"message":7}`, "Bad Request"},
-		{"HTML", `<html>no</html>`, "Bad Request"},
-		{"JSON that is cut after the reason", `{"statusCode":400,"message":["a is required"],"stack":"Error: `, "a is required"},
-		{"JSON that is cut in a text", `{"message":"a, \"{\\","statusCode":400,"stack":"b, \"`, `a, "{\`},
-		{"a list that is cut", `["a","b`, "Bad Request"},
-		{"cut JSON", `{"message":"no`, "Bad Request"},
-		{"nothing", ``, "Bad Request"},
-	} {
+func TestAPIError(t *testing.T) {
+	absent := gamma.Window{Limit: -1, Remaining: -1, Reset: -1}
+	ratelimit := gamma.RateLimit{Burst: gamma.Window{Limit: 10000, Remaining: 0, Reset: -1}, Hour: gamma.Window{Limit: -1, Remaining: 39988, Reset: -1}, Day: absent}
+	none := gamma.RateLimit{Burst: absent, Hour: absent, Day: absent}
+	tests := []struct {
+		name string
+		rsp  *http.Response
+		want gamma.APIError
+		is   error
+		text string
+	}{
+		{"401", reply(401, "application/json", `{"message":"Invalid API key.","statusCode":401}`, "X-Request-Id", "req-1"),
+			gamma.APIError{StatusCode: 401, Message: "Invalid API key.", RequestID: "req-1", RateLimit: none}, gamma.ErrUnauthorized,
+			"gamma: GET /v1.0/generations/{id}: 401 Unauthorized: Invalid API key. (request req-1)"},
+		{"402", reply(402, "application/json", `{"message":"Insufficient credits"}`), gamma.APIError{StatusCode: 402, Message: "Insufficient credits", RateLimit: none}, gamma.ErrInsufficientCredits, ""},
+		{"403, insufficient credits", reply(403, "application/json", `{"message":"Insufficient credits remaining"}`), gamma.APIError{StatusCode: 403, Message: "Insufficient credits remaining", RateLimit: none}, gamma.ErrInsufficientCredits, ""},
+		{"403", reply(403, "application/json", `{"message":"Forbidden"}`), gamma.APIError{StatusCode: 403, Message: "Forbidden", RateLimit: none}, gamma.ErrForbidden,
+			"gamma: GET /v1.0/generations/{id}: 403 Forbidden"},
+		{"404", reply(404, "application/json", `{"message":"Generation ID not found. generationId: x"}`), gamma.APIError{StatusCode: 404, Message: "Generation ID not found. generationId: x", RateLimit: none}, gamma.ErrNotFound, ""},
+		{"429", reply(429, "application/json", `{"message":"Too many requests"}`, "Retry-After", "60", "x-ratelimit-limit-burst", "10000", "x-ratelimit-remaining-burst", "0", "x-ratelimit-remaining", "39988", "x-ratelimit-remaining-daily", "many"),
+			gamma.APIError{StatusCode: 429, Message: "Too many requests", RetryAfter: time.Minute, RateLimit: ratelimit}, gamma.ErrRateLimited, ""},
+		{"400, list of messages", reply(400, "application/json", `{"message":["a is required","b is too long"]}`), gamma.APIError{StatusCode: 400, Message: "a is required; b is too long", RateLimit: none}, nil, ""},
+		{"400, message of an unexpected type", reply(400, "application/json", `{"message":{"a":1}}`), gamma.APIError{StatusCode: 400, Message: "Bad Request", RateLimit: none}, nil, "gamma: GET /v1.0/generations/{id}: 400 Bad Request"},
+		{"502, HTML", reply(502, "text/html", `<html>exportUrl</html>`), gamma.APIError{StatusCode: 502, Message: "Bad Gateway", RateLimit: none}, nil, ""},
+		{"503, empty body", reply(503, "", ""), gamma.APIError{StatusCode: 503, Message: "Service Unavailable", RateLimit: none}, nil, ""},
+		{"599, a status without a name", reply(599, "", ""), gamma.APIError{StatusCode: 599, Message: "status 599", RateLimit: none}, nil, "gamma: GET /v1.0/generations/{id}: 599: status 599"},
+		{"500, escape sequences", reply(500, "application/json", `{"message":"a\u001b[31m\n\u202eb"}`, "X-Request-Id", "r\x1b"), gamma.APIError{StatusCode: 500, Message: `a\x1b[31m\n\u202eb`, RequestID: `r\x1b`, RateLimit: none}, nil, ""},
+		{"500, the key", reply(500, "application/json", `{"message":`+quoted("bad "+key)+`}`, "X-Request-Id", key), gamma.APIError{StatusCode: 500, Message: "bad [API key]", RequestID: "[API key]", RateLimit: none}, nil, ""},
+		{"500, the key with JSON escapes", reply(500, "application/json", `{"message":"bad `+strings.NewReplacer("&", `\u0026`, "<", `\u003c`, "7", `\u0037`, `"`, `\"`, `\`, `\\`).Replace(key)+`"}`), gamma.APIError{StatusCode: 500, Message: "bad [API key]", RateLimit: none}, nil, ""},
+		{"302", reply(302, "", "", "Location", "https://evil.example/"), gamma.APIError{StatusCode: 302, Message: "Found", RateLimit: none}, nil, ""},
+		{"101", reply(101, "", ""), gamma.APIError{StatusCode: 101, Message: "Switching Protocols", RateLimit: none}, nil, ""},
+	}
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := message(400, []byte(tt.body)); got != tt.want {
-				t.Errorf("%s gave %q, want %q", tt.body, got, tt.want)
+			tt.want.Operation = "GET /v1.0/generations/{id}"
+			rsp, err := get(t, newFakeClient(t, responds(func() *http.Response { return tt.rsp })))
+			var got *gamma.APIError
+			if !errors.As(err, &got) || rsp != nil {
+				t.Fatalf("%v, %v, want an APIError", rsp, err)
 			}
+			withoutBody := *got
+			withoutBody.Body = nil // see TestBodyOfAPIError
+			if !reflect.DeepEqual(withoutBody, tt.want) {
+				t.Errorf("got  %+v\nwant %+v", withoutBody, tt.want)
+			}
+			for _, sentinel := range []error{gamma.ErrUnauthorized, gamma.ErrInsufficientCredits, gamma.ErrForbidden, gamma.ErrNotFound, gamma.ErrRateLimited} {
+				if errors.Is(err, sentinel) != (sentinel == tt.is) {
+					t.Errorf("errors.Is(%v, %v) = %v", err, sentinel, sentinel != tt.is)
+				}
+			}
+			if tt.text != "" && err.Error() != tt.text {
+				t.Errorf("text %q, want %q", err, tt.text)
+			}
+			checkText(t, err)
 		})
-	}
-	if got := message(400, []byte(`{"message":["`+strings.Repeat("a", 400)+`","`+strings.Repeat("b", 400)+`"]}`)); len(got) > 520 || !strings.HasSuffix(got, "bbb...") {
-		t.Errorf("long texts gave %q", got)
-	}
-	if got := newAPIError("GET /x", &http.Response{StatusCode: 403}, nil); got.Body != nil || got.Message != "Forbidden" {
-		t.Errorf("without a body: %+v", got)
 	}
 }
 
-// Whatever a body holds, the message is one printable line that is not empty.
-func FuzzMessage(f *testing.F) {
-	f.Add(400, []byte(`{"message":[{"property":"a","constraints":{"max":"b\u001b"},"children":[{"property":"c","constraints":{"x":"d"}}]}],"error":"Bad Request"}`))
-	f.Add(400, []byte(`{"errors":{"a":["b"],"":{"":"c"}},"error":{"message":"d"},"detail":"e","title":"f"}`))
-	f.Add(422, []byte(`["a",{"field":"b","message":["c"]}]`))
-	f.Add(599, []byte("<html>"))
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		got := message(status, body)
-		if got == "" || len(got) > 528 || !utf8.ValidString(got) || strings.ContainsAny(got, "\n\r\t\x1b\x00\u202e\u2028") {
-			t.Fatalf("%d with %q gave %q", status, body, got)
+func TestBodyOfAPIError(t *testing.T) {
+	long := strings.Repeat("x", 20000)
+	for _, tt := range []struct {
+		name       string
+		status     int
+		body, want string
+	}{
+		{"400, JSON", 400, `{"message":"no","code":7}`, `{"message":"no","code":7}`},
+		{"502, HTML", 502, "<html>\x00", "<html>\x00"},
+		{"500, the key", 500, "a " + key + " b", "a [API key] b"},
+		{"500, more than 16 KiB", 500, long, long[:16<<10]},
+		{"500, empty", 500, "", ""},
+		{"302, not read", 302, "moved", ""},
+	} {
+		_, err := get(t, newFakeClient(t, responds(func() *http.Response { return reply(tt.status, "application/json", tt.body) })))
+		var got *gamma.APIError
+		if !errors.As(err, &got) || string(got.Body) != tt.want || (got.Body == nil) != (tt.want == "") {
+			t.Errorf("%s: %q", tt.name, got.Body)
 		}
-		if again := message(status, body); again != got {
-			t.Fatalf("%q, then %q", got, again)
+		if tt.want != "" && strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: the text %q has the body", tt.name, err)
 		}
-	})
+	}
+}
+
+func TestLongMessagesAreCut(t *testing.T) {
+	_, err := get(t, newFakeClient(t, responds(func() *http.Response {
+		return reply(500, "application/json", `{"message":"`+strings.Repeat("long ", 3000)+`"}`)
+	})))
+	var apiErr *gamma.APIError
+	if !errors.As(err, &apiErr) || !strings.HasPrefix(apiErr.Message, "long long") || len(apiErr.Message) > 520 {
+		t.Errorf("%v", err)
+	}
+	_, err = get(t, newFakeClient(t, responds(func() *http.Response {
+		return reply(500, "application/json", `{"message":"`+strings.Repeat("long ", 120000)+`"}`)
+	})))
+	if !errors.As(err, &apiErr) || apiErr.Message != "Internal Server Error" {
+		t.Errorf("%v", err)
+	}
 }

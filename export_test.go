@@ -2,13 +2,13 @@ package gamma
 
 import "net/http"
 
-// CheckRequest holds req to another document than the SDK's.
+// CheckRequest checks req against document.
 func CheckRequest(document string, req *http.Request) error {
 	return parse(document).checkRequest(req, "")
 }
 
-// Limits returns what requests are checked against: for each operation, and for each
-// schema, in the whole document and in the part of it that is in every program.
+// Limits returns the limits of each operation and schema, in the whole document and in
+// requests.gen.json.
 func Limits() (whole, part map[string]any) {
 	all := func(document string) map[string]any {
 		c, limits := parse(document), map[string]any{}

@@ -38,7 +38,7 @@ func TestDownloadFileMounted(t *testing.T) {
 		checkDir(t, dir, "deck.pdf")
 
 		// A file stays until then also if it is mounted.
-		refused := over(t, &http.Client{Transport: with(func() *http.Response { return reply(403, "", "") })})
+		refused := newClientWith(t, &http.Client{Transport: responds(func() *http.Response { return reply(403, "", "") })})
 		if err := refused.DownloadFile(t.Context(), link, path); !errors.Is(err, gamma.ErrLinkExpired) {
 			t.Error(err)
 		}

@@ -22,13 +22,13 @@ import (
 // serving returns a client that downloads data.
 func serving(t testing.TB, data []byte) *gamma.Client {
 	t.Helper()
-	return over(t, &http.Client{Transport: with(func() *http.Response { return reply(200, "application/pdf", string(data)) })})
+	return newClientWith(t, &http.Client{Transport: responds(func() *http.Response { return reply(200, "application/pdf", string(data)) })})
 }
 
 // never returns a client that must not send a request.
 func never(t *testing.T) *gamma.Client {
 	t.Helper()
-	return over(t, &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+	return newClientWith(t, &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 		t.Error("a request was sent")
 		return reply(501, "", ""), nil // which is not retried
 	})})
@@ -264,7 +264,7 @@ func TestDownloadFileDuringAnother(t *testing.T) {
 		inner *gamma.Client
 	}{
 		{"that completes", serving(t, []byte("the other"))},
-		{"that fails", over(t, &http.Client{Transport: with(func() *http.Response { return reply(403, "", "") })})},
+		{"that fails", newClientWith(t, &http.Client{Transport: responds(func() *http.Response { return reply(403, "", "") })})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -313,7 +313,7 @@ func TestDownloadFileAtTheSameTime(t *testing.T) {
 // The part of a process that was killed is recognizable, and the next call removes it.
 func TestDownloadFileAfterKill(t *testing.T) {
 	if url := os.Getenv("GAMMA_TEST_DOWNLOAD"); url != "" { // in the process that is killed
-		t.Fatal(over(t, &http.Client{}).DownloadFile(t.Context(), url, os.Getenv("GAMMA_TEST_PATH")))
+		t.Fatal(newClientWith(t, &http.Client{}).DownloadFile(t.Context(), url, os.Getenv("GAMMA_TEST_PATH")))
 	}
 	half := make(chan bool)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -360,7 +360,7 @@ func TestDownloadFileBesideAnother(t *testing.T) {
 		t.Error(err)
 	}
 	checkFile(t, path, file)
-	err := over(t, &http.Client{Transport: with(func() *http.Response { return reply(403, "", "") })}).DownloadFile(t.Context(), link, path)
+	err := newClientWith(t, &http.Client{Transport: responds(func() *http.Response { return reply(403, "", "") })}).DownloadFile(t.Context(), link, path)
 	if !errors.Is(err, gamma.ErrLinkExpired) {
 		t.Error(err)
 	}

@@ -22,7 +22,7 @@ func library(pages map[string]string, queries *[]string) roundTripper {
 
 // An odd detail of a theme hides neither it nor the others.
 func TestThemesWithOddDetails(t *testing.T) {
-	client := answering(t, with(func() *http.Response {
+	client := newFakeClient(t, responds(func() *http.Response {
 		return reply(200, "application/json", `{"data":[{"id":"a","name":"A","type":"standard","colorKeywords":"red"},{"id":"b","name":"B","type":"custom"}],"hasMore":false,"nextCursor":null}`)
 	}))
 	var ids []string
@@ -83,7 +83,7 @@ func TestPages(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var asked []string
-			client := answering(t, library(tt.pages, &asked))
+			client := newFakeClient(t, library(tt.pages, &asked))
 			got, ended := "", false
 			for item, err := range client.Themes(t.Context(), tt.params) {
 				if got += item.ID; err != nil {
@@ -101,7 +101,7 @@ func TestPages(t *testing.T) {
 	}
 	// Pages that are empty, each with a new cursor, would go on for ever.
 	n := 0
-	client := answering(t, func(*http.Request) (*http.Response, error) {
+	client := newFakeClient(t, func(*http.Request) (*http.Response, error) {
 		n++
 		return reply(200, "application/json", fmt.Sprintf(`{"data":[],"hasMore":true,"nextCursor":"c%d"}`, n)), nil
 	})
@@ -112,7 +112,7 @@ func TestPages(t *testing.T) {
 	}
 	// A loop that breaks asks for no more, and an error is the request's own.
 	n = 0
-	client = answering(t, func(*http.Request) (*http.Response, error) {
+	client = newFakeClient(t, func(*http.Request) (*http.Response, error) {
 		n++
 		if n > 1 {
 			return reply(401, "", ""), nil

@@ -154,7 +154,7 @@ func TestClientsRateLimit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &minutely{start: time.Now()}
-				client := answering(t, server.RoundTrip)
+				client := newFakeClient(t, server.RoundTrip)
 				for range perMinute {
 					if err := tt.spend(t.Context(), client); err != nil {
 						t.Fatal(err)
@@ -173,11 +173,11 @@ func TestClientsRateLimit(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server := &minutely{start: time.Now()}
 			for range perMinute {
-				if err := wait(t.Context(), answering(t, server.RoundTrip)); err != nil {
+				if err := wait(t.Context(), newFakeClient(t, server.RoundTrip)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := wait(t.Context(), answering(t, server.RoundTrip)); err != nil {
+			if err := wait(t.Context(), newFakeClient(t, server.RoundTrip)); err != nil {
 				t.Error(err)
 			}
 			if got := server.requests(perMinute); got[0] != "GET in minute 0: 429" {
@@ -201,7 +201,7 @@ func TestClientsRateLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &minutely{start: time.Now()}
-				client := answering(t, server.RoundTrip)
+				client := newFakeClient(t, server.RoundTrip)
 				for range perMinute {
 					if err := create(t.Context(), client); err != nil {
 						t.Fatal(err)
@@ -226,7 +226,7 @@ func TestClientsRateLimit(t *testing.T) {
 func TestRateLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &minutely{start: time.Now()}
-		client := answering(t, server.RoundTrip)
+		client := newFakeClient(t, server.RoundTrip)
 		absent := gamma.Window{Limit: -1, Remaining: -1, Reset: -1}
 		check := func(when string, burst gamma.Window) {
 			t.Helper()
@@ -253,7 +253,7 @@ func TestRateLimit(t *testing.T) {
 // A transport that panics has no response, but its request is not in flight for ever.
 func TestRateLimitAfterAPanic(t *testing.T) {
 	panics := false
-	client := answering(t, func(*http.Request) (*http.Response, error) {
+	client := newFakeClient(t, func(*http.Request) (*http.Response, error) {
 		if panics {
 			panic("transport")
 		}

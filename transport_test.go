@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +24,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// connectProxy is a proxy that handles every CONNECT by respond. URL has a password.
+// connectProxy is a proxy that calls respond for every CONNECT. URL has a password.
 type connectProxy struct {
 	URL  *url.URL
 	seen atomic.Int32
@@ -59,7 +60,7 @@ func newConnectProxy(t *testing.T, overTLS bool, respond func(net.Conn)) *connec
 	return p
 }
 
-// viaProxy sends everything through p, whatever its certificate.
+// viaProxy returns a client that uses p and accepts any certificate.
 func viaProxy(transport *http.Transport, p *connectProxy) *http.Client {
 	transport.Proxy = http.ProxyURL(p.URL)
 	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
@@ -77,29 +78,29 @@ func TestProxyRefusesConnect(t *testing.T) {
 		transport func() *http.Transport
 		https     bool // to the proxy
 		respond   func(net.Conn)
-		final     bool
-		text      string // in the error, PROXY stands for its address
+		permanent bool
+		text      string // in the error; PROXY is the address of the proxy
 	}{
 		{"407", newTransport, false, says("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), true, "the proxy PROXY refused the connection: 407 Proxy Authentication Required"},
 		{"403", newTransport, false, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
 		{"401", newTransport, false, says("HTTP/1.1 401 Unauthorized\r\n\r\n"), true, "the proxy PROXY refused the connection: 401 Unauthorized"},
-		{"404 in its own words", newTransport, false, says("HTTP/1.1 404 \x1b[31m" + key + "\r\n\r\n"), true, "the proxy PROXY refused the connection: 404 Not Found"},
-		{"a status without a name", newTransport, false, says("HTTP/1.1 499\r\n\r\n"), true, "the proxy PROXY refused the connection: 499"},
-		{"a redirect", newTransport, false, says("HTTP/1.1 302 Found\r\nLocation: https://login.example/\r\n\r\n"), true, "the proxy PROXY refused the connection: 302 Found"},
-		{"403 over TLS", newTransport, true, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
+		{"404, other reason phrase", newTransport, false, says("HTTP/1.1 404 \x1b[31m" + key + "\r\n\r\n"), true, "the proxy PROXY refused the connection: 404 Not Found"},
+		{"499, no reason phrase", newTransport, false, says("HTTP/1.1 499\r\n\r\n"), true, "the proxy PROXY refused the connection: 499"},
+		{"302", newTransport, false, says("HTTP/1.1 302 Found\r\nLocation: https://login.example/\r\n\r\n"), true, "the proxy PROXY refused the connection: 302 Found"},
+		{"403, proxy over TLS", newTransport, true, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
 		{"408", newTransport, false, says("HTTP/1.1 408 Request Timeout\r\n\r\n"), false, "the proxy PROXY refused the connection: 408 Request Timeout"},
 		{"425", newTransport, false, says("HTTP/1.1 425 Too Early\r\n\r\n"), false, "the proxy PROXY refused the connection: 425 Too Early"},
 		{"429", newTransport, false, says("HTTP/1.1 429 Too Many Requests\r\n\r\n"), false, "the proxy PROXY refused the connection: 429 Too Many Requests"},
 		{"503", newTransport, false, says("HTTP/1.1 503 Service Unavailable\r\n\r\n"), false, "the proxy PROXY refused the connection: 503 Service Unavailable"},
 		{"501", newTransport, false, says("HTTP/1.1 501 Not Implemented\r\n\r\n"), false, "the proxy PROXY refused the connection: 501 Not Implemented"},
-		{"garbage", newTransport, false, says(key + "\r\n\r\n"), false, "malformed HTTP"},
-		{"nothing", newTransport, false, says(""), false, "EOF"},
-		{"no TLS behind it", newTransport, false, says("HTTP/1.1 200 OK\r\n\r\n" + key), false, ""},
-		{"a plain http.Transport, 407", plain, false, says("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), true, "the proxy PROXY refused the connection: 407 Proxy Authentication Required"},
-		{"a plain http.Transport, 403", plain, false, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
-		{"a plain http.Transport, 403 over TLS", plain, true, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
-		{"a plain http.Transport, 502", plain, false, says("HTTP/1.1 502 Bad Gateway\r\n\r\n"), false, "the proxy PROXY refused the connection: 502 Bad Gateway"},
-		{"a plain http.Transport, garbage", plain, false, says(key + "\r\n\r\n"), false, "malformed HTTP"},
+		{"not HTTP", newTransport, false, says(key + "\r\n\r\n"), false, "malformed HTTP"},
+		{"no response", newTransport, false, says(""), false, "EOF"},
+		{"200, then no TLS", newTransport, false, says("HTTP/1.1 200 OK\r\n\r\n" + key), false, ""},
+		{"http.Transport, 407", plain, false, says("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), true, "the proxy PROXY refused the connection: 407 Proxy Authentication Required"},
+		{"http.Transport, 403", plain, false, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
+		{"http.Transport, 403, proxy over TLS", plain, true, says("HTTP/1.1 403 Forbidden\r\n\r\n"), true, "the proxy PROXY refused the connection: 403 Forbidden"},
+		{"http.Transport, 502", plain, false, says("HTTP/1.1 502 Bad Gateway\r\n\r\n"), false, "the proxy PROXY refused the connection: 502 Bad Gateway"},
+		{"http.Transport, not HTTP", plain, false, says(key + "\r\n\r\n"), false, "malformed HTTP"},
 	} {
 		const base, id = "https://gamma.invalid", "gen1"
 		for name, call := range map[string]func(context.Context, *gamma.Client) error{
@@ -123,7 +124,7 @@ func TestProxyRefusesConnect(t *testing.T) {
 				transport := tt.transport()
 				client := newClient(t, base, gamma.WithHTTPClient(viaProxy(transport, p)))
 				defer transport.CloseIdleConnections()
-				// Time for a first retry of a download or a wait, but not for one of a create.
+				// Enough for one retry of a download or a wait, and none of a create.
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				switch name {
@@ -147,7 +148,7 @@ func TestProxyRefusesConnect(t *testing.T) {
 						t.Errorf("%v matches %v", err, is)
 					}
 				}
-				if n, want := p.seen.Load(), map[bool]int32{true: 1, false: 2}[tt.final || name == "CreateGeneration"]; n != want {
+				if n, want := p.seen.Load(), map[bool]int32{true: 1, false: 2}[tt.permanent || name == "CreateGeneration"]; n != want {
 					t.Errorf("%d CONNECT requests, want %d", n, want)
 				}
 			})
@@ -155,13 +156,12 @@ func TestProxyRefusesConnect(t *testing.T) {
 	}
 }
 
-// briefly always has less time left than the second pause of a download takes.
+// briefly always has less time remaining than the second pause of a download takes.
 type briefly struct{ context.Context }
 
 func (briefly) Deadline() (time.Time, bool) { return time.Now().Add(500 * time.Millisecond), true }
 
-// A create is sent again after a proxy could not reach the server, and not after the
-// proxy refused.
+// A create is retried if the proxy could not reach the server.
 func TestCreateAfterProxyFailure(t *testing.T) {
 	var p *connectProxy
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -192,8 +192,8 @@ func TestCreateAfterProxyFailure(t *testing.T) {
 	}
 }
 
-// Every create has a connection for itself, which is closed, over whatever version of
-// HTTP the caller's transport is set up for.
+// Every create opens a connection and closes it, over any version of HTTP that the caller's
+// transport is configured for.
 func TestCreateOverEveryVersion(t *testing.T) {
 	insecure := &tls.Config{InsecureSkipVerify: true}
 	protocols := func(set ...func(*http.Protocols, bool)) *http.Protocols {
@@ -205,12 +205,12 @@ func TestCreateOverEveryVersion(t *testing.T) {
 	}
 	http1, http2, plain2 := (*http.Protocols).SetHTTP1, (*http.Protocols).SetHTTP2, (*http.Protocols).SetUnencryptedHTTP2
 	usedBefore := &http.Transport{}
-	_ = usedBefore.Clone() // turns HTTP/2 on, as a request does
+	_ = usedBefore.Clone() // enables HTTP/2, as a request does
 	usedBefore.TLSClientConfig.InsecureSkipVerify = true
 	ofCaller := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
 	ofCaller.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{"h2": func(_ string, c *tls.Conn) http.RoundTripper {
 		_ = c.Close()
-		return with(func() *http.Response {
+		return responds(func() *http.Response {
 			return reply(200, "application/json", `{"generationId":"gen1","status":"pending"}`)
 		})
 	}}
@@ -222,18 +222,18 @@ func TestCreateOverEveryVersion(t *testing.T) {
 		overTLS   bool
 		want      string
 	}{
-		"NewTransport":                    {ofGamma, nil, true, "HTTP/2.0"},
-		"a server of HTTP/2 alone":        {ofGamma, protocols(http2), true, "HTTP/2.0"},
-		"a server of HTTP/1 alone":        {ofGamma, protocols(http1), true, "HTTP/1.1"},
-		"an http.Transport":               {usedBefore, nil, true, "HTTP/2.0"},
-		"with a TLS configuration":        {&http.Transport{TLSClientConfig: insecure.Clone()}, nil, true, "HTTP/1.1"},
-		"with HTTP/2 off by TLSNextProto": {&http.Transport{TLSClientConfig: insecure.Clone(), ForceAttemptHTTP2: true, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}, nil, true, "HTTP/1.1"},
-		"with HTTP/2 alone, by Protocols": {&http.Transport{TLSClientConfig: insecure.Clone(), Protocols: protocols(http2)}, nil, true, "HTTP/2.0"},
-		"with HTTP/1 alone, by Protocols": {&http.Transport{TLSClientConfig: insecure.Clone(), Protocols: protocols(http1)}, nil, true, "HTTP/1.1"},
-		"with HTTP/2 of the caller's":     {ofCaller, nil, true, "HTTP/2.0"},
-		"without TLS":                     {&http.Transport{}, nil, false, "HTTP/1.1"},
-		"with HTTP/2 without TLS":         {&http.Transport{Protocols: protocols(plain2)}, protocols(http1, plain2), false, "HTTP/2.0"},
-		"with keep-alives off already":    {&http.Transport{DisableKeepAlives: true}, nil, false, "HTTP/1.1"},
+		"NewTransport":                                    {ofGamma, nil, true, "HTTP/2.0"},
+		"NewTransport, server with only HTTP/2":           {ofGamma, protocols(http2), true, "HTTP/2.0"},
+		"NewTransport, server with only HTTP/1":           {ofGamma, protocols(http1), true, "HTTP/1.1"},
+		"http.Transport":                                  {usedBefore, nil, true, "HTTP/2.0"},
+		"http.Transport, TLSClientConfig":                 {&http.Transport{TLSClientConfig: insecure.Clone()}, nil, true, "HTTP/1.1"},
+		"http.Transport, HTTP/2 disabled by TLSNextProto": {&http.Transport{TLSClientConfig: insecure.Clone(), ForceAttemptHTTP2: true, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}, nil, true, "HTTP/1.1"},
+		"http.Transport, only HTTP/2 in Protocols":        {&http.Transport{TLSClientConfig: insecure.Clone(), Protocols: protocols(http2)}, nil, true, "HTTP/2.0"},
+		"http.Transport, only HTTP/1 in Protocols":        {&http.Transport{TLSClientConfig: insecure.Clone(), Protocols: protocols(http1)}, nil, true, "HTTP/1.1"},
+		"http.Transport, caller's HTTP/2":                 {ofCaller, nil, true, "HTTP/2.0"},
+		"http.Transport, no TLS":                          {&http.Transport{}, nil, false, "HTTP/1.1"},
+		"http.Transport, HTTP/2 without TLS":              {&http.Transport{Protocols: protocols(plain2)}, protocols(http1, plain2), false, "HTTP/2.0"},
+		"http.Transport, DisableKeepAlives":               {&http.Transport{DisableKeepAlives: true}, nil, false, "HTTP/1.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var opened, open atomic.Int32
@@ -263,7 +263,7 @@ func TestCreateOverEveryVersion(t *testing.T) {
 			defer server.Close()
 			defer tt.transport.CloseIdleConnections()
 			client := newClient(t, server.URL, gamma.WithHTTPClient(&http.Client{Transport: tt.transport}))
-			if _, err := get(t, client); err != nil { // leaves an idle connection, where it may
+			if _, err := get(t, client); err != nil { // may leave an idle connection
 				t.Fatal(err)
 			}
 			const creates = 3
@@ -278,22 +278,22 @@ func TestCreateOverEveryVersion(t *testing.T) {
 			tt.transport.CloseIdleConnections()
 			for end := time.Now().Add(time.Minute); open.Load() > 0; time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
-					t.Fatalf("%d connections left open", open.Load())
+					t.Fatalf("%d connections are still open", open.Load())
 				}
 			}
 		})
 	}
 }
 
-// After a timeout the other connections may be dead, too. They are closed, but not those
-// of a caller's transport, which others may use.
+// After a timeout the idle connections are closed, since they may be dead, but not those of
+// a caller's transport, which may have other users.
 func TestIdleConnectionsAfterTimeout(t *testing.T) {
 	for name, tt := range map[string]struct {
 		own  bool
 		want int // connections
 	}{
-		"of the client": {true, 3},
-		"of the caller": {false, 2},
+		"the client's transport": {true, 3},
+		"the caller's transport": {false, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -352,14 +352,14 @@ func TestIdleConnectionsAfterTimeout(t *testing.T) {
 	}
 }
 
-// A transport of which nothing is known gets every request at once.
+// A transport that is not an http.Transport gets every request at once.
 func TestFirstRequestsOfOtherTransports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 50
 		arrived := 0
 		var mu sync.Mutex
 		all := make(chan struct{})
-		client := answering(t, func(*http.Request) (*http.Response, error) {
+		client := newFakeClient(t, func(*http.Request) (*http.Response, error) {
 			mu.Lock()
 			if arrived++; arrived == n {
 				close(all)
@@ -380,8 +380,8 @@ func TestFirstRequestsOfOtherTransports(t *testing.T) {
 	})
 }
 
-// Many requests at once on a client without a connection share one of HTTP/2.
-func TestManyFirstRequests(t *testing.T) {
+// Concurrent first requests share an HTTP/2 connection.
+func TestConcurrentFirstRequests(t *testing.T) {
 	const n = 200
 	var opened atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -412,4 +412,63 @@ func TestManyFirstRequests(t *testing.T) {
 	if n := opened.Load(); n > 5 {
 		t.Errorf("%d connections", n)
 	}
+}
+
+func TestTransportErrors(t *testing.T) {
+	inner := &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}
+	for _, tt := range []struct {
+		err  error
+		text string
+		is   error
+	}{
+		{nil, "neither a response nor an error", nil},
+		{io.ErrUnexpectedEOF, "unexpected EOF", io.ErrUnexpectedEOF},
+		{inner, "read tcp", os.ErrDeadlineExceeded},
+		{&url.Error{Op: "Get", URL: "https://secret.example/", Err: io.EOF}, "EOF", io.EOF},
+		{errors.New(`malformed HTTP response "exportUrl"`), "malformed HTTP response (the rest may quote the response)", nil},
+		{errors.New("malformed MIME header line: exportUrl https://x"), "malformed MIME header (the rest may quote the response)", nil},
+		{fmt.Errorf("malformed MIME header: missing colon: %q", key), "malformed MIME header (the rest may quote the response)", nil},
+		{errors.New("bad " + key), "the request failed", nil},
+		{fmt.Errorf("http2: server sent GOAWAY and closed the connection; debug=%q", key), "debug= (the rest may quote the response)", nil},
+		{errors.New("a\nb\x1b"), `a\nb\x1b`, nil},
+		{&net.DNSError{Err: "no such host", Name: "h.example", IsNotFound: true}, "lookup h.example: no such host", nil},
+	} {
+		client := newClient(t, "https://h.example", gamma.WithHTTPClient(&http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, tt.err })}))
+		_, err := get(t, client)
+		if err == nil || !strings.Contains(err.Error(), tt.text) || !strings.Contains(err.Error(), "GET /v1.0/generations/{id}") || tt.is != nil && !errors.Is(err, tt.is) {
+			t.Errorf("%v gave %v, want %q", tt.err, err, tt.text)
+			continue
+		}
+		checkText(t, err)
+	}
+}
+
+func TestNewTransport(t *testing.T) {
+	a, b := gamma.NewTransport(), gamma.NewTransport()
+	if a == b || a.HTTP2 == b.HTTP2 {
+		t.Error("two transports share state")
+	}
+	if a.MaxResponseHeaderBytes != 256<<10 || a.MaxIdleConnsPerHost < 64 || a.HTTP2.SendPingTimeout <= 0 || a.IdleConnTimeout != 30*time.Second || !a.ForceAttemptHTTP2 || a.Proxy == nil {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"generationId":"gen1","status":"completed"}`)
+	}))
+	server.Config.ErrorLog = nil
+	defer server.Close()
+	_, err := get(t, newClient(t, server.URL))
+	if err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("unknown authority: %v", err)
+	}
+	transport := gamma.NewTransport()
+	transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	rsp, err := get(t, newClient(t, server.URL, gamma.WithHTTPClient(&http.Client{Transport: transport})))
+	if err != nil || rsp.JSON200.Status != "completed" {
+		t.Errorf("known authority: %v", err)
+	}
+	transport.CloseIdleConnections()
 }
