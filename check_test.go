@@ -17,7 +17,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 )
 
-// sink has one response for all, and keeps the body and the URL of the last request.
+// sink is a transport that has one response and keeps the body and the URL of the last
+// request.
 type sink struct {
 	requests int
 	body     string
@@ -46,25 +47,25 @@ func (s *sink) client(t testing.TB) *gamma.Client {
 	return client
 }
 
-// failed reports whether a request failed otherwise than by the response of a sink,
-// which not every operation has in the document.
+// failed reports whether err is other than ErrUnexpectedResponse: the response of a sink is
+// not the documented one of every operation.
 func failed(err error) bool { return err != nil && !errors.Is(err, gamma.ErrUnexpectedResponse) }
 
-// published is the document that this SDK was generated from.
+// published is the document that the SDK was generated from.
 var published = sample.New(gamma.OpenAPI())
 
-// generation is a request with what the document requires beside what is set.
+// generation returns request with the fields that the document requires.
 func generation(request api.GenerationRequest) api.GenerationRequest {
 	return sample.Request(published, "createGeneration", request)
 }
 
-// request is the same for a body in JSON, which leaves the types to the document.
+// request is generation for a body in JSON, which may have fields of any document.
 func request(body string) api.GenerationRequest {
 	return generation(sample.As[api.GenerationRequest](json.RawMessage(body)))
 }
 
-// The rules of every document: the texts that a generation is made from are required.
-func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
+// A request without a required field is not sent.
+func TestRequiredFields(t *testing.T) {
 	var s sink
 	text := generation(api.GenerationRequest{})
 	text.InputText = ""
@@ -76,7 +77,7 @@ func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
 	checkRefusal(t, &s, err, "POST /v1.0/generations/from-template", "gammaId")
 }
 
-// Whatever the document allows, the client sends.
+// A request that the document allows is sent.
 func TestValidRequestsAreSent(t *testing.T) {
 	for _, o := range published.Operations {
 		for _, m := range []sample.Mode{{}, {Full: true}} {
@@ -92,8 +93,8 @@ func TestValidRequestsAreSent(t *testing.T) {
 	}
 }
 
-// The vendor may have added a value after the document.
-func TestNewValuesOfEnumerationsAreSent(t *testing.T) {
+// An enum value that the document does not have is sent.
+func TestNewEnumValuesAreSent(t *testing.T) {
 	var s sink
 	request := generation(api.GenerationRequest{InputText: "x", ExportAs: "of next year"})
 	if _, err := s.client(t).CreateGenerationWithResponse(t.Context(), request); failed(err) || !strings.Contains(s.body, `"exportAs":"of next year"`) {
@@ -145,7 +146,7 @@ const limits = `{"paths":{
 }}}`
 
 func TestLimitsOfBodies(t *testing.T) {
-	for _, tt := range []struct{ path, body, field string }{ // no field where the request is fine
+	for _, tt := range []struct{ path, body, field string }{ // field is empty for a valid request
 		{"/things", `{"text":"x"}`, ""},
 		{"/things", `{}`, "text"},
 		{"/things", `{"text":""}`, "text"},
@@ -160,11 +161,11 @@ func TestLimitsOfBodies(t *testing.T) {
 		{"/things", `{"text":"x","count":"1"}`, "count"},
 		{"/things", `{"text":"x","count":true}`, "count"},
 		{"/things", `{"text":"x","count":null}`, "count"},
-		{"/things", `{"text":"x","count":1e999}`, "the body"}, // JSON that no float64 holds
+		{"/things", `{"text":"x","count":1e999}`, "the body"}, // out of the range of float64
 		{"/things", `{"text":"x","most":4}`, "most"},
 		{"/things", `{"text":"x","flag":"no"}`, "flag"},
 		{"/things", `{"text":"x","color":"red"}`, ""},
-		{"/things", `{"text":"x","color":"of next year"}`, ""}, // enumerations are open
+		{"/things", `{"text":"x","color":"of next year"}`, ""}, // enum values are not checked
 		{"/things", `{"text":"x","color":null}`, "color"},
 		{"/things", `{"text":"x","shade":null}`, ""},
 		{"/things", `{"text":"x","shade":"of next year"}`, ""},
@@ -210,7 +211,7 @@ func TestLimitsOfQueries(t *testing.T) {
 		"limit=many":                    "limit",
 		"page=0":                        "page",
 		"page=x":                        "page",
-		"type=mine":                     "", // enumerations are open
+		"type=mine":                     "", // enum values are not checked
 		"all=some":                      "all",
 		"tags=a&tags=b":                 "",
 		"tags=a&tags=c":                 "",
@@ -220,7 +221,7 @@ func TestLimitsOfQueries(t *testing.T) {
 		"ids=1,x":                       "ids",
 		"ids=1,2,3":                     "ids",
 		"words=a,b|c":                   "",
-		"after=x":                       "", // of the header
+		"after=x":                       "", // a parameter of the header
 	} {
 		req, err := http.NewRequest(http.MethodGet, "https://x/things?"+query, nil)
 		if err != nil {
@@ -230,19 +231,19 @@ func TestLimitsOfQueries(t *testing.T) {
 	}
 }
 
-// Text that is not UTF-8 would arrive as other text.
+// Text that is not UTF-8 would be changed by encoding/json.
 func TestTextMustBeUTF8(t *testing.T) {
 	const create, themes = "POST /v1.0/generations", "GET /v1.0/themes"
 	for _, tt := range []struct {
 		name  string
 		set   func(*api.GenerationRequest)
-		field string // none where the request is fine
+		field string // empty for a valid request
 	}{
-		{"a property", func(r *api.GenerationRequest) { r.InputText = "Caf\xe9" }, "inputText"},
-		{"half a character", func(r *api.GenerationRequest) { r.InputText = "日本"[:4] }, "inputText"},
-		{"half a surrogate pair", func(r *api.GenerationRequest) { r.InputText = "\xed\xa0\x80" }, "inputText"},
-		{"an enumeration", func(r *api.GenerationRequest) { r.ExportAs = "pd\xff" }, "exportAs"},
-		{"a replacement character that is meant", func(r *api.GenerationRequest) { r.InputText = "Caf\uFFFD" }, ""},
+		{"a string", func(r *api.GenerationRequest) { r.InputText = "Caf\xe9" }, "inputText"},
+		{"a truncated character", func(r *api.GenerationRequest) { r.InputText = "日本"[:4] }, "inputText"},
+		{"a surrogate", func(r *api.GenerationRequest) { r.InputText = "\xed\xa0\x80" }, "inputText"},
+		{"an enum value", func(r *api.GenerationRequest) { r.ExportAs = "pd\xff" }, "exportAs"},
+		{"a replacement character", func(r *api.GenerationRequest) { r.InputText = "Caf\uFFFD" }, ""},
 		{"the text of an escape", func(r *api.GenerationRequest) { r.InputText = `Caf\ufffd \\ufffd` }, ""},
 		{"other escapes", func(r *api.GenerationRequest) { r.InputText = "\"\\\t\u2028<é日\U0001F600" }, ""},
 	} {
@@ -281,7 +282,7 @@ func TestTextMustBeUTF8(t *testing.T) {
 	}
 }
 
-// eachText calls visit with each text in v, and with its name in JSON.
+// eachText calls visit with each string in v and its JSON name.
 func eachText(v reflect.Value, name string, visit func(field string, text reflect.Value)) {
 	switch v.Kind() {
 	case reflect.String:
@@ -303,16 +304,16 @@ func eachText(v reflect.Value, name string, visit func(field string, text reflec
 	}
 }
 
-// What the types of package api cannot say, a body of the caller's own can.
+// A body that is not built from the types of package api is checked too.
 func TestBodiesMustBeUTF8(t *testing.T) {
 	for _, tt := range []struct{ name, body, field string }{
-		{"odd bytes", "{\"text\":\"x\",\"note\":\"\xff\"}", "note"},
+		{"a string", "{\"text\":\"x\",\"note\":\"\xff\"}", "note"},
 		{"the name of a property", "{\"text\":\"x\",\"map\":{\"caf\xe9\":\"a\"}}", "map.caf\ufffd"},
 		{"an escaped name", `{"text":"x","map":{"caf\ufffd":"a"}}`, "map.caf\ufffd"},
 		{"a list of objects", `{"text":"x","list":[[],[7,{"a":"\ufffd"}]]}`, "list[1][1].a"},
 		{"the first of two", `{"text":"\ufffd","note":"\ufffd"}`, "note"},
-		{"half a surrogate pair", `{"text":"x","note":"\ud800"}`, "note"},
-		{"names that are meant", "{\"text\":\"x\",\"\ufffd\":{\"\\\\ufffd\":1}}", ""},
+		{"an escaped surrogate", `{"text":"x","note":"\ud800"}`, "note"},
+		{"names with a replacement character and an escaped backslash", "{\"text\":\"x\",\"\ufffd\":{\"\\\\ufffd\":1}}", ""},
 		{"an escape after a backslash", `{"text":"x","note":"\\\ufffd"}`, "note"},
 	} {
 		req, err := http.NewRequest(http.MethodPost, "https://x/things", strings.NewReader(tt.body))
@@ -339,21 +340,21 @@ func TestBodiesMustBeUTF8(t *testing.T) {
 	}
 }
 
-// checkInvalid checks that err is the refusal of a field, or nil where there is none.
+// checkInvalid checks that err is an InvalidRequestError for field, or nil if field is empty.
 func checkInvalid(t *testing.T, err error, operation, field string) {
 	t.Helper()
 	var invalid *gamma.InvalidRequestError
 	switch {
 	case field == "" && err == nil:
 	case field == "" || !errors.As(err, &invalid) || invalid.Operation != operation || invalid.Field != field || invalid.Reason == "":
-		t.Errorf("%v, want a refusal of %q", err, field)
+		t.Errorf("%v, want an InvalidRequestError for %q", err, field)
 	default:
 		checkText(t, err)
 	}
 }
 
-// What a document has no rule for goes out as it is.
-func TestQueriesAreSentAsTheyAre(t *testing.T) {
+// A query that the document has no limits for is sent unchanged.
+func TestQueriesAreSentUnchanged(t *testing.T) {
 	var s sink
 	params := &api.ListThemesParams{Query: "a&b=c d", After: "c+/="}
 	if _, err := s.client(t).ListThemesWithResponse(t.Context(), params); err != nil {
@@ -367,6 +368,7 @@ func TestQueriesAreSentAsTheyAre(t *testing.T) {
 	}
 }
 
+// checkRefusal checks that err is an InvalidRequestError for field and that s got no request.
 func checkRefusal(t *testing.T, s *sink, err error, operation, field string) {
 	t.Helper()
 	if err == nil || s.requests != 0 {
@@ -375,8 +377,8 @@ func checkRefusal(t *testing.T, s *sink, err error, operation, field string) {
 	checkInvalid(t, err, operation, field)
 }
 
-// What can be read only once goes out as it is.
-func TestBodiesOfTheCallersOwnAreSent(t *testing.T) {
+// A body without GetBody is not checked.
+func TestBodiesWithoutGetBodyAreSent(t *testing.T) {
 	var s sink
 	if _, err := s.client(t).CreateGenerationWithBodyWithResponse(t.Context(), "application/json", io.MultiReader(strings.NewReader(`{}`))); failed(err) || s.body != `{}` {
 		t.Errorf("%v, sent %q", err, s.body)
@@ -388,7 +390,7 @@ func TestBodiesOfTheCallersOwnAreSent(t *testing.T) {
 	}
 }
 
-// An operation may take a file as well as JSON.
+// A body that is not JSON is not checked.
 func TestBodiesOfAnotherTypeAreNotChecked(t *testing.T) {
 	for kind, field := range map[string]string{
 		"":                                "text",
@@ -407,8 +409,8 @@ func TestBodiesOfAnotherTypeAreNotChecked(t *testing.T) {
 	}
 }
 
-// What the caller did not set is not sent, and what was set is.
-func TestBytesOfRequests(t *testing.T) {
+// A request has the fields that the caller set, and no others.
+func TestRequestBodies(t *testing.T) {
 	o, _ := published.Operation("createGeneration")
 	for _, body := range []string{
 		`{"inputText":"x"}`,
@@ -431,8 +433,8 @@ func TestBytesOfRequests(t *testing.T) {
 	}
 }
 
-// A request is either refused with an error that names a field, or sent as valid
-// JSON that says what the caller said.
+// FuzzRequest checks that a request is either not sent, with an error that names a field,
+// or sent as JSON with the caller's values.
 func FuzzRequest(f *testing.F) {
 	f.Add("A short history of tea", "presentation", "tone", "a@example.com", "https://example.com/logo.png", 10)
 	f.Add("", "slides", strings.Repeat("x", 501), "@", ":", -1)

@@ -50,9 +50,9 @@ func TestCreate(t *testing.T) {
 		name      string
 		responses []roundTripper
 		warnings  string
-		err       error // nil where it succeeds
-		maybe     bool
-		known     bool   // the id, all the same
+		err       error  // nil for success
+		maybe     bool   // the error matches ErrMaybeCreated
+		known     bool   // the error has the id
 		text      string // in the error
 		atLeast   time.Duration
 		atMost    time.Duration
@@ -60,26 +60,26 @@ func TestCreate(t *testing.T) {
 		{name: "200", responses: []roundTripper{created(200, ok)}},
 		{name: "201", responses: []roundTripper{created(201, ok)}},
 		{name: "202", responses: []roundTripper{created(202, ok)}},
-		{name: "a warning", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":"a\u001b[31m\nb"}`)}, warnings: `a\x1b[31m\nb`},
-		{name: "a list of texts", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":["a","b\u001b"]}`)}, warnings: `a; b\x1b`},
-		{name: "a list of warnings", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":[{"code":"a"}]}`)}, warnings: `[{"code":"a"}]`},
-		{name: "no warnings", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":null}`)}},
-		{name: "an id beside oddities", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":{},"x":1}`)}, warnings: `{}`},
-		{name: "a response that breaks after all of it", responses: []roundTripper{breaks(ok)}},
-		{name: "a response that breaks after the id", responses: []roundTripper{breaks(ok[:22])}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
-		{name: "a response that breaks in the warning", responses: []roundTripper{breaks(ok[:22] + `,"warnings":"the theme was`)}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
-		{name: "a response of more than one value", responses: []roundTripper{created(200, ok+"\nx")}, err: gamma.ErrUnexpectedResponse, maybe: true, known: true},
-		{name: "a response in capitals", responses: []roundTripper{created(200, `{"GENERATIONID":"x","generationid":"gen1"}`)}},
-		{name: "the exact name before others", responses: []roundTripper{created(200, `{"generationId":"gen1","GENERATIONID":"x","warnings":"a","Warnings":"b"}`)}, warnings: "a"},
-		{name: "the exact name after others", responses: []roundTripper{created(200, `{"generationID":"x","WARNINGS":"b","generationId":"gen1","warnings":"a"}`)}, warnings: "a"},
-		{name: "an id in a list", responses: []roundTripper{created(200, `[`+ok+`]`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "a response without a key", responses: []roundTripper{created(200, `{7:"gen1"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "a response that breaks in the id", responses: []roundTripper{breaks(ok[:21])}, err: io.ErrUnexpectedEOF, maybe: true},
-		{name: "no id", responses: []roundTripper{created(200, `{}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "an id of another type", responses: []roundTripper{created(200, `{"generationId":7}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "an id that cannot be asked for", responses: []roundTripper{created(200, `{"generationId":"../x"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "a page in HTML", responses: []roundTripper{responds(func() *http.Response { return reply(200, "text/html", "<html>") })}, err: gamma.ErrUnexpectedResponse, maybe: true},
-		{name: "half a response", responses: []roundTripper{created(200, `{"generat`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "200, warning", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":"a\u001b[31m\nb"}`)}, warnings: `a\x1b[31m\nb`},
+		{name: "200, warnings as a list of strings", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":["a","b\u001b"]}`)}, warnings: `a; b\x1b`},
+		{name: "200, warnings as a list of objects", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":[{"code":"a"}]}`)}, warnings: `[{"code":"a"}]`},
+		{name: "200, warnings null", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":null}`)}},
+		{name: "200, warnings as an object, unknown property", responses: []roundTripper{created(200, `{"generationId":"gen1","warnings":{},"x":1}`)}, warnings: `{}`},
+		{name: "200, cut off after the JSON", responses: []roundTripper{breaks(ok)}},
+		{name: "200, cut off after the id", responses: []roundTripper{breaks(ok[:22])}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
+		{name: "200, cut off in the warning", responses: []roundTripper{breaks(ok[:22] + `,"warnings":"the theme was`)}, err: io.ErrUnexpectedEOF, maybe: true, known: true},
+		{name: "200, text after the JSON", responses: []roundTripper{created(200, ok+"\nx")}, err: gamma.ErrUnexpectedResponse, maybe: true, known: true},
+		{name: "200, property names in another case", responses: []roundTripper{created(200, `{"GENERATIONID":"x","generationid":"gen1"}`)}},
+		{name: "200, exact names before those in another case", responses: []roundTripper{created(200, `{"generationId":"gen1","GENERATIONID":"x","warnings":"a","Warnings":"b"}`)}, warnings: "a"},
+		{name: "200, exact names after those in another case", responses: []roundTripper{created(200, `{"generationID":"x","WARNINGS":"b","generationId":"gen1","warnings":"a"}`)}, warnings: "a"},
+		{name: "200, a list", responses: []roundTripper{created(200, `[`+ok+`]`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "200, a property without quotes", responses: []roundTripper{created(200, `{7:"gen1"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "200, cut off in the id", responses: []roundTripper{breaks(ok[:21])}, err: io.ErrUnexpectedEOF, maybe: true},
+		{name: "200, no id", responses: []roundTripper{created(200, `{}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "200, the id is a number", responses: []roundTripper{created(200, `{"generationId":7}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "200, the id is not a valid path parameter", responses: []roundTripper{created(200, `{"generationId":"../x"}`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "200, HTML", responses: []roundTripper{responds(func() *http.Response { return reply(200, "text/html", "<html>") })}, err: gamma.ErrUnexpectedResponse, maybe: true},
+		{name: "200, truncated JSON", responses: []roundTripper{created(200, `{"generat`)}, err: gamma.ErrUnexpectedResponse, maybe: true},
 		{name: "401", responses: []roundTripper{created(401, `{}`)}, err: gamma.ErrUnauthorized},
 		{name: "402", responses: []roundTripper{created(402, `{}`)}, err: gamma.ErrInsufficientCredits},
 		{name: "303", responses: []roundTripper{created(303, ``)}, err: errAny, maybe: true},
@@ -90,19 +90,19 @@ func TestCreate(t *testing.T) {
 		{name: "502", responses: []roundTripper{created(502, ``)}, err: errAny, maybe: true, text: "the generation may have been created: POST /v1.0/generations: 502 Bad Gateway"},
 		{name: "503", responses: []roundTripper{created(503, ``)}, err: errAny, maybe: true, text: "the generation was probably not created, but may have been: POST /v1.0/generations: 503 Service Unavailable"},
 		{name: "504", responses: []roundTripper{created(504, ``)}, err: errAny, maybe: true, text: "the generation may have been created: POST /v1.0/generations: 504 Gateway Timeout"},
-		{name: "429", responses: []roundTripper{limited, limited, created(200, ok)}, atLeast: 2 * minute, atMost: 3 * minute},
-		{name: "429 without Retry-After", responses: []roundTripper{created(429, ``), created(429, ``), created(200, ok)}, atLeast: 90 * time.Second, atMost: 110 * time.Second},
-		{name: "429 for ever", responses: []roundTripper{limited}, err: gamma.ErrRateLimited, atLeast: 3 * minute, atMost: 5 * minute},
-		{name: "refused twice", responses: []roundTripper{fails(errRefused), fails(errRefused), created(200, ok)}, atLeast: 3 * time.Second, atMost: 4 * time.Second},
-		{name: "refused for ever", responses: []roundTripper{fails(errRefused)}, err: syscall.ECONNREFUSED, atLeast: 15 * time.Second, atMost: 20 * time.Second},
+		{name: "429 twice, Retry-After", responses: []roundTripper{limited, limited, created(200, ok)}, atLeast: 2 * minute, atMost: 3 * minute},
+		{name: "429 twice, no Retry-After", responses: []roundTripper{created(429, ``), created(429, ``), created(200, ok)}, atLeast: 90 * time.Second, atMost: 110 * time.Second},
+		{name: "429 always", responses: []roundTripper{limited}, err: gamma.ErrRateLimited, atLeast: 3 * minute, atMost: 5 * minute},
+		{name: "connection refused twice", responses: []roundTripper{fails(errRefused), fails(errRefused), created(200, ok)}, atLeast: 3 * time.Second, atMost: 4 * time.Second},
+		{name: "connection refused always", responses: []roundTripper{fails(errRefused)}, err: syscall.ECONNREFUSED, atLeast: 15 * time.Second, atMost: 20 * time.Second},
 		{name: "no such host", responses: []roundTripper{fails(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}})}, err: errAny},
-		{name: "a certificate nobody knows", responses: []roundTripper{func(req *http.Request) (*http.Response, error) {
+		{name: "unknown certificate authority", responses: []roundTripper{func(req *http.Request) (*http.Response, error) {
 			httptrace.ContextClientTrace(req.Context()).GetConn("")
 			return nil, x509.UnknownAuthorityError{}
 		}}, err: errAny},
-		{name: "a lost response", responses: []roundTripper{fails(io.ErrUnexpectedEOF)}, err: io.ErrUnexpectedEOF, maybe: true},
-		{name: "a reset", responses: []roundTripper{fails(&net.OpError{Op: "read", Err: syscall.ECONNRESET})}, err: syscall.ECONNRESET, maybe: true},
-		{name: "no response", responses: []roundTripper{func(req *http.Request) (*http.Response, error) {
+		{name: "connection closed before the response", responses: []roundTripper{fails(io.ErrUnexpectedEOF)}, err: io.ErrUnexpectedEOF, maybe: true},
+		{name: "connection reset", responses: []roundTripper{fails(&net.OpError{Op: "read", Err: syscall.ECONNRESET})}, err: syscall.ECONNRESET, maybe: true},
+		{name: "timeout", responses: []roundTripper{func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
 		}}, err: context.DeadlineExceeded, maybe: true, atLeast: 5 * minute, atMost: 5 * minute},
@@ -149,8 +149,8 @@ func TestCreate(t *testing.T) {
 
 var errAny = errors.New("any error")
 
-// An id that cannot be a path parameter was paid for all the same: support can use it.
-func TestCreateKeepsAnOddID(t *testing.T) {
+// The error has an id that cannot be a path parameter, so that support can find it.
+func TestCreateKeepsAnInvalidID(t *testing.T) {
 	client := newFakeClient(t, responds(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen 1/\u001b[31m"}`) }))
 	_, err := client.CreateGeneration(t.Context(), generation(api.GenerationRequest{InputText: "x"}))
 	if !errors.Is(err, gamma.ErrMaybeCreated) || !strings.Contains(err.Error(), `gen 1/\x1b[31m`) {
@@ -159,7 +159,7 @@ func TestCreateKeepsAnOddID(t *testing.T) {
 	checkText(t, err)
 }
 
-// The request was not sent, so nothing is in doubt.
+// A request that was not sent does not match ErrMaybeCreated.
 func TestCreateForAnotherHost(t *testing.T) {
 	client := newFakeClient(t, func(*http.Request) (*http.Response, error) { panic("sent") })
 	generated, ok := client.ClientInterface.(*api.Client)
@@ -188,7 +188,7 @@ func TestCreateCanceled(t *testing.T) {
 		}
 		checkText(t, err)
 	})
-	// Canceled before it is sent, it cannot have been created.
+	// If ctx is canceled before the request, nothing can have been created.
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -198,8 +198,8 @@ func TestCreateCanceled(t *testing.T) {
 	}
 }
 
-// Over real sockets: a connection that breaks after the request arrived, one that
-// cannot be made, and one whose certificate is no good.
+// Over real sockets: a connection that is closed after the request, one that is refused, and
+// one with an invalid certificate.
 func TestCreateOverSockets(t *testing.T) {
 	var arrived atomic.Int32
 	hangUp := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -226,14 +226,14 @@ func TestCreateOverSockets(t *testing.T) {
 	}
 }
 
-// hurried always has less time left than the first pause takes, but as much for
-// the request as a slow machine needs.
+// hurried always has less time remaining than the first pause takes, and enough for a
+// request.
 type hurried struct{ context.Context }
 
 func (hurried) Deadline() (time.Time, bool) { return time.Now().Add(900 * time.Millisecond), true }
 
-// A caller that takes part in the pauses of a create is told of each, decides before each
-// request whether it is sent, and may end a pause, but not a request in flight.
+// With retry.Pauses the caller observes each pause, decides before each request whether it is
+// sent, and can end a pause, but not a request in flight.
 func TestCreatePauses(t *testing.T) {
 	ok := responds(func() *http.Response { return reply(200, "application/json", `{"generationId":"gen1"}`) })
 	limited := responds(func() *http.Response { return reply(429, "application/json", `{}`) })
@@ -249,9 +249,9 @@ func TestCreatePauses(t *testing.T) {
 		told      int
 		atLeast   time.Duration
 	}{
-		{name: "no pause", responses: []roundTripper{ok}, id: "gen1", sent: 1},
-		{name: "429", responses: []roundTripper{limited, ok}, id: "gen1", sent: 2, told: 1, atLeast: 30 * time.Second},
-		{name: "429 for longer than a create without a deadline takes", responses: []roundTripper{limited, limited, limited, limited, limited, ok}, id: "gen1", sent: 6, told: 5, atLeast: 7 * time.Minute},
+		{name: "200", responses: []roundTripper{ok}, id: "gen1", sent: 1},
+		{name: "429 once", responses: []roundTripper{limited, ok}, id: "gen1", sent: 2, told: 1, atLeast: 30 * time.Second},
+		{name: "429 for longer than the default limit of a create", responses: []roundTripper{limited, limited, limited, limited, limited, ok}, id: "gen1", sent: 6, told: 5, atLeast: 7 * time.Minute},
 		{name: "stopped in a pause", responses: []roundTripper{limited}, stop: 10 * time.Second, err: errStop, sent: 1, told: 1, atLeast: 10 * time.Second},
 		{name: "stopped in flight", responses: []roundTripper{func(r *http.Request) (*http.Response, error) {
 			select {
@@ -261,11 +261,11 @@ func TestCreatePauses(t *testing.T) {
 				return nil, r.Context().Err()
 			}
 		}}, stop: 10 * time.Second, id: "gen1", sent: 1, atLeast: time.Minute},
-		{name: "no response", responses: []roundTripper{func(r *http.Request) (*http.Response, error) {
+		{name: "timeout", responses: []roundTripper{func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		}}, err: gamma.ErrMaybeCreated, sent: 1, atLeast: 5 * time.Minute},
-		{name: "may not be sent", responses: []roundTripper{ok}, send: errDisk, err: errDisk, told: 1},
+		{name: "Send returns an error", responses: []roundTripper{ok}, send: errDisk, err: errDisk, told: 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -294,7 +294,7 @@ func TestCreatePauses(t *testing.T) {
 						}
 						sent++
 						if sent != received+1 {
-							t.Errorf("%d requests before the %dth is to be sent", received, sent)
+							t.Errorf("%d requests received before the call of Send number %d", received, sent)
 						}
 						return nil
 					},
@@ -308,7 +308,7 @@ func TestCreatePauses(t *testing.T) {
 					t.Errorf("ended after %v, want at least %v", d, tt.atLeast)
 				}
 				if tt.err != gamma.ErrMaybeCreated && errors.Is(err, gamma.ErrMaybeCreated) {
-					t.Errorf("%v is in doubt", err)
+					t.Errorf("%v matches ErrMaybeCreated", err)
 				}
 			})
 		})

@@ -15,7 +15,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/test/fake"
 )
 
-// The examples find a fake server in the environment.
+// GAMMA_API_KEY and GAMMA_BASE_URL are those of a fake server.
 func TestMain(m *testing.M) { fake.Main(m) }
 
 func ExampleNewClient() {
@@ -41,7 +41,7 @@ func ExampleNewClientFromEnv() {
 		fmt.Println(err)
 		return
 	}
-	// The suffix WithResponse is for the headers.
+	// With the suffix WithResponse the result has the headers.
 	rsp, err := client.GetGenerationStatusWithResponse(context.Background(), "deck-headers")
 	if err != nil {
 		fmt.Println(err)
@@ -84,7 +84,7 @@ func ExampleClient_CreateGeneration() {
 		fmt.Println(err)
 		return
 	}
-	request := generation(api.GenerationRequest{ // which adds what another document may require
+	request := generation(api.GenerationRequest{ // generation adds what newer documents may require
 		InputText: "A short history of tea",
 		Format:    "presentation",
 		NumCards:  75,
@@ -93,7 +93,7 @@ func ExampleClient_CreateGeneration() {
 	var invalid *gamma.InvalidRequestError
 	switch {
 	case errors.Is(err, gamma.ErrMaybeCreated):
-		fmt.Println("look at the credits before creating it again:", err)
+		fmt.Println("check the credits before creating it again:", err)
 	case errors.As(err, &invalid):
 		fmt.Println("not sent:", invalid.Field, invalid.Reason)
 	case err != nil:
@@ -158,7 +158,7 @@ func ExampleValidate() {
 
 func ExampleWithOnRetry() {
 	client, err := gamma.NewClientFromEnv(gamma.WithOnRetry(func(r gamma.Retry) {
-		fmt.Printf("%s: attempt %d failed, next one in %v: %v\n", r.Operation, r.Attempt, r.Pause, r.Err)
+		fmt.Printf("%s: attempt %d failed, retrying in %v: %v\n", r.Operation, r.Attempt, r.Pause, r.Err)
 	}))
 	fmt.Println(client != nil, err)
 	// Output: true <nil>

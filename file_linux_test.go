@@ -14,7 +14,7 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 )
 
-// A file that is mounted, as in a container, cannot be replaced. It is overwritten.
+// A mounted file, as in a container, cannot be replaced. It is overwritten.
 func TestDownloadFileMounted(t *testing.T) {
 	dir := t.TempDir()
 	path, mounted := filepath.Join(dir, "deck.pdf"), filepath.Join(t.TempDir(), "mounted")
@@ -23,11 +23,11 @@ func TestDownloadFileMounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
-	go func() { // in a thread that ends, and its mounts with it
+	go func() { // with a separate mount namespace, which ends with the thread
 		defer close(done)
 		runtime.LockOSThread()
 		if err := errors.Join(syscall.Unshare(syscall.CLONE_NEWNS), syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""), syscall.Mount(mounted, path, "", syscall.MS_BIND, "")); err != nil {
-			t.Log("no mounts here: ", err)
+			t.Log("cannot mount: ", err)
 			return
 		}
 		if err := serving(t, file).DownloadFile(t.Context(), link, path); err != nil {
@@ -37,7 +37,7 @@ func TestDownloadFileMounted(t *testing.T) {
 		checkFile(t, mounted, file)
 		checkDir(t, dir, "deck.pdf")
 
-		// A file stays until then also if it is mounted.
+		// After an error, the mounted file has not changed.
 		refused := newClientWith(t, &http.Client{Transport: responds(func() *http.Response { return reply(403, "", "") })})
 		if err := refused.DownloadFile(t.Context(), link, path); !errors.Is(err, gamma.ErrLinkExpired) {
 			t.Error(err)
@@ -45,7 +45,7 @@ func TestDownloadFileMounted(t *testing.T) {
 		checkFile(t, path, file)
 		checkDir(t, dir, "deck.pdf")
 
-		// If it cannot be overwritten, either, the download is kept.
+		// If it cannot be overwritten, the part file is kept.
 		if err := syscall.Mount("", path, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 			t.Error(err)
 			return

@@ -19,22 +19,22 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 )
 
-// serving returns a client that downloads data.
+// serving returns a client that gets data for every download.
 func serving(t testing.TB, data []byte) *gamma.Client {
 	t.Helper()
 	return newClientWith(t, &http.Client{Transport: responds(func() *http.Response { return reply(200, "application/pdf", string(data)) })})
 }
 
-// never returns a client that must not send a request.
+// never returns a client that fails the test if it sends a request.
 func never(t *testing.T) *gamma.Client {
 	t.Helper()
 	return newClientWith(t, &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 		t.Error("a request was sent")
-		return reply(501, "", ""), nil // which is not retried
+		return reply(501, "", ""), nil // 501 is not retried
 	})})
 }
 
-// checkDir checks the names of the files in dir, hidden ones too.
+// checkDir checks the names of the files in dir, including hidden ones.
 func checkDir(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -57,14 +57,14 @@ func checkFile(t *testing.T, path string, want []byte) {
 	}
 }
 
-// A name may be as long as the file system takes.
+// A name may be as long as the file system allows.
 func TestDownloadFileNames(t *testing.T) {
 	for _, name := range []string{"a", ".a", "a b", strings.Repeat("x", 64), strings.Repeat("x", 251) + ".pdf", strings.Repeat("é", 125) + ".pdf", "a\nb"} {
 		if runtime.GOOS == "windows" && name == "a\nb" {
 			continue
 		}
 		dir := t.TempDir()
-		for range 2 { // a new file, then one that is there
+		for range 2 { // a new file, then an existing one
 			if err := serving(t, file).DownloadFile(t.Context(), "http://LocalHost/x.pdf", filepath.Join(dir, name)); err != nil {
 				t.Errorf("%.5s: %v", name, err)
 			}
@@ -74,8 +74,8 @@ func TestDownloadFileNames(t *testing.T) {
 	}
 }
 
-// What cannot become a file is an error before any request, in one printable line.
-func TestDownloadFileBadNames(t *testing.T) {
+// A path that cannot be written is an error before any request, with a printable text.
+func TestDownloadFileInvalidPaths(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return dir + string(filepath.Separator) + name }
 	if err := errors.Join(os.WriteFile(at("file"), nil, 0o600), os.Mkdir(at("dir"), 0o700)); err != nil {
@@ -111,7 +111,7 @@ func TestDownloadFileBadNames(t *testing.T) {
 	}
 }
 
-// A file that was there keeps its mode, and a new one has that of os.Create.
+// An existing file keeps its mode. A new file has the mode of os.Create.
 func TestDownloadFileMode(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no modes here")
@@ -130,7 +130,7 @@ func TestDownloadFileMode(t *testing.T) {
 		t.Helper()
 		err := serving(t, file).DownloadFile(t.Context(), link, path, gamma.WithProgress(func(int64, int64) {
 			if part, err := os.Stat(filepath.Join(dir, ".deck.pdf.gamma-part")); err != nil || part.Mode() != want {
-				t.Errorf("on the way: %v, %v, want mode %v", part, err, want)
+				t.Errorf("part file: %v, %v, want mode %v", part, err, want)
 			}
 		}))
 		got, e := os.Stat(path)
@@ -147,7 +147,7 @@ func TestDownloadFileMode(t *testing.T) {
 	}
 }
 
-// A symbolic link stays, and the file that it leads to is written.
+// A symbolic link is kept, and the file that it points to is written.
 func TestDownloadFileLinks(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
@@ -159,7 +159,7 @@ func TestDownloadFileLinks(t *testing.T) {
 		"relative":  "a/old",
 		"chain":     "relative",
 		"b":         "a/b",
-		"up":        "b/../old", // which is a/old
+		"up":        "b/../old", // is a/old
 		"dangling":  "a/new",
 		"dangling2": "b/../new",
 		"nowhere":   "missing/new",
@@ -202,8 +202,8 @@ func TestDownloadFileLinks(t *testing.T) {
 	checkDir(t, at("a"), "b", "old")
 }
 
-// A file that cannot take its place is not lost, and its name is in the error.
-func TestDownloadFileKeepsWhatItCannotPlace(t *testing.T) {
+// A file that cannot be renamed to its target is kept, and the error has its name.
+func TestDownloadFileCannotReplace(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		dir := filepath.Join(t.TempDir(), "my\ndecks", strings.Repeat("x", 200)) // too long for a text
 		if runtime.GOOS == "windows" {
@@ -217,8 +217,8 @@ func TestDownloadFileKeepsWhatItCannotPlace(t *testing.T) {
 			_ = os.Remove(path)
 			_ = os.MkdirAll(filepath.Join(path, "full"), 0o700)
 		})
-		for range 2 { // the second call replaces what the first one left
-			// The directory comes after the path was looked at.
+		for range 2 { // the second call replaces the file that the first one kept
+			// inTheWay creates a directory after DownloadFile has checked the path.
 			if err := os.RemoveAll(path); err != nil {
 				t.Fatal(err)
 			}
@@ -257,13 +257,13 @@ func TestDownloadFilePanics(t *testing.T) {
 	checkDir(t, dir)
 }
 
-// Two calls for one path do not get in each other's way: the last to finish wins.
+// Of two calls for one path, the last to finish wins.
 func TestDownloadFileDuringAnother(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		inner *gamma.Client
 	}{
-		{"that completes", serving(t, []byte("the other"))},
+		{"that succeeds", serving(t, []byte("the other"))},
 		{"that fails", newClientWith(t, &http.Client{Transport: responds(func() *http.Response { return reply(403, "", "") })})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestDownloadFileDuringAnother(t *testing.T) {
 	}
 }
 
-func TestDownloadFileAtTheSameTime(t *testing.T) {
+func TestDownloadFileConcurrently(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "deck.pdf")
 	var calls sync.WaitGroup
@@ -310,7 +310,7 @@ func TestDownloadFileAtTheSameTime(t *testing.T) {
 	checkDir(t, dir, "deck.pdf")
 }
 
-// The part of a process that was killed is recognizable, and the next call removes it.
+// The next call removes the part file of a process that was killed.
 func TestDownloadFileAfterKill(t *testing.T) {
 	if url := os.Getenv("GAMMA_TEST_DOWNLOAD"); url != "" { // in the process that is killed
 		t.Fatal(newClientWith(t, &http.Client{}).DownloadFile(t.Context(), url, os.Getenv("GAMMA_TEST_PATH")))
@@ -348,8 +348,8 @@ func TestDownloadFileAfterKill(t *testing.T) {
 	checkDir(t, dir, "deck.pdf")
 }
 
-// What has the name of the part and cannot be removed is left alone.
-func TestDownloadFileBesideAnother(t *testing.T) {
+// A directory with the name of the part file is kept.
+func TestDownloadFilePartNameIsTaken(t *testing.T) {
 	dir := t.TempDir()
 	inTheWay := filepath.Join(dir, ".deck.pdf.gamma-part")
 	if err := os.MkdirAll(filepath.Join(inTheWay, "full"), 0o700); err != nil {
@@ -366,7 +366,7 @@ func TestDownloadFileBesideAnother(t *testing.T) {
 	}
 	checkDir(t, dir, ".deck.pdf.gamma-part", "deck.pdf")
 
-	// A link with that name is removed, and what it leads to stays.
+	// A link with that name is removed, and the file that it points to is kept.
 	victim := filepath.Join(dir, "victim")
 	if err := errors.Join(os.RemoveAll(inTheWay), os.WriteFile(victim, []byte("old"), 0o600)); err != nil {
 		t.Fatal(err)

@@ -12,16 +12,16 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 )
 
-// library serves themes by pages, as a list of cursors and what each leads to.
+// library is a transport that serves pages by cursor. It records each path and query.
 func library(pages map[string]string, queries *[]string) roundTripper {
 	return func(req *http.Request) (*http.Response, error) {
-		*queries = append(*queries, req.URL.Path+"?"+req.URL.Query().Encode()) // the order is the document's
+		*queries = append(*queries, req.URL.Path+"?"+req.URL.Query().Encode()) // sorted
 		return reply(200, "application/json", pages[req.URL.Query().Get("after")]), nil
 	}
 }
 
-// An odd detail of a theme hides neither it nor the others.
-func TestThemesWithOddDetails(t *testing.T) {
+// An optional property of an unexpected type hides neither the theme nor the others.
+func TestThemesWithUnexpectedTypes(t *testing.T) {
 	client := newFakeClient(t, responds(func() *http.Response {
 		return reply(200, "application/json", `{"data":[{"id":"a","name":"A","type":"standard","colorKeywords":"red"},{"id":"b","name":"B","type":"custom"}],"hasMore":false,"nextCursor":null}`)
 	}))
@@ -44,10 +44,10 @@ func TestPages(t *testing.T) {
 		pages  map[string]string
 		params *api.ListThemesParams
 		want   string
-		ended  bool // by an error
-		asked  []string
+		failed bool
+		sent   []string
 	}{
-		{"none", map[string]string{"": `{"data":[],"hasMore":false,"nextCursor":null}`}, nil, "", false, []string{"/v1.0/themes?"}},
+		{"no themes", map[string]string{"": `{"data":[],"hasMore":false,"nextCursor":null}`}, nil, "", false, []string{"/v1.0/themes?"}},
 		{"three pages", map[string]string{
 			"":  `{"data":[` + theme("1") + `,` + theme("2") + `],"hasMore":true,"nextCursor":"a"}`,
 			"a": `{"data":[],"hasMore":true,"nextCursor":"b"}`,
@@ -55,22 +55,22 @@ func TestPages(t *testing.T) {
 		}, sample.As[*api.ListThemesParams](map[string]any{"limit": 2, "query": "dark"}), "123", false,
 			[]string{"/v1.0/themes?limit=2&query=dark", "/v1.0/themes?after=a&limit=2&query=dark", "/v1.0/themes?after=b&limit=2&query=dark"}},
 		{"from a cursor", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":false,"nextCursor":null}`}, &api.ListThemesParams{After: "a"}, "1", false, []string{"/v1.0/themes?after=a"}},
-		{"hasMore is missing or null beside a cursor", map[string]string{
+		{"hasMore is missing or null, with a cursor", map[string]string{
 			"":  `{"data":[` + theme("1") + `],"nextCursor":"a"}`,
 			"a": `{"data":[` + theme("2") + `],"hasMore":null,"nextCursor":"b"}`,
 			"b": `{"data":[` + theme("3") + `]}`,
 		}, nil, "123", false, []string{"/v1.0/themes?", "/v1.0/themes?after=a", "/v1.0/themes?after=b"}},
-		{"hasMore is missing and the cursor comes again", map[string]string{
+		{"hasMore is missing and the cursor is repeated", map[string]string{
 			"":  `{"data":[` + theme("1") + `],"nextCursor":"a"}`,
 			"a": `{"data":[` + theme("2") + `],"nextCursor":"a"}`,
 		}, nil, "12", true, []string{"/v1.0/themes?", "/v1.0/themes?after=a"}},
-		{"hasMore is false as text, beside a cursor", map[string]string{"": `{"data":[` + theme("1") + `],"hasMore":"false","nextCursor":"a"}`}, nil, "1", false, []string{"/v1.0/themes?"}},
-		{"hasMore is false in another case, beside a cursor", map[string]string{"": `{"data":[` + theme("1") + `],"HasMore":false,"nextCursor":"a"}`}, nil, "1", false, []string{"/v1.0/themes?"}},
-		{"a cursor again", map[string]string{
+		{"hasMore is the string false, with a cursor", map[string]string{"": `{"data":[` + theme("1") + `],"hasMore":"false","nextCursor":"a"}`}, nil, "1", false, []string{"/v1.0/themes?"}},
+		{"hasMore is false in another case, with a cursor", map[string]string{"": `{"data":[` + theme("1") + `],"HasMore":false,"nextCursor":"a"}`}, nil, "1", false, []string{"/v1.0/themes?"}},
+		{"a cursor is repeated", map[string]string{
 			"":  `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`,
 			"a": `{"data":[` + theme("2") + `],"hasMore":true,"nextCursor":"a"}`,
 		}, nil, "12", true, []string{"/v1.0/themes?", "/v1.0/themes?after=a"}},
-		{"the first cursor again", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`}, &api.ListThemesParams{After: "a"}, "1", true, []string{"/v1.0/themes?after=a"}},
+		{"the first cursor is repeated", map[string]string{"a": `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":"a"}`}, &api.ListThemesParams{After: "a"}, "1", true, []string{"/v1.0/themes?after=a"}},
 		{"no cursor", map[string]string{"": `{"data":[` + theme("1") + `],"hasMore":true,"nextCursor":null}`}, nil, "1", true, []string{"/v1.0/themes?"}},
 		{"no data", map[string]string{"": `{"items":[` + theme("1") + `],"hasMore":false,"nextCursor":null}`}, nil, "", true, []string{"/v1.0/themes?"}},
 		{"no data on the second page", map[string]string{
@@ -82,24 +82,24 @@ func TestPages(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var asked []string
-			client := newFakeClient(t, library(tt.pages, &asked))
-			got, ended := "", false
+			var sent []string
+			client := newFakeClient(t, library(tt.pages, &sent))
+			got, failed := "", false
 			for item, err := range client.Themes(t.Context(), tt.params) {
 				if got += item.ID; err != nil {
-					ended = true
+					failed = true
 					checkText(t, err)
 					if !errors.Is(err, gamma.ErrUnexpectedResponse) {
 						t.Error(err)
 					}
 				}
 			}
-			if got != tt.want || ended != tt.ended || fmt.Sprint(asked) != fmt.Sprint(tt.asked) {
-				t.Errorf("got %q, ended %v, asked %q", got, ended, asked)
+			if got != tt.want || failed != tt.failed || fmt.Sprint(sent) != fmt.Sprint(tt.sent) {
+				t.Errorf("got %q, failed %v, sent %q", got, failed, sent)
 			}
 		})
 	}
-	// Pages that are empty, each with a new cursor, would go on for ever.
+	// Empty pages, each with a new cursor, end with an error.
 	n := 0
 	client := newFakeClient(t, func(*http.Request) (*http.Response, error) {
 		n++
@@ -110,7 +110,7 @@ func TestPages(t *testing.T) {
 			t.Errorf("%v after %d pages", err, n)
 		}
 	}
-	// A loop that breaks asks for no more, and an error is the request's own.
+	// A loop that breaks requests no more pages, and an error is that of the request.
 	n = 0
 	client = newFakeClient(t, func(*http.Request) (*http.Response, error) {
 		n++
@@ -123,7 +123,7 @@ func TestPages(t *testing.T) {
 		break
 	}
 	if n != 1 {
-		t.Errorf("asked %d times", n)
+		t.Errorf("%d requests", n)
 	}
 	n = 0
 	got := ""
@@ -133,6 +133,6 @@ func TestPages(t *testing.T) {
 		}
 	}
 	if got != "f1f2" || n != 2 {
-		t.Errorf("got %q, asked %d times", got, n)
+		t.Errorf("got %q, %d requests", got, n)
 	}
 }

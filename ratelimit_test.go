@@ -68,7 +68,7 @@ func FuzzRateLimitOf(f *testing.F) {
 	})
 }
 
-// minutely is a server with five requests a minute for the key. It responds after 100 ms.
+// minutely is a transport that allows five requests a minute. It responds after 100 ms.
 type minutely struct {
 	start time.Time
 
@@ -107,7 +107,7 @@ func (m *minutely) RoundTrip(req *http.Request) (*http.Response, error) {
 		"X-Ratelimit-Reset-Burst", fmt.Sprint(int((reset+time.Second-1)/time.Second))), nil
 }
 
-// requests returns what was sent after the first n.
+// requests returns the requests after the first n.
 func (m *minutely) requests(n int) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -115,7 +115,7 @@ func (m *minutely) requests(n int) []string {
 }
 
 // All requests of a client share its rate limit.
-func TestClientsRateLimit(t *testing.T) {
+func TestSharedRateLimit(t *testing.T) {
 	create := func(ctx context.Context, c *gamma.Client) error {
 		_, err := c.CreateGeneration(ctx, generation(api.GenerationRequest{InputText: "x"}))
 		return err
@@ -142,14 +142,14 @@ func TestClientsRateLimit(t *testing.T) {
 		err   error
 	}{
 		{"a create waits for the reset", create, create, "POST in minute 1: 200", nil},
-		{"a list waits for the reset", list, list, "GET in minute 1: 200", nil},
-		{"a wait does, also for what raw calls spent", raw, wait, "GET in minute 1: 200", nil},
-		{"and what another Poller did", wait, wait, "GET in minute 1: 200", nil},
-		{"a raw call does not wait", raw, raw, "GET in minute 0: 429", gamma.ErrRateLimited},
-		{"also after waits", wait, raw, "GET in minute 0: 429", gamma.ErrRateLimited},
-		// It is not known whether operations have limits of their own, so one is sent.
-		{"a list finds out that it shares the limit", create, list, "GET in minute 0: 429", gamma.ErrRateLimited},
-		{"so does a wait", create, wait, "GET in minute 0: 429, GET in minute 1: 200", nil},
+		{"Folders waits for the reset", list, list, "GET in minute 1: 200", nil},
+		{"a wait waits for the reset after single requests", raw, wait, "GET in minute 1: 200", nil},
+		{"a wait waits for the reset after those of other Pollers", wait, wait, "GET in minute 1: 200", nil},
+		{"a single request does not wait after single requests", raw, raw, "GET in minute 0: 429", gamma.ErrRateLimited},
+		{"a single request does not wait after waits", wait, raw, "GET in minute 0: 429", gamma.ErrRateLimited},
+		// It is not known whether operations have separate limits, so one request is sent.
+		{"Folders finds out that it shares the limit of creates", create, list, "GET in minute 0: 429", gamma.ErrRateLimited},
+		{"a wait finds out that it shares the limit of creates", create, wait, "GET in minute 0: 429, GET in minute 1: 200", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -169,7 +169,7 @@ func TestClientsRateLimit(t *testing.T) {
 			})
 		})
 	}
-	t.Run("another client does not know", func(t *testing.T) {
+	t.Run("another client does not share what is known", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server := &minutely{start: time.Now()}
 			for range perMinute {
@@ -192,7 +192,7 @@ func TestClientsRateLimit(t *testing.T) {
 		"a create ends at its deadline": {func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, 20*time.Second)
 		}, context.DeadlineExceeded},
-		"a create ends when it is cancelled": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+		"a create ends when it is canceled": {func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(ctx)
 			time.AfterFunc(20*time.Second, cancel)
 			return ctx, cancel
@@ -238,7 +238,7 @@ func TestRateLimit(t *testing.T) {
 		if _, err := get(t, client); err != nil {
 			t.Fatal(err)
 		}
-		check("after one", gamma.Window{Limit: 5, Remaining: 4, Reset: 60 * time.Second})
+		check("after one response", gamma.Window{Limit: 5, Remaining: 4, Reset: 60 * time.Second})
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() { _, _ = get(t, client) })
@@ -246,11 +246,11 @@ func TestRateLimit(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		check("with three in flight", gamma.Window{Limit: 5, Remaining: 1, Reset: 60*time.Second - 50*time.Millisecond})
 		all.Wait()
-		check("after four", gamma.Window{Limit: 5, Remaining: 1, Reset: 60 * time.Second})
+		check("after four responses", gamma.Window{Limit: 5, Remaining: 1, Reset: 60 * time.Second})
 	})
 }
 
-// A transport that panics has no response, but its request is not in flight for ever.
+// A request whose transport panics does not stay in flight.
 func TestRateLimitAfterAPanic(t *testing.T) {
 	panics := false
 	client := newFakeClient(t, func(*http.Request) (*http.Response, error) {
@@ -265,7 +265,7 @@ func TestRateLimitAfterAPanic(t *testing.T) {
 			_, _ = get(t, client)
 		}()
 		if got := client.RateLimit().Hour.Remaining; got != 9 {
-			t.Errorf("panics: %v: %d remain", panics, got)
+			t.Errorf("panics %v: %d remaining", panics, got)
 		}
 	}
 }

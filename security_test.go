@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Every test that SECURITY.md names is there.
+// Every test that SECURITY.md names exists.
 func TestSecurityPromisesHaveTests(t *testing.T) {
 	text, err := os.ReadFile("SECURITY.md")
 	if err != nil {

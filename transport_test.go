@@ -103,20 +103,23 @@ func TestProxyRefusesConnect(t *testing.T) {
 		{"http.Transport, not HTTP", plain, false, says(key + "\r\n\r\n"), false, "malformed HTTP"},
 	} {
 		const base, id = "https://gamma.invalid", "gen1"
-		for name, call := range map[string]func(context.Context, *gamma.Client) error{
-			"Wait": func(ctx context.Context, client *gamma.Client) error {
+		for name, operation := range map[string]struct {
+			requests int32 // if the error is not permanent
+			call     func(context.Context, *gamma.Client) error
+		}{
+			"Wait": {2, func(ctx context.Context, client *gamma.Client) error {
 				p := poller.New(client)
 				p.Interval, p.MaxFailures = time.Millisecond, 2
 				_, err := p.Wait(ctx, id)
 				return err
-			},
-			"CreateGeneration": func(ctx context.Context, client *gamma.Client) error {
-				_, err := client.CreateGeneration(ctx, generation(api.GenerationRequest{InputText: "tea"}))
+			}},
+			"CreateGeneration": {1, func(ctx context.Context, client *gamma.Client) error {
+				_, err := client.CreateGeneration(hurried{ctx}, generation(api.GenerationRequest{InputText: "tea"}))
 				return err
-			},
-			"Download": func(ctx context.Context, client *gamma.Client) error {
-				return client.Download(ctx, base+"/file?s3cr3t", io.Discard)
-			},
+			}},
+			"Download": {2, func(ctx context.Context, client *gamma.Client) error {
+				return client.Download(briefly{ctx}, base+"/file?s3cr3t", io.Discard)
+			}},
 		} {
 			t.Run(tt.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -124,16 +127,9 @@ func TestProxyRefusesConnect(t *testing.T) {
 				transport := tt.transport()
 				client := newClient(t, base, gamma.WithHTTPClient(viaProxy(transport, p)))
 				defer transport.CloseIdleConnections()
-				// Enough for one retry of a download or a wait, and none of a create.
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				switch name {
-				case "CreateGeneration":
-					ctx = hurried{ctx}
-				case "Download":
-					ctx = briefly{ctx}
-				}
-				err := call(ctx, client)
+				err := operation.call(ctx, client)
 				if err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(tt.text, "PROXY", p.URL.Host)) {
 					t.Fatalf("%v, want %q", err, tt.text)
 				}
@@ -148,7 +144,11 @@ func TestProxyRefusesConnect(t *testing.T) {
 						t.Errorf("%v matches %v", err, is)
 					}
 				}
-				if n, want := p.seen.Load(), map[bool]int32{true: 1, false: 2}[tt.permanent || name == "CreateGeneration"]; n != want {
+				want := operation.requests
+				if tt.permanent {
+					want = 1
+				}
+				if n := p.seen.Load(); n != want {
 					t.Errorf("%d CONNECT requests, want %d", n, want)
 				}
 			})
