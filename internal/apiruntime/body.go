@@ -13,14 +13,13 @@ import (
 	"sync"
 )
 
-// ErrUnexpectedResponse is the identity of every error about a successful
-// answer that is not what the OpenAPI document promises.
+// ErrUnexpectedResponse is matched by every error about a 2xx response that is not what
+// the OpenAPI document says.
 var ErrUnexpectedResponse = errors.New("gamma: unexpected response")
 
-// Unexpected returns the error for a 2xx answer to operation ("GET /path") that
-// the document does not describe: another status or content type, or a body that
-// cause says why it cannot be read. cause may be nil. Its text quotes nothing of
-// the body, as that of cause may.
+// Unexpected returns the error for a 2xx response to operation ("GET /path") that the
+// document does not describe. cause is why the body cannot be read, or nil for another
+// status or content type. The text has nothing of the body, which cause may quote.
 func Unexpected(operation string, rsp *http.Response, cause error) error {
 	detail := `a body of type "` + Printable(rsp.Header.Get("Content-Type")) + `"`
 	if cause != nil {
@@ -38,7 +37,7 @@ func (e *unexpectedError) Error() string        { return e.text }
 func (e *unexpectedError) Is(target error) bool { return target == ErrUnexpectedResponse }
 func (e *unexpectedError) Unwrap() error        { return e.cause }
 
-// Body is the body of an answer that was read whole.
+// Body is the body of a response that has been read completely.
 type Body struct {
 	data []byte
 	bytes.Reader
@@ -54,7 +53,7 @@ func NewBody(data []byte) *Body {
 // Close does nothing and returns nil.
 func (*Body) Close() error { return nil }
 
-// ReadBody returns the body of rsp, which it does not close. A [Body] is not copied.
+// ReadBody returns the body of rsp. It does not close it, and does not copy a [Body].
 func ReadBody(rsp *http.Response) ([]byte, error) {
 	if b, ok := rsp.Body.(*Body); ok {
 		return b.data, nil
@@ -62,8 +61,8 @@ func ReadBody(rsp *http.Response) ([]byte, error) {
 	return io.ReadAll(rsp.Body)
 }
 
-// IsJSON reports whether rsp says that its body is JSON. An answer without a
-// content type is taken at its word: its body decides (RFC 9110, section 8.3).
+// IsJSON reports whether the content type of rsp is JSON. It returns true if there is
+// none; the body then decides (RFC 9110, section 8.3).
 func IsJSON(rsp *http.Response) bool {
 	ct := rsp.Header.Get("Content-Type")
 	if ct == "application/json" || ct == "application/json; charset=utf-8" {
@@ -79,17 +78,16 @@ func IsJSON(rsp *http.Response) bool {
 	return mt == "application/json" || strings.HasPrefix(mt, "application/") && strings.HasSuffix(mt, "+json")
 }
 
-// Decode reads the JSON value data into dest, a pointer to a generated type.
+// Decode decodes JSON into dest, a pointer to a generated type.
 //
-// A property of an unexpected type is left out, as if it were absent, if it is
-// optional: one odd detail must not hide the status of a job that was paid for, nor
-// the other objects of a list. A number or a boolean may come as a string that is
-// exactly its JSON. Of the names of an object that encoding/json takes for one
-// property, the exact one counts, and the last of it.
+// An optional property of an unexpected type is ignored, so that it does not hide the
+// other properties. A number or a boolean may be a string that is exactly its JSON. If
+// several names of an object differ only in case, the exact name counts; if a name is
+// repeated, the last one counts.
 //
-// It is an error when data is not JSON, is null, has a required property of another
-// type, or is an object with none of them. It is an error, too, when there are more
-// than 16,384 values in it: a list of them can take a hundred times the memory of its
+// It is an error if data is not JSON, is null, has a required property of another type,
+// or is an object without any of the required properties. It is also an error if data
+// has more than 16,384 values: a list of them can take a hundred times the memory of its
 // text.
 func Decode(data []byte, dest any) error {
 	if len(data) > maxValues && values(data) > maxValues {
@@ -98,7 +96,7 @@ func Decode(data []byte, dest any) error {
 	target := reflect.ValueOf(dest).Elem()
 	p := properties(target.Type())
 	err := json.Unmarshal(data, dest)
-	if err != nil || otherSpelling(data, p.names) {
+	if err != nil || hasOtherSpelling(data, p.names) {
 		var mismatch *json.UnmarshalTypeError
 		if err != nil && !errors.As(err, &mismatch) {
 			return err
@@ -111,12 +109,12 @@ func Decode(data []byte, dest any) error {
 	return p.checkPresent(data, target)
 }
 
-// decode reads valid JSON into v. strict says that v is a whole response or part of a
-// required property, so that a required property of another type is an error.
+// decode decodes valid JSON into v. If strict, v is a response or a part of a required
+// property, and a required property of another type is an error.
 func decode(data []byte, v reflect.Value, strict bool) error {
-	whole := v.Addr().Interface()
-	if _, ok := whole.(json.Unmarshaler); ok {
-		return json.Unmarshal(data, whole)
+	target := v.Addr().Interface()
+	if _, ok := target.(json.Unmarshaler); ok {
+		return json.Unmarshal(data, target)
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -163,7 +161,7 @@ func decode(data []byte, v reflect.Value, strict bool) error {
 			data = []byte(text)
 		}
 	}
-	return json.Unmarshal(data, whole)
+	return json.Unmarshal(data, target)
 }
 
 // decodeObject is [decode] for a struct.
@@ -190,8 +188,8 @@ func decodeObject(data []byte, v reflect.Value, strict bool) error {
 	return nil
 }
 
-// Member returns the value of the exact name, or else of one that is equal except for
-// case; nil if there is none.
+// Member returns the value of the exact name, or else of a name that differs only in
+// case. It returns nil if there is none.
 func Member(members map[string]json.RawMessage, name string) json.RawMessage {
 	value := members[name]
 	if value == nil {
@@ -205,16 +203,16 @@ func Member(members map[string]json.RawMessage, name string) json.RawMessage {
 	return value
 }
 
-// otherSpelling reports whether an object in valid JSON has a name that is equal to
-// one of names except for case, or that may be once its escapes are read.
-func otherSpelling(data []byte, names []string) bool {
+// hasOtherSpelling reports whether an object in valid JSON has a name that differs from one
+// of names only in case, or that has an escape.
+func hasOtherSpelling(data []byte, names []string) bool {
 	for {
 		start := bytes.IndexByte(data, '"') + 1
 		if start == 0 {
 			return false
 		}
 		end := start + bytes.IndexByte(data[start:], '"')
-		if data[end-1] == '\\' { // perhaps an escaped quote
+		if data[end-1] == '\\' { // it may be an escaped quote
 			for end = start; data[end] != '"'; end++ {
 				if data[end] == '\\' {
 					end++
@@ -225,14 +223,14 @@ func otherSpelling(data []byte, names []string) bool {
 		for after < len(data) && data[after] <= ' ' {
 			after++
 		}
-		if after < len(data) && data[after] == ':' && isOther(data[start:end], names) {
+		if after < len(data) && data[after] == ':' && isOtherSpelling(data[start:end], names) {
 			return true
 		}
 		data = data[after:]
 	}
 }
 
-func isOther(name []byte, names []string) bool {
+func isOtherSpelling(name []byte, names []string) bool {
 	for _, n := range names {
 		if n == string(name) {
 			return false
@@ -252,7 +250,7 @@ func isOther(name []byte, names []string) bool {
 
 const maxValues = 16 << 10
 
-// values counts the values in JSON by what comes between them.
+// values counts the values in JSON, by the characters that come before each.
 func values(data []byte) (n int) {
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
@@ -269,8 +267,8 @@ func values(data []byte) (n int) {
 	return n
 }
 
-// checkPresent refuses null, and an object that has none of the properties that
-// the document requires: it is something else, such as an error in a 200.
+// checkPresent returns an error for null and for an object without any of the required
+// properties, such as an error message with status 200.
 func (p *typeProperties) checkPresent(data []byte, v reflect.Value) error {
 	for _, i := range p.required {
 		if !v.Field(i).IsZero() {
@@ -295,14 +293,13 @@ func (p *typeProperties) checkPresent(data []byte, v reflect.Value) error {
 	return errors.New("none of the required properties")
 }
 
-// typeProperties is what the tags of a type say.
+// typeProperties is what the tags of a type tell.
 type typeProperties struct {
-	required []int    // the fields that the document requires
-	names    []string // of all properties, and of those inside them
+	required []int    // the indices of the fields that the document requires
+	names    []string // of all properties, also of inner objects
 }
 
-// known holds the typeProperties of a reflect.Type: there are as many as there are
-// kinds of responses.
+// known maps a reflect.Type to its typeProperties. It has one entry per type of response.
 var known sync.Map
 
 func properties(t reflect.Type) *typeProperties {
@@ -340,7 +337,7 @@ func (p *typeProperties) addNames(t reflect.Type, seen map[reflect.Type]bool) {
 	}
 }
 
-// jsonName returns the name of a property that f has, empty if it is for none.
+// jsonName returns the name of f's property, empty if it has none.
 func jsonName(f reflect.StructField) string {
 	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 	if name == "-" || !f.IsExported() {
@@ -349,7 +346,7 @@ func jsonName(f reflect.StructField) string {
 	return name
 }
 
-// isOptional knows an optional property by the tag that oapi-codegen gives it.
+// isOptional reports whether f's property is optional, by the tag that oapi-codegen writes.
 func isOptional(f reflect.StructField) bool {
 	_, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 	return strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")

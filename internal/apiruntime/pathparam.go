@@ -1,20 +1,18 @@
-// Package apiruntime holds the rules for the single values that cross the wire: path
-// parameters on the way out, bodies, texts and Retry-After on the way in. The
-// generated client, the root package and the poller share them.
+// Package apiruntime checks path parameters, builds URLs, and reads response bodies, texts
+// and Retry-After. The generated client, the root package and the poller use it.
 package apiruntime
 
 import "fmt"
 
-// maxPathParam bounds a path parameter. The API publishes no limit; its own
-// ids have about 20 characters, and 256 leaves room in any server's URL limit.
+// maxPathParam is the maximum length of a path parameter. The API documents none. Its ids
+// have about 20 characters, and 256 are below the URL limit of any server.
 const maxPathParam = 256
 
-// CheckPathParam reports why value cannot be a path parameter: it must be 1 to
-// 256 URL-unreserved characters (RFC 3986, section 2.3) and not only dots.
-// Everything else would ask for another route on some server: an empty value or
-// a dot segment for the parent, an escaped slash for a child. The text of the
-// error never quotes value, which may be a secret pasted into the wrong place. It
-// starts with name, which may have the operation before it.
+// CheckPathParam returns an error unless value is a valid path parameter: 1 to 256
+// URL-unreserved characters (RFC 3986, section 2.3) and not only dots. Any other value
+// could lead to another route: an empty value or a dot segment to the parent, an escaped
+// slash to a child. The text of the error starts with name, which may include the
+// operation. It does not have value, which may be a secret.
 func CheckPathParam(name, value string) error {
 	switch {
 	case value == "":

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// MaxRetryAfter is the longest wait that a server can ask for.
+// MaxRetryAfter is the longest delay that a server can ask for.
 const MaxRetryAfter = 24 * time.Hour
 
-// RetryAfter reads the Retry-After header (RFC 9110, section 10.2.3): seconds,
-// or a date in one of the three forms of RFC 9110, section 5.6.7. A fraction of a
-// second is rounded up. A date is read against the response's Date header, so neither
-// clock need be right; now is used where there is none. It returns 0 for a header that
-// is absent, unreadable or in the past, and at most [MaxRetryAfter].
+// RetryAfter reads the Retry-After header (RFC 9110, section 10.2.3): seconds, or a date in
+// one of the three forms of RFC 9110, section 5.6.7. A fraction of a second is rounded up.
+// A date is relative to the response's Date header, so that no clock need be right, or to
+// now if there is none. It returns 0 for a header that is absent, invalid or in the past,
+// and at most [MaxRetryAfter].
 //
-// Retry-After-Burst and Retry-After-Daily are read by the same rules, and the longest
-// of all counts, also where one of them comes more than once. The vendor does not document them: its rate-limit headers are
-// those of nestjs/throttler, which sends one for each of its limits.
+// It reads Retry-After-Burst and Retry-After-Daily in the same way and returns the longest
+// of all, also if one is repeated. The API does not document these two. Its rate-limit
+// headers are those of nestjs/throttler, which sends one for each of its limits.
 func RetryAfter(h http.Header, now time.Time) (longest time.Duration) {
 	for _, key := range [...]string{"Retry-After", "Retry-After-Burst", "Retry-After-Daily"} {
 		for _, v := range h[key] {
@@ -52,7 +52,7 @@ func retryAfter(v string, h http.Header, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), MaxRetryAfter)
 }
 
-// number reads digits as a whole number, the largest there is when it is out of range.
+// number reads s as a whole number. It returns the largest uint64 if s is out of range.
 func number(s string) (n uint64, ok bool) {
 	n, err := strconv.ParseUint(s, 10, 64)
 	return n, err == nil || errors.Is(err, strconv.ErrRange)

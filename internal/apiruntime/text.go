@@ -6,13 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxText bounds what a server can put into one of our error texts.
+// maxText is the maximum length of text from the server in an error text.
 const maxText = 512
 
-// Printable returns s fit for one line of a log or a terminal, in about 512 bytes:
-// what is not printable (control characters, line breaks, terminal escapes,
-// bidirectional overrides, broken UTF-8) is escaped as in a Go string, and what is
-// too long is cut.
+// Printable returns s for one line of a log or a terminal, cut to about 512 bytes. What is
+// not printable (control characters, line breaks, terminal escapes, bidirectional
+// overrides, invalid UTF-8) is escaped as in a Go string.
 func Printable(s string) string {
 	if short := cut(s, maxText); clean(short) {
 		return short
@@ -20,11 +19,11 @@ func Printable(s string) string {
 	// An escape takes up to four times the bytes.
 	short := cut(s, maxText/4)
 	quoted := strconv.Quote(short)
-	// Inside a text of ours, quotes and backslashes read better as they are.
+	// Quotes and backslashes need no escape inside an error text.
 	return strings.ReplaceAll(strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`), `\\`, `\`)
 }
 
-// cut shortens s to size bytes and an ellipsis, between two characters.
+// cut shortens s to at most size bytes and an ellipsis, between two characters.
 func cut(s string, size int) string {
 	if len(s) <= size {
 		return s
@@ -36,7 +35,7 @@ func cut(s string, size int) string {
 	return s[:end] + "..."
 }
 
-// clean reports whether nothing in s needs an escape.
+// clean reports whether s needs no escapes.
 func clean(s string) bool {
 	for _, r := range s {
 		if !strconv.IsPrint(r) || r == utf8.RuneError {

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// A program has one server, and a poll would spend a third of its time on parsing it.
+// lastServer is the URL that was parsed last. A program usually has one server.
 var lastServer atomic.Pointer[server]
 
 type server struct {
@@ -14,9 +14,9 @@ type server struct {
 	url  url.URL
 }
 
-// URL returns the address of a server with path after its own, and with every {name}
-// in path replaced by the next of params, of which there are as many. Nothing needs
-// escaping: path is the document's, and each parameter passes [CheckPathParam].
+// URL returns the URL text with path appended, in which each {name} is replaced by the next
+// of params. Nothing is escaped: path is the document's, and each parameter must have
+// passed [CheckPathParam].
 func URL(text, path string, params ...string) (*url.URL, error) {
 	s := lastServer.Load()
 	if s == nil || s.text != text {
@@ -37,7 +37,7 @@ func URL(text, path string, params ...string) (*url.URL, error) {
 	return &u, nil
 }
 
-// fill returns base and path with params, in one allocation.
+// fill returns base and path with params filled in.
 func fill(base, path string, params []string) string {
 	size := len(base) + len(path)
 	for _, p := range params {

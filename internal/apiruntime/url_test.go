@@ -13,7 +13,7 @@ func TestURL(t *testing.T) {
 		{"https://h.example:8443", "https://h.example:8443/v1.0/themes"},
 		{"https://h.example/%zz", ""},
 	} {
-		for range 2 { // parsed, and remembered
+		for range 2 { // the second time it is cached
 			u, err := URL(tt.server, "/v1.0/themes")
 			if err != nil && tt.want == "" {
 				continue

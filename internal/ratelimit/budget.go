@@ -531,9 +531,9 @@ type Mode int
 
 // The modes; Immediate is the default.
 const (
-	Immediate  Mode = iota // the client, which sends it at once
-	Waits               // the client, which waits until it may be sent
-	Counted             // the caller
+	Immediate Mode = iota // the client, which sends it at once
+	Waits                 // the client, which waits until it may be sent
+	Counted               // the caller
 )
 
 type contextKey struct{}
