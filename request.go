@@ -128,7 +128,7 @@ func (d *doer) begin(ctx context.Context, req *http.Request) (operation *ratelim
 	}
 	operation = d.budget.Operation(d.operation(req))
 	if mode == ratelimit.Immediate {
-		return operation, operation.Begin(), nil
+		return operation, operation.Start(), nil
 	}
 	pauses := retry.PausesOf(ctx)
 	err = operation.Acquire(pauses.Context, pauses.Tell)

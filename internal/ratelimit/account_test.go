@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-var silence = Limits{{-1, -1, -1}, {-1, -1, -1}, {-1, -1, -1}}
+var noLimits = Limits{{-1, -1, -1}, {-1, -1, -1}, {-1, -1, -1}}
 
-// hour is what a response tells of the hour alone.
+// hour returns the Limits of a response that reports only the hour.
 func hour(limit, remaining int64, reset time.Duration) Limits {
-	l := silence
+	l := noLimits
 	l[1] = Window{limit, remaining, reset}
 	return l
 }
 
-// exchange lets a request be sent, and its response come.
+// exchange records a request and its response.
 func (a *account) exchange(sent, now float64, r Response) {
 	a.count(at(sent), 0)
 	a.end(&r, at(sent), at(now), true)
 }
 
 var (
-	accepted = Response{Status: 200, Limits: silence}
-	refused  = Response{Status: tooManyRequests, Limits: silence}
+	accepted = Response{Status: 200, Limits: noLimits}
+	refused  = Response{Status: tooManyRequests, Limits: noLimits}
 )
 
 func TestSlowStart(t *testing.T) {
@@ -32,31 +32,31 @@ func TestSlowStart(t *testing.T) {
 	send := func(now float64) (n int) {
 		for ; ; n++ {
 			if wait, _ := a.limit(at(now)); wait > 0 {
-				if wait != again {
-					t.Errorf("the next asks again after %v", wait)
+				if wait != recheckDelay {
+					t.Errorf("the next must wait for %v", wait)
 				}
 				return n
 			}
 			a.count(at(now), 0)
 		}
 	}
-	if n := send(0); n != start {
+	if n := send(0); n != initialRequests {
 		t.Errorf("%d requests before the first response", n)
 	}
 	if n := send(0.05); n != 5 {
-		t.Errorf("%d more after 50 ms", n)
+		t.Errorf("%d requests after 50 ms", n)
 	}
-	a.end(&Response{Status: 200, Limits: silence}, at(0), at(0.05), true)
+	a.end(&Response{Status: 200, Limits: noLimits}, at(0), at(0.05), true)
 	if n := send(0.05); n != 2 {
-		t.Errorf("%d more after a response, want the one that it frees and another", n)
+		t.Errorf("%d requests after a response, want 2", n)
 	}
 	a.end(&Response{}, at(0), at(0.05), true)
 	if n := send(0.05); n != 1 {
-		t.Errorf("%d more after a failure, want the one that it frees", n)
+		t.Errorf("%d requests after a failure, want 1", n)
 	}
 }
 
-func TestFree(t *testing.T) {
+func TestAvailable(t *testing.T) {
 	var a account
 	for range 4 { // the last is in flight
 		a.count(at(0), 0)
@@ -64,19 +64,19 @@ func TestFree(t *testing.T) {
 	for remaining := range 3 {
 		a.end(&Response{Status: 200, Limits: hour(100, int64(3-remaining), -1)}, at(0), at(1), true)
 	}
-	if wait, _ := a.limit(at(1)); wait != again {
-		t.Errorf("one remains and one is in flight: %v", wait)
+	if wait, _ := a.limit(at(1)); wait != recheckDelay {
+		t.Errorf("one remaining and one in flight: %v", wait)
 	}
 	a.end(&Response{Status: 200, Limits: hour(100, 0, -1)}, at(0), at(1), true)
-	if wait, _ := a.limit(at(1)); wait != time.Hour/few {
-		t.Errorf("none remains: %v", wait)
+	if wait, _ := a.limit(at(1)); wait != time.Hour/minPerWindow {
+		t.Errorf("none remaining: %v", wait)
 	}
 	if wait, _ := a.limit(at(57.25)); wait != 0 {
-		t.Errorf("when it is time to ask again: %v", wait)
+		t.Errorf("none remaining, time to check the limit: %v", wait)
 	}
 	a.count(at(57.25), 0)
-	if wait, _ := a.limit(at(57.25)); wait != again {
-		t.Errorf("while one asks: %v", wait)
+	if wait, _ := a.limit(at(57.25)); wait != recheckDelay {
+		t.Errorf("while one checks the limit: %v", wait)
 	}
 }
 
@@ -91,13 +91,13 @@ func TestRefused(t *testing.T) {
 		rate     float64
 		why      error
 	}{
-		{"without Retry-After: a second, and half the rate", 40, silence, refused, time.Second, 10, why},
-		{"with Retry-After", 40, silence, Response{Status: 429, Limits: silence, RetryAfter: time.Minute}, time.Minute, 10, why},
-		{"the first of all: the least rate", 0, silence, refused, time.Second, minRate, why},
-		{"a spent window explains it", 40, silence, Response{Status: 429, Limits: hour(100, 0, -1)}, time.Hour / few, 0, nil},
-		{"and Retry-After counts", 40, silence, Response{Status: 429, Limits: hour(100, 0, -1), RetryAfter: time.Minute}, time.Minute, 0, why},
-		{"a window that was known to be spent explains it", 40, hour(100, 0, -1), refused, time.Hour / few, 0, nil},
-		{"a window with requests left does not", 40, hour(100, 50, -1), refused, time.Second, 10, why},
+		{"no Retry-After: a second, and half the rate", 40, noLimits, refused, time.Second, 10, why},
+		{"Retry-After 60: a minute, and half the rate", 40, noLimits, Response{Status: 429, Limits: noLimits, RetryAfter: time.Minute}, time.Minute, 10, why},
+		{"first response: a second, and the minimum rate", 0, noLimits, refused, time.Second, minRate, why},
+		{"exhausted hour: no rate", 40, noLimits, Response{Status: 429, Limits: hour(100, 0, -1)}, time.Hour / minPerWindow, 0, nil},
+		{"exhausted hour, Retry-After 60: no rate, a minute", 40, noLimits, Response{Status: 429, Limits: hour(100, 0, -1), RetryAfter: time.Minute}, time.Minute, 0, why},
+		{"hour known to be exhausted: no rate", 40, hour(100, 0, -1), refused, time.Hour / minPerWindow, 0, nil},
+		{"hour with requests remaining: a second, and half the rate", 40, hour(100, 50, -1), refused, time.Second, 10, why},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var a account
@@ -117,39 +117,39 @@ func TestRefused(t *testing.T) {
 }
 
 func TestRefusedAgain(t *testing.T) {
-	begun := func() *account { // 10 requests per second are learned
+	learned := func() *account { // a rate of 10 requests per second
 		a := &account{}
 		for i := range 40 {
 			a.exchange(float64(i)/20, float64(i)/20, accepted)
 		}
-		a.count(at(1.9), 0) // its response comes later
+		a.count(at(1.9), 0) // in flight
 		a.exchange(2, 2, refused)
 		return a
 	}
-	a := begun()
-	a.end(&Response{Status: 429, Limits: silence}, at(1.9), at(2.1), true)
+	a := learned()
+	a.end(&Response{Status: 429, Limits: noLimits}, at(1.9), at(2.1), true)
 	if a.rate > 10.1 || a.rate < 9.9 || a.until != at(3) {
-		t.Errorf("one that was sent before the cut: rate %v, until %v", a.rate, a.until)
+		t.Errorf("429 to a request sent before the first 429: rate %v, until %v", a.rate, a.until)
 	}
 	if d := a.pace(1, at(3)); d > time.Microsecond {
-		t.Errorf("the first after the pause waits for %v", d)
+		t.Errorf("the first request after the pause waits for %v", d)
 	}
 	a.count(at(3), 0)
 	if d := a.pace(1, at(3)); d.Round(time.Millisecond) != 100*time.Millisecond {
-		t.Errorf("the second follows after %v", d)
+		t.Errorf("the second request waits for %v", d)
 	}
 	if d := a.pace(5, at(3)); d.Round(time.Millisecond) != 500*time.Millisecond {
-		t.Errorf("the sixth follows after %v", d)
+		t.Errorf("the sixth request waits for %v", d)
 	}
 
-	a = begun()
+	a = learned()
 	a.exchange(3, 3, accepted)
 	a.exchange(4, 4, refused)
 	if a.rate > 5.1 || a.rate < 4.9 || a.until != at(5) {
-		t.Errorf("one that was accepted, and another that was not: rate %v, until %v", a.rate, a.until)
+		t.Errorf("200, then 429: rate %v, until %v", a.rate, a.until)
 	}
 
-	a = begun()
+	a = learned()
 	now, pauses := 3.0, []float64{2, 4, 8, 16, 32, 64, 120, 120}
 	for _, pause := range pauses {
 		a.exchange(now, now, refused)
@@ -171,15 +171,15 @@ func TestRateGrows(t *testing.T) {
 		within  float64 // seconds
 		rate    float64 // of 10 at first
 	}{
-		{"doubled in ten times the pause", time.Second, true, 10, 20},
-		{"a longer pause, a slower growth", time.Minute, true, 600, 20},
-		{"not while nobody waits", time.Second, false, 10, 10},
+		{"doubles in ten times the pause", time.Second, true, 10, 20},
+		{"longer pause, slower growth", time.Minute, true, 600, 20},
+		{"no growth if no request waits", time.Second, false, 10, 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := account{rate: 10, pause: tt.pause, began: at(0), since: at(0)}
+			a := account{rate: 10, pause: tt.pause, firstRequest: at(0), since: at(0)}
 			for now := 0.0; now < tt.within; now += 1 / a.rate {
 				a.count(at(now), 0)
-				a.end(&Response{Status: 200, Limits: silence}, at(now), at(now), tt.waiting)
+				a.end(&Response{Status: 200, Limits: noLimits}, at(now), at(now), tt.waiting)
 			}
 			if math.Abs(a.rate-tt.rate) > tt.rate/20 {
 				t.Errorf("a rate of %v, want %v", a.rate, tt.rate)
@@ -188,17 +188,17 @@ func TestRateGrows(t *testing.T) {
 	}
 }
 
-// Requests that do not keep the pace hold back others for one request's time at most.
+// Requests that do not keep the pace delay others by at most one spacing.
 func TestRequestsWithoutPace(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		response Response
 		want     time.Duration
 	}{
-		{"while little remains", Response{Status: 200, Limits: hour(1000, 10, -1)}, 2 * time.Hour / few},
-		{"while nothing remains", Response{Status: 429, Limits: hour(1000, 0, -1)}, 2 * time.Hour / few},
-		{"without a response", Response{}, 2 * time.Hour / few},
-		{"until the window was renewed", Response{Status: 200, Limits: hour(1000, 1000, -1)}, time.Second},
+		{"few remaining", Response{Status: 200, Limits: hour(1000, 10, -1)}, 2 * time.Hour / minPerWindow},
+		{"none remaining", Response{Status: 429, Limits: hour(1000, 0, -1)}, 2 * time.Hour / minPerWindow},
+		{"no response", Response{}, 2 * time.Hour / minPerWindow},
+		{"window was reset", Response{Status: 200, Limits: hour(1000, 1000, -1)}, time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var a account
@@ -210,7 +210,7 @@ func TestRequestsWithoutPace(t *testing.T) {
 				a.end(&tt.response, at(2), at(3), true)
 			}
 			if d := a.pace(1, at(3)); d > tt.want {
-				t.Errorf("the next waits for %v, want at most %v", d, tt.want)
+				t.Errorf("the next request waits for %v, want at most %v", d, tt.want)
 			}
 		})
 	}
@@ -218,13 +218,13 @@ func TestRequestsWithoutPace(t *testing.T) {
 	for range 50 {
 		a.count(at(0), 0)
 	}
-	a.end(&Response{Status: 200, Limits: silence}, at(0), at(1), false)
+	a.end(&Response{Status: 200, Limits: noLimits}, at(0), at(1), false)
 	if d := a.pace(1, at(1)); d != 4*time.Second {
-		t.Errorf("by a learned rate the next waits for %v", d)
+		t.Errorf("with a learned rate the next request waits for %v", d)
 	}
 }
 
-// The rate is learned from the last seconds, not from the whole past.
+// The rate is learned from the last seconds.
 func TestRateIsRecent(t *testing.T) {
 	var a account
 	for i := range 600 {
@@ -236,13 +236,13 @@ func TestRateIsRecent(t *testing.T) {
 	}
 	a.exchange(620, 620, refused)
 	if a.rate < 20 || a.rate > 27 {
-		t.Errorf("half of 50 per second is %v", a.rate)
+		t.Errorf("rate %v after 50 per second, want half", a.rate)
 	}
 }
 
 func TestLimitsOf(t *testing.T) {
 	var a account
-	if got := a.limits(at(0)); got != silence {
+	if got := a.limits(at(0)); got != noLimits {
 		t.Errorf("before a response: %v", got)
 	}
 	a.exchange(0, 1, Response{Status: 200, Limits: hour(100, 7, 10*time.Second)})
@@ -253,9 +253,9 @@ func TestLimitsOf(t *testing.T) {
 		now      float64
 		want     Limits
 	}{
-		{"less what is in flight", 1, 2, hour(100, 6, 9*time.Second)},
-		{"not less than nothing", 9, 2, hour(100, 0, 9*time.Second)},
-		{"the reset has passed", 0, 11, hour(100, 7, -1)},
+		{"one in flight", 1, 2, hour(100, 6, 9*time.Second)},
+		{"more in flight than remaining", 9, 2, hour(100, 0, 9*time.Second)},
+		{"after the reset", 0, 11, hour(100, 7, -1)},
 	} {
 		a.inFlight = tt.inFlight
 		if got := a.limits(at(tt.now)); got != tt.want {

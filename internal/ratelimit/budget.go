@@ -1,15 +1,14 @@
 // Package ratelimit keeps the requests of a process within the rate limit of an API key.
 //
-// A [Budget] belongs to a client; each operation of the API has an [Operation] of it.
-// Every request is counted before it is sent and again when its response has come.
-// Requests that may wait ask [Operation.Admit] first, in the order in which they joined
-// the queue. What is known of the limit comes from three sources: the rate-limit
-// headers, Retry-After, and 429 itself, from which a rate that the server accepts is
-// learned.
+// A client has a [Budget], with an [Operation] for each operation of the API. Every request
+// is counted when it is sent and when its response is received. Requests that may wait call
+// [Operation.Admit] first, in the order of the queue. The limit is learned from the
+// rate-limit headers, from Retry-After, and from the rate at which the server responds
+// with 429.
 //
-// It is not documented whether the API counts by key or by operation. A Budget takes it
-// as one until a response shows otherwise: an operation that is refused may hold back
-// the others for as long as it takes one of their requests to be accepted.
+// The API does not document whether it limits a key or each operation. A Budget assumes one
+// limit until a response shows otherwise: while one operation is refused, the others wait
+// until a request of theirs is accepted.
 package ratelimit
 
 import (
@@ -25,95 +24,99 @@ const (
 	// maxPause is more than any window lasts.
 	maxPause = 24 * time.Hour
 
-	// retries is how many failed requests may be repeated sooner than by the longest
-	// pause. A good response earns a tenth of one, so that in an outage clients send
-	// hardly anything.
-	retries = 100
+	// retryBudget is how many failed requests may be retried before the longest pause. A
+	// good response earns a tenth of a retry, so that clients send few requests in an
+	// outage.
+	retryBudget = 100
 
-	// soonEnough is how long an operation that must wait keeps its turn.
-	soonEnough = 5 * time.Second
+	// maxTurnWait is how long others wait for the operation whose turn it is.
+	maxTurnWait = 5 * time.Second
 
-	// likely is how often an operation may be refused when it finds out whether
-	// another's limit is its own, until that is believed.
-	likely = 2
+	// maxProbes is how many probes must be refused before one limit is assumed for all
+	// operations.
+	maxProbes = 2
 
-	// keepsPlace is how much later than it was told a request may come again. Programs
-	// that look at all of their ids every few minutes come late.
-	keepsPlace = 5 * time.Minute
+	// visitTimeout is how late a postponed request may be before it is forgotten.
+	// Programs that check all of their ids every few minutes are late.
+	visitTimeout = 5 * time.Minute
 
-	// batch is how many waits of a call of All are too few to spare requests for others.
-	batch = 16
+	// smallBatch is the number of waits up to which a call of All does not spare
+	// requests for others.
+	smallBatch = 16
 )
 
-// Budget is the rate limit of one key as far as this process knows it. The zero Budget is
-// ready to use. It is safe for concurrent use.
+// Budget is what this process knows of the rate limit of a key. The zero Budget is ready
+// to use. It is safe for concurrent use.
 type Budget struct {
 	mu         sync.Mutex
 	start      time.Time // of its moments
-	key        account   // by the responses of all operations
+	key        account   // from the responses of all operations
 	operations []*Operation
 	queues     []*Queue
-	admitted   int64 // requests that were admitted
-	separate   bool  // operations have limits of their own
-	shared     int   // how often that was found wrong
-	retried    int   // of the retry budget, in tenths
+	admitted   int64 // number of admitted requests
+	separate   bool  // operations have separate limits
+	shared     int   // how many probes have shown that they share one
+	retried    int   // used of the retry budget, in tenths
 }
 
-// Operation is one operation's part of a [Budget]. It is safe for concurrent use. The
-// embedded Queue is that of all requests without a queue of their own.
+// Operation is the part of a [Budget] for one operation. It is safe for concurrent use. The
+// embedded Queue is for all requests without a separate queue.
 type Operation struct {
 	*Queue
-	name   string
-	budget *Budget
-	own    account // by its own responses
-	mark   mark
+	name       string
+	budget     *Budget
+	own        account // from the responses of this operation
+	checkpoint checkpoint
 
-	later later
+	deferred deferred
 }
 
-// later is what Try has put off.
-type later struct {
-	visits       map[string]visit // by id
-	number, gone int64            // requests that have come, and those of them that were sent or given up
-	served       int64            // when the last one was sent
-	purge        moment           // when those that do not come again are given up next
+// deferred are the requests that Try has postponed.
+type deferred struct {
+	visits map[string]visit // by id
+	number int64            // of the last request that has a place
+	done   int64            // number of those that were sent or forgotten
+	served int64            // Budget.admitted when the last one was sent
+	purge  moment           // when to forget late ones next
 }
 
 type visit struct {
-	number int64  // 0 if it has no place yet
-	until  moment // it is given up
+	number int64  // its place; 0 if it has none yet
+	until  moment // when it is forgotten
 }
 
-// Queue holds the waiting requests of one operation in order. The queues of a Budget take turns.
+// Queue holds the waiting requests of one operation in order. The queues of a Budget take
+// turns.
 type Queue struct {
 	operation *Operation
 	tickets   list.List // of *Ticket
-	served    int64     // when the last one was admitted
+	served    int64     // Budget.admitted when the last one was admitted
 }
 
-// Ticket is the place of a request in a queue. Admit puts it there if it must wait.
+// Ticket is the place of a request in a queue. Admit adds it if the request must wait. The
+// zero Ticket is ready to use, by one goroutine.
 type Ticket struct {
 	wake    chan struct{}
 	element *list.Element
 }
 
-// Wake returns a channel that is sent to when it is time to ask Admit again; nil before
-// the first time that the request had to wait.
+// Wake returns a channel that receives a value when Admit should be called again. It is nil
+// until the request has to wait.
 func (t *Ticket) Wake() <-chan struct{} { return t.wake }
 
-// Response is what a request led to. The zero Response means that none came.
+// Response is the response to a request. The zero Response means that there was none.
 type Response struct {
 	Status     int
 	RetryAfter time.Duration
 	Limits     Limits
 	Sent       time.Time // when the request was sent
-	Err        error     // that of a 429, for who must wait because of it
+	Err        error     // the error of a 429, for the requests that wait because of it
 
 	// Good and Failed count for the retry budget.
 	Good, Failed bool
 }
 
-// Operation returns the operation of that name, always the same.
+// Operation returns the operation with that name. It always returns the same one.
 func (b *Budget) Operation(name string) *Operation {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -128,7 +131,7 @@ func (b *Budget) Operation(name string) *Operation {
 	return o
 }
 
-// NewQueue returns another queue of the operation, which Close removes.
+// NewQueue returns another queue of the operation. Close removes it.
 func (o *Operation) NewQueue() *Queue {
 	o.budget.mu.Lock()
 	defer o.budget.mu.Unlock()
@@ -150,28 +153,28 @@ func (q *Queue) Close() {
 	b.queues = slices.DeleteFunc(b.queues, func(other *Queue) bool { return other == q })
 }
 
-// Counted returns a context for a request that the caller counts.
+// Counted returns a context for a request that the caller has counted.
 func (o *Operation) Counted(ctx context.Context) context.Context {
 	return o.budget.With(ctx, Counted)
 }
 
-// Admit counts a request and returns 0 if it may be sent now. Otherwise it puts t into the
-// queue, unless it is there, and returns when to ask again if Wake is silent until then,
-// and the error of the response that forbids the request, if one does. last is for the
-// last request before a deadline: it need not wait for its turn nor keep the pace.
+// Admit counts a request and returns 0 if it may be sent now. Otherwise it adds t to the
+// queue, unless it is there, and returns how long to wait before the next call, unless Wake
+// receives earlier, and the error of the response that forbids the request, if any. last
+// means that the request is the last before a deadline: it ignores turns and the pace.
 func (q *Queue) Admit(t *Ticket, now time.Time, last bool) (time.Duration, error) {
 	o, b := q.operation, q.operation.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !last && t.element == nil && b.waiting() {
-		q.join(t) // before it asks, since it may be its turn
+		q.join(t) // before q.wait, since it may be its turn
 	}
 	at := b.at(now)
 	wait, why := q.wait(t, at, last)
 	switch {
 	case wait <= 0:
 		q.remove(t)
-		t.wake = nil // a wait may keep its Ticket for long
+		t.wake = nil // the Ticket may be kept for long
 		b.admitted++
 		q.served = b.admitted
 		o.count(at, 0)
@@ -189,7 +192,7 @@ func (q *Queue) join(t *Ticket) {
 	t.element = q.tickets.PushBack(t)
 }
 
-// Leave takes a request out of the queue that will not be sent.
+// Leave removes a request that will not be sent from the queue.
 func (q *Queue) Leave(t *Ticket) {
 	if t.element == nil {
 		return
@@ -208,10 +211,10 @@ func (q *Queue) remove(t *Ticket) {
 	}
 }
 
-// Acquire waits until a request may be sent and counts it. It returns the error of ctx,
-// or at once the error of the response that forbids requests until after its deadline. It
-// calls tell, if not nil, before each pause of a second or more whose end is known. tell
-// must not panic.
+// Acquire waits until a request may be sent and counts it. It returns the error of ctx if
+// that is done, or at once the error of the response that forbids requests until after the
+// deadline of ctx. It calls tell, if not nil, before each pause of a second or more whose
+// end is known. tell must not panic.
 func (o *Operation) Acquire(ctx context.Context, tell func(error, time.Duration)) error {
 	var t Ticket
 	for {
@@ -225,14 +228,14 @@ func (o *Operation) Acquire(ctx context.Context, tell func(error, time.Duration)
 			o.Leave(&t)
 			return why
 		}
-		if tell != nil && wait >= time.Second && wait < maxPause { // maxPause waits for a turn
+		if tell != nil && wait >= time.Second && wait < maxPause { // maxPause: until its turn
 			tell(why, wait)
 		}
 		Sleep(ctx, wait, &t)
 	}
 }
 
-// Sleep returns after d, when ctx is done, or when t is to ask again.
+// Sleep returns after d, when ctx is done, or when t.Wake receives.
 func Sleep(ctx context.Context, d time.Duration, t *Ticket) {
 	select {
 	case <-time.After(d):
@@ -241,17 +244,17 @@ func Sleep(ctx context.Context, d time.Duration, t *Ticket) {
 	}
 }
 
-// Try is Admit for a request that is not waited for, but may come again under the same id
-// after the time that it returns. Those that it puts off come in their order. One that has
-// not come before is put off for first if the rate limit makes polls late; see Stretched.
+// Try is like Admit for a caller that does not wait, but may call again with the same id
+// after the time that Try returns. Postponed requests keep their order. A new id is
+// postponed for first if the rate limit delays polls; see Stretched.
 func (o *Operation) Try(id string, t time.Time, interval, first time.Duration) time.Duration {
 	b := o.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now, l := b.at(t), &o.later
+	now, l := b.at(t), &o.deferred
 	v, ok := l.visits[id]
-	if !ok && first > 0 && o.stretched(l.number-l.gone, 1, interval, now) {
-		return l.putOff(id, visit{}, first, now)
+	if !ok && first > 0 && o.stretched(l.number-l.done, 1, interval, now) {
+		return l.postpone(id, visit{}, first, now)
 	}
 	if v.number == 0 {
 		l.number++
@@ -259,9 +262,9 @@ func (o *Operation) Try(id string, t time.Time, interval, first time.Duration) t
 	}
 	wait, why := o.limit(now)
 	if wait <= 0 {
-		// One less than its place: it asks at its own times, and those in the queues when
-		// it is time. But it does not take two turns before one of theirs.
-		place := max(v.number-l.gone-1, 0)
+		// One less than its place, since it may call later than it could, unlike those in the
+		// queues. But it does not take two turns before one of theirs.
+		place := max(v.number-l.done-1, 0)
 		if next := b.next(o, !b.separate, now); next != nil && next.served < l.served {
 			place += 2
 		}
@@ -269,27 +272,27 @@ func (o *Operation) Try(id string, t time.Time, interval, first time.Duration) t
 	}
 	if wait <= 0 {
 		delete(l.visits, id)
-		l.gone++
+		l.done++
 		b.admitted++
 		l.served = b.admitted
-		o.count(now, l.number-l.gone)
+		o.count(now, l.number-l.done)
 		return 0
 	}
 	if why == nil {
 		wait = max(wait/2, min(wait, time.Second)) // it may become shorter
 	}
-	return l.putOff(id, v, wait, now)
+	return l.postpone(id, v, wait, now)
 }
 
-// putOff notes that v comes again after wait, which it returns. It gives up those that
-// have not come again for long.
-func (l *later) putOff(id string, v visit, wait time.Duration, now moment) time.Duration {
+// postpone records that id will be tried again after wait, which it returns. It forgets the
+// ids that are too late.
+func (l *deferred) postpone(id string, v visit, wait time.Duration, now moment) time.Duration {
 	if l.visits == nil {
 		l.visits = map[string]visit{}
 	}
-	v.until = now + wait + keepsPlace
+	v.until = now + wait + visitTimeout
 	if v.number == 0 {
-		v.until = now + wait + time.Hour // it delays no other
+		v.until = now + wait + time.Hour // without a place it delays no other
 	}
 	l.visits[id] = v
 	if now > l.purge {
@@ -299,16 +302,17 @@ func (l *later) putOff(id string, v visit, wait time.Duration, now moment) time.
 				continue
 			}
 			if delete(l.visits, id); v.number > 0 {
-				l.gone++
+				l.done++
 			}
 		}
 	}
 	return wait
 }
 
-// Stretched reports whether the rate limit makes polls late, so that a new wait had better
-// spare its first ones: others wait for it, its pace takes longer than interval for a poll
-// of each of n waits, or n is large and it does not last for one of each in two intervals.
+// Stretched reports whether the rate limit delays polls, so that a new wait should poll
+// less often at first: other requests wait, the pace does not allow a poll of each of n
+// waits per interval, or n is large and the limit does not last for one of each per two
+// intervals.
 func (o *Operation) Stretched(n int, interval time.Duration) bool {
 	b := o.budget
 	b.mu.Lock()
@@ -324,18 +328,18 @@ func (o *Operation) Stretched(n int, interval time.Duration) bool {
 
 func (o *Operation) stretched(others int64, n int, interval time.Duration, now moment) bool {
 	a, each := o.account(), interval/time.Duration(n)
-	return others > 0 && a.pace(others+1, now) > interval/4 || a.spacing(1, now) > each || n > batch && a.even(now) > 2*each
+	return others > 0 && a.pace(others+1, now) > interval/4 || a.spacing(1, now) > each || n > smallBatch && a.evenSpacing(now) > 2*each
 }
 
-// Until returns until when a 429 or a spent window forbids requests, the zero time
-// if none does.
+// Until returns when requests are allowed again after a 429 or in an exhausted window. It
+// returns the zero time if they are allowed now.
 func (o *Operation) Until() time.Time {
 	o.budget.mu.Lock()
 	defer o.budget.mu.Unlock()
 	return o.next(time.Now())
 }
 
-// next returns when a request may be sent, whatever the pace, the zero time for at once.
+// next returns when a request may be sent, ignoring the pace; the zero time for now.
 func (o *Operation) next(now time.Time) time.Time {
 	at := o.budget.at(now)
 	if d := o.account().next(at) - at; d > 0 {
@@ -344,8 +348,8 @@ func (o *Operation) next(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// Begin counts a request that does not wait, and returns when it is sent.
-func (o *Operation) Begin() time.Time {
+// Start counts a request that does not wait, and returns the current time.
+func (o *Operation) Start() time.Time {
 	now := time.Now()
 	o.budget.mu.Lock()
 	defer o.budget.mu.Unlock()
@@ -353,15 +357,15 @@ func (o *Operation) Begin() time.Time {
 	return now
 }
 
-// End takes in the response to a counted request. It reports whether the retry budget
-// was spent before this response, and what Until returns.
+// End records the response to a counted request. It returns whether the retry budget was
+// exhausted before this response, and what Until returns.
 func (o *Operation) End(r Response) (overspent bool, until time.Time) {
 	b, t := o.budget, time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.at(t)
 	sent := now - max(t.Sub(r.Sent), 0)
-	waiting := b.waiting() || o.later.number > o.later.gone
+	waiting := b.waiting() || o.deferred.number > o.deferred.done
 	if r.Status != 0 && !b.separate {
 		b.compare(o, &r, sent, now)
 	}
@@ -370,7 +374,7 @@ func (o *Operation) End(r Response) (overspent bool, until time.Time) {
 	switch {
 	case r.Good:
 		b.retried = max(b.retried-1, 0)
-	case r.Failed && b.retried+10 > 10*retries:
+	case r.Failed && b.retried+10 > 10*retryBudget:
 		overspent = true
 	case r.Failed:
 		b.retried += 10
@@ -379,8 +383,8 @@ func (o *Operation) End(r Response) (overspent bool, until time.Time) {
 	return overspent, o.next(t)
 }
 
-// Limits returns what is known of the windows at t. Where operations have limits of
-// their own it is the least of each.
+// Limits returns what is known of the windows at t. If operations have separate limits, it
+// returns the lowest of each.
 func (b *Budget) Limits(t time.Time) Limits {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -399,7 +403,7 @@ func (b *Budget) Limits(t time.Time) Limits {
 	return limits
 }
 
-// account returns the account that o is bound by.
+// account returns the account that applies to o.
 func (o *Operation) account() *account {
 	if o.budget.separate {
 		return &o.own
@@ -412,12 +416,13 @@ func (o *Operation) count(now moment, late int64) {
 	o.own.count(now, late)
 }
 
-// wait returns how long the request with t must wait, and why; maxPause for its turn.
+// wait returns how long the request with t must wait, and why. It returns maxPause if the
+// request must wait for its turn.
 func (q *Queue) wait(t *Ticket, now moment, last bool) (time.Duration, error) {
 	o, b := q.operation, q.operation.budget
 	wait, why := o.limit(now)
 	if wait > 0 && why == nil && !last && !b.next(o, false, now).isFirst(t) {
-		return maxPause, nil // thousands must not ask again and again
+		return maxPause, nil // thousands of requests must not check again and again
 	}
 	if wait > 0 || last {
 		return wait, why
@@ -432,15 +437,15 @@ func (q *Queue) wait(t *Ticket, now moment, last bool) (time.Duration, error) {
 	return o.account().pace(1, now), nil
 }
 
-// next returns the queue whose turn it is, of those of o, or of all operations except
-// those that are held back for long by a limit of their own; nil if they are empty.
+// next returns the queue whose turn it is, nil if all are empty. It looks at the queues of
+// o, or of all operations except those that must wait long for a separate limit.
 func (b *Budget) next(o *Operation, all bool, now moment) (next *Queue) {
 	for _, q := range b.queues {
 		if q.tickets.Len() == 0 || next != nil && q.served > next.served || q.operation != o && !all {
 			continue
 		}
 		if q.operation != o {
-			if wait, _ := q.operation.limit(now); wait > soonEnough {
+			if wait, _ := q.operation.limit(now); wait > maxTurnWait {
 				continue
 			}
 		}
@@ -457,19 +462,19 @@ func (b *Budget) waiting() bool {
 	return slices.ContainsFunc(b.queues, func(q *Queue) bool { return q.tickets.Len() > 0 })
 }
 
-// wakeNext lets the next of each operation ask again.
+// wakeNext wakes the next request of each operation.
 func (b *Budget) wakeNext() {
 	for _, o := range b.operations {
 		if next := b.next(o, false, 0); next != nil {
 			select {
 			case next.tickets.Front().Value.(*Ticket).wake <- struct{}{}: //nolint:forcetypeassert // nothing else is in it
-			default: // it has not yet asked since the last time
+			default: // it is awake already
 			}
 		}
 	}
 }
 
-// limit returns how long no request of o may be sent, whatever the pace, and why.
+// limit returns how long no request of o may be sent, ignoring the pace, and why.
 func (o *Operation) limit(now moment) (time.Duration, error) {
 	b := o.budget
 	if b.separate {
@@ -477,29 +482,29 @@ func (o *Operation) limit(now moment) (time.Duration, error) {
 	}
 	wait, why := b.key.limit(now)
 	switch {
-	case b.shared >= likely:
+	case b.shared >= maxProbes:
 	case wait <= 0:
-		return o.own.limit(now) // what another may send may be too much for this one
+		return o.own.limit(now) // its separate limit, if there is one, may be exhausted
 	case o.own.inFlight == 0 && b.key.blocked(now) && !o.own.blocked(now):
-		return 0, nil // one request to find out whether the limit is another's
+		return 0, nil // a probe: one request to find out whether the limit is separate
 	}
 	return wait, why
 }
 
-// mark is a moment of an operation from which its use of a window is compared with that
-// of the others.
-type mark struct {
+// checkpoint is a state of a window, from which on the requests of an operation are compared
+// with those of the others.
+type checkpoint struct {
 	remaining   int64
-	own, others int64 // responses until then
+	own, others int64 // number of responses so far
 }
 
-// compare learns from the response to a request of o whether operations share a limit.
+// compare learns from a response to o whether operations share a limit.
 func (b *Budget) compare(o *Operation, r *Response, sent, now moment) {
 	if sent > b.key.blockedAt && b.key.blocked(now) && !o.own.blocked(now) {
 		switch {
 		case r.Status == tooManyRequests:
 			b.shared++
-		case r.Status < http.StatusInternalServerError: // a gateway's error tells nothing
+		case r.Status < http.StatusInternalServerError: // an error of a gateway has no meaning here
 			b.separate = true
 		}
 		return
@@ -509,31 +514,31 @@ func (b *Budget) compare(o *Operation, r *Response, sent, now moment) {
 		if remaining < 0 {
 			continue
 		}
-		at := mark{remaining, o.own.responses, b.key.responses - o.own.responses}
-		used, own, others := o.mark.remaining-remaining, at.own-o.mark.own, at.others-o.mark.others
+		at := checkpoint{remaining, o.own.responses, b.key.responses - o.own.responses}
+		used, own, others := o.checkpoint.remaining-remaining, at.own-o.checkpoint.own, at.others-o.checkpoint.others
 		switch {
-		case used < 0 || remaining == 0: // it was reset, or is new, or cannot fall any more
-			o.mark = at
+		case used < 0 || remaining == 0: // it was reset, is new, or cannot become less
+			o.checkpoint = at
 		case others > 8+b.key.inFlight:
 			if used < own+others/2 && used >= own*3/4 {
 				b.separate = true
 			} else if used >= own+others/2 {
-				b.shared = likely
+				b.shared = maxProbes
 			}
-			o.mark = at
+			o.checkpoint = at
 		}
 		return
 	}
 }
 
-// Mode is who counts a request.
+// Mode is how the client counts a request.
 type Mode int
 
-// The modes; Immediate is the default.
+// The modes. Immediate is the default.
 const (
-	Immediate Mode = iota // the client, which sends it at once
-	Waits                 // the client, which waits until it may be sent
-	Counted               // the caller
+	Immediate Mode = iota // counted and sent at once
+	Waits                 // counted and sent when the rate limit allows it
+	Counted               // sent at once; the caller has counted it
 )
 
 type contextKey struct{}
@@ -543,7 +548,7 @@ type contextMode struct {
 	mode   Mode
 }
 
-// With returns a context for a request of mode.
+// With returns a context for a request with mode.
 func (b *Budget) With(ctx context.Context, mode Mode) context.Context {
 	return context.WithValue(ctx, contextKey{}, contextMode{b, mode})
 }
@@ -556,5 +561,5 @@ func (b *Budget) Mode(ctx context.Context) Mode {
 	return Immediate
 }
 
-// Of returns the budget of a client, nil if it has none. Package gamma sets it.
+// Of returns the budget of a client, nil if it has none. It is set by package gamma.
 var Of func(client any) *Budget

@@ -14,34 +14,34 @@ import (
 	"time"
 )
 
-// pause has the server forbid requests for d.
+// pause records a 429 with the Retry-After d.
 func pause(o *Operation, d time.Duration, err error) {
-	o.Begin()
-	o.End(Response{Status: tooManyRequests, RetryAfter: d, Limits: silence, Sent: time.Now(), Err: err})
+	o.Start()
+	o.End(Response{Status: tooManyRequests, RetryAfter: d, Limits: noLimits, Sent: time.Now(), Err: err})
 }
 
-// tell has a response to o tell that of an hour's limit so much remains.
-func tell(o *Operation, limit, remaining int64) {
-	o.Begin()
+// report records a response to o that reports the hour.
+func report(o *Operation, limit, remaining int64) {
+	o.Start()
 	o.End(Response{Status: 200, Limits: hour(limit, remaining, -1), Sent: time.Now()})
 }
 
-// shares makes b believe that operations share a limit.
-func shares(b *Budget) *Budget {
-	b.shared = likely
+// withOneLimit makes b assume that operations share a limit.
+func withOneLimit(b *Budget) *Budget {
+	b.shared = maxProbes
 	return b
 }
 
 func TestOperation(t *testing.T) {
 	var b Budget
 	if first := b.Operation("a"); first != b.Operation("a") || first == b.Operation("b") {
-		t.Error("not one Operation for each name")
+		t.Error("want one Operation for each name")
 	}
 }
 
 func TestQueuesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := shares(new(Budget))
+		b := withOneLimit(new(Budget))
 		polls, creates := b.Operation("polls"), b.Operation("creates")
 		queues := map[string]*Queue{"All": polls.NewQueue(), "Wait": polls.Queue, "create": creates.Queue}
 		pause(polls, time.Second, nil)
@@ -62,23 +62,23 @@ func TestQueuesTakeTurns(t *testing.T) {
 					mu.Lock()
 					order = append(order, name)
 					mu.Unlock()
-					queues[name].operation.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
+					queues[name].operation.End(Response{Status: 200, Limits: noLimits, Sent: time.Now()})
 				})
 			}
 		}
 		all.Wait()
 		for first := range 7 { // while all three have requests
 			if three := order[first : first+3]; three[0] == three[1] || three[1] == three[2] || three[0] == three[2] {
-				t.Fatalf("from %d on: %v", first, three)
+				t.Fatalf("from index %d: %v", first, three)
 			}
 		}
 	})
 }
 
-// A request that comes later may be the next: its queue has not had a turn for longer.
-func TestQueueThatComesLater(t *testing.T) {
+// A request that is queued later may be sent first if its queue had its last turn earlier.
+func TestLaterRequestOfAnotherQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := shares(new(Budget))
+		b := withOneLimit(new(Budget))
 		one, other := b.Operation("polls"), b.Operation("creates")
 		for _, o := range []*Operation{other, one} {
 			if err := o.Acquire(t.Context(), nil); err != nil {
@@ -97,14 +97,14 @@ func TestQueueThatComesLater(t *testing.T) {
 			synctest.Wait()
 		}
 		all.Wait()
-		if d := time.Since(start); d > 3*time.Hour/few {
+		if d := time.Since(start); d > 3*time.Hour/minPerWindow {
 			t.Errorf("they waited for %v", d)
 		}
 	})
 }
 
-// In one queue the first to come is the first to be admitted.
-func TestQueueKeepsTheOrder(t *testing.T) {
+// A queue admits requests in order.
+func TestQueueOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b Budget
 		o := b.Operation("polls")
@@ -114,8 +114,8 @@ func TestQueueKeepsTheOrder(t *testing.T) {
 		for i := range 50 {
 			all.Go(func() {
 				if o.Acquire(t.Context(), nil) == nil {
-					order = append(order, i) // they come seconds apart
-					o.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
+					order = append(order, i) // no race: they are admitted seconds apart
+					o.End(Response{Status: 200, Limits: noLimits, Sent: time.Now()})
 				}
 			})
 			synctest.Wait()
@@ -136,7 +136,7 @@ func TestTicket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b Budget
 		o := b.Operation("polls")
-		tell(o, 100, 50)
+		report(o, 100, 50)
 		var first, second, last Ticket
 		woken := func(t *Ticket) bool {
 			select {
@@ -151,39 +151,40 @@ func TestTicket(t *testing.T) {
 			return wait
 		}
 		if last.Wake() != nil {
-			t.Error("it wakes before it waits")
+			t.Error("Wake is not nil before the ticket waits")
 		}
 		wait := admit(&first, false)
-		if wait <= 0 || wait > time.Hour/few {
+		if wait <= 0 || wait > time.Hour/minPerWindow {
 			t.Errorf("the first waits for %v", wait)
 		}
 		if wait := admit(&second, false); wait != maxPause {
-			t.Errorf("the second waits for %v, not for the first", wait)
+			t.Errorf("the second waits for %v, want maxPause", wait)
 		}
 		if wait := admit(&last, true); wait != 0 {
-			t.Errorf("the last before a deadline waits for %v", wait)
+			t.Errorf("the last request before a deadline waits for %v", wait)
 		}
 		if !woken(&first) || woken(&first) || woken(&second) {
-			t.Error("not the first, once, is told that one was admitted")
+			t.Error("after an admission, want only the first woken, once")
 		}
 		o.Leave(&last)
 		o.End(Response{Status: 200, Limits: hour(100, 49, -1), Sent: time.Now()})
 		if !woken(&first) {
-			t.Error("the first is not told of a response")
+			t.Error("the first is not woken by a response")
 		}
 		o.Leave(&first)
 		o.Leave(&first)
 		if !woken(&second) {
-			t.Error("the second is not told that the first has left")
+			t.Error("the second is not woken when the first leaves")
 		}
-		time.Sleep(2 * time.Hour / few)
+		time.Sleep(2 * time.Hour / minPerWindow)
 		if wait := admit(&second, false); wait != 0 {
 			t.Errorf("the second waits for %v", wait)
 		}
 	})
 }
 
-func TestLastWaitsForALimit(t *testing.T) {
+// The last request before a deadline waits for Retry-After too.
+func TestLastRequestWaitsForRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b Budget
 		o, why := b.Operation("polls"), errors.New("429")
@@ -198,7 +199,7 @@ func TestLastWaitsForALimit(t *testing.T) {
 	})
 }
 
-// Whatever comes and leaves when, all are admitted or leave.
+// With random arrivals and departures, every ticket is admitted or leaves.
 func TestNoTicketIsStuck(t *testing.T) {
 	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
@@ -251,7 +252,7 @@ func TestNoTicketIsStuck(t *testing.T) {
 			}
 			for _, q := range b.queues {
 				if q.tickets.Len() > 0 {
-					t.Errorf("%d are in a queue", q.tickets.Len())
+					t.Errorf("%d tickets are still in a queue", q.tickets.Len())
 				}
 			}
 			if len(b.queues) != 3 || b.key.inFlight != 0 {
@@ -261,7 +262,7 @@ func TestNoTicketIsStuck(t *testing.T) {
 	}
 }
 
-// hourly is a server with a limit for each hour.
+// hourly is a server with a limit per hour.
 type hourly struct {
 	mu          sync.Mutex
 	limit, used int64
@@ -283,21 +284,21 @@ func (s *hourly) respond(sent time.Time) Response {
 	return Response{Status: 200, Limits: hour(s.limit, s.limit-s.used, -1), Sent: sent}
 }
 
-// With a limit for each operation, or one for the key, the budget finds out which.
+// The budget finds out whether operations share a limit.
 func TestSharedOrSeparate(t *testing.T) {
 	tight := func() (a, b *hourly) { return &hourly{limit: 100}, &hourly{limit: 1000} }
 	one := func() (a, b *hourly) { a, _ = tight(); return a, a }
 	for _, tt := range []struct {
 		name     string
 		limits   func() (a, b *hourly)
-		polls    int // before the others
+		polls    int // before the creates
 		separate bool
 		refusals int64 // of creates
 	}{
-		{"one limit, by what remains", one, 40, false, 0},
-		{"one limit, by what is refused", one, 100, false, likely + 2}, // two ask whether the hour is over
-		{"a limit for each, by what remains", tight, 40, true, 0},
-		{"a limit for each, by what is accepted", tight, 100, true, 0},
+		{"one limit, from remaining", one, 40, false, 0},
+		{"one limit, from 429s", one, 100, false, maxProbes + 2}, // two check whether the hour is over
+		{"separate limits, from remaining", tight, 40, true, 0},
+		{"separate limits, from a 200", tight, 100, true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -310,10 +311,10 @@ func TestSharedOrSeparate(t *testing.T) {
 					o.End(s.respond(now))
 				}
 				for range tt.polls {
-					polls.Begin() // whatever the pace
+					polls.Start() // ignoring the pace
 					send(polls, forPolls)
 				}
-				for start := time.Now(); time.Since(start) < 10*time.Minute && !b.separate && b.shared < likely; {
+				for start := time.Now(); time.Since(start) < 10*time.Minute && !b.separate && b.shared < maxProbes; {
 					time.Sleep(time.Millisecond)
 					if creates.Acquire(t.Context(), nil) == nil {
 						send(creates, forCreates)
@@ -322,7 +323,7 @@ func TestSharedOrSeparate(t *testing.T) {
 						send(polls, forPolls)
 					}
 				}
-				if b.separate != tt.separate || tt.separate == (b.shared >= likely) {
+				if b.separate != tt.separate || tt.separate == (b.shared >= maxProbes) {
 					t.Errorf("separate %v, shared %d", b.separate, b.shared)
 				}
 				if forCreates.refused > tt.refusals {
@@ -333,7 +334,7 @@ func TestSharedOrSeparate(t *testing.T) {
 	}
 }
 
-// The probes of another operation come one at a time.
+// Another operation sends one probe at a time.
 func TestProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b Budget
@@ -357,15 +358,15 @@ func TestProbe(t *testing.T) {
 			}
 			if want {
 				time.Sleep(time.Second)
-				creates.End(Response{Status: tooManyRequests, Limits: silence, Sent: time.Now().Add(-time.Second)})
+				creates.End(Response{Status: tooManyRequests, Limits: noLimits, Sent: time.Now().Add(-time.Second)})
 			}
 		}
 		probe(true)
-		probe(false) // it was told itself to pause
+		probe(false) // it must pause itself
 		time.Sleep(10 * time.Second)
 		probe(true)
 		time.Sleep(10 * time.Minute)
-		probe(false) // one limit is believed
+		probe(false) // one limit is assumed
 		time.Sleep(time.Hour)
 		probe(true)
 	})
@@ -381,10 +382,10 @@ func TestAcquire(t *testing.T) {
 			err     error
 			after   time.Duration
 		}{
-			{"until the pause is over", 0, 0, nil, time.Minute},
-			{"until the context is cancelled", 20 * time.Second, 0, context.Canceled, 20 * time.Second},
-			{"until a deadline after the pause", 0, 2 * time.Minute, nil, time.Minute},
-			{"not at all with a deadline before its end", 0, 59 * time.Second, why, 0},
+			{"no deadline", 0, 0, nil, time.Minute},
+			{"canceled during the pause", 20 * time.Second, 0, context.Canceled, 20 * time.Second},
+			{"deadline after the pause", 0, 2 * time.Minute, nil, time.Minute},
+			{"deadline before the end of the pause", 0, 59 * time.Second, why, 0},
 		} {
 			var b Budget
 			o := b.Operation("polls")
@@ -412,22 +413,22 @@ func TestAcquire(t *testing.T) {
 			}
 			cancel()
 		}
-		// The pace is no error: it may become faster.
+		// The pace is no reason to return early: it may become faster.
 		var b Budget
 		o := b.Operation("polls")
-		tell(o, 100, 50)
+		report(o, 100, 50)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		if err := o.Acquire(ctx, nil); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() == nil {
-			t.Errorf("held by the pace: %v", err)
+			t.Errorf("waiting for the pace: %v", err)
 		}
 		if err := b.Operation("creates").Acquire(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("an ended context: %v", err)
+			t.Errorf("context is done: %v", err)
 		}
 	})
 }
 
-// paced is a budget that admits a request of o each 3.6 seconds.
+// paced returns an operation that may send a request every 3.6 seconds.
 func paced() *Operation {
 	b := new(Budget)
 	o := b.Operation("polls")
@@ -438,35 +439,35 @@ func paced() *Operation {
 func TestStretched(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
-		remaining int64 // of an hour's 3600, or more; -1 if it is not known
+		remaining int64 // of 3600 per hour, or more; -1 if it is not known
 		queued    int
 		n         int
 		want      bool
 	}{
-		{"nothing is known", -1, 0, 1000, false},
-		{"nothing is known, requests wait", -1, 5, 1, false},
-		{"one", 900, 0, 1, false},
-		{"one behind another for less than a quarter of the interval", 3600, 1, 1, false},
-		{"one behind others for more", 3600, 50, 1, true},
-		{"two at one in two seconds", 1800, 0, 2, false},
-		{"two at one in four seconds, which is the pace", 900, 0, 2, true},
-		{"an hour that lasts for a poll of many in two intervals", 18000, 0, 50, false},
-		{"an hour that does not", 14400, 0, 50, true},
-		{"an hour that does not, for a few", 3600, 0, 16, false},
-		{"a pace of more than the interval", 600, 0, 1, true},
-		{"few requests, which need not last", 60, 0, 1, true},
-		{"nothing remains", 0, 0, 1, true},
+		{"unknown limit", -1, 0, 1000, false},
+		{"unknown limit, five requests wait", -1, 5, 1, false},
+		{"one wait, a request per 4 s", 900, 0, 1, false},
+		{"one wait, one request waits", 3600, 1, 1, false},
+		{"one wait, 50 requests wait", 3600, 50, 1, true},
+		{"two waits, a request per 2 s", 1800, 0, 2, false},
+		{"two waits, a request per 4 s", 900, 0, 2, true},
+		{"50 waits, enough for a poll of each per two intervals", 18000, 0, 50, false},
+		{"50 waits, too few for a poll of each per two intervals", 14400, 0, 50, true},
+		{"16 waits, too few for a poll of each per two intervals", 3600, 0, 16, false},
+		{"one wait, a request per 6 s", 600, 0, 1, true},
+		{"one wait, 60 remaining", 60, 0, 1, true},
+		{"one wait, none remaining", 0, 0, 1, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := new(Budget).Operation("polls")
 				if tt.remaining >= 0 {
-					tell(o, max(3600, tt.remaining), tt.remaining)
+					report(o, max(3600, tt.remaining), tt.remaining)
 				}
 				for range tt.queued {
 					o.join(new(Ticket))
 				}
-				for range 100 { // those of another operation take turns with it
+				for range 100 { // those of another operation do not count, since queues take turns
 					o.budget.Operation("creates").join(new(Ticket))
 				}
 				if got := o.Stretched(tt.n, 5*time.Second); got != tt.want {
@@ -484,7 +485,7 @@ func TestTryKeepsTheOrder(t *testing.T) {
 		due := map[string]time.Time{}
 		order := ""
 		for start := time.Now(); len(order) < len(ids) && time.Since(start) < time.Hour; time.Sleep(time.Second) {
-			for i := range ids { // the last to come is the first to ask
+			for i := range ids { // the last id calls first
 				id := ids[len(ids)-1-i]
 				if len(due) < len(ids) {
 					id = ids[i]
@@ -504,8 +505,8 @@ func TestTryKeepsTheOrder(t *testing.T) {
 	})
 }
 
-// Those that do not come again leave their places.
-func TestTryGivesUp(t *testing.T) {
+// Ids that are not tried again lose their places.
+func TestTryForgetsIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := paced()
 		o.Try("first", time.Now(), 0, 0)
@@ -524,13 +525,13 @@ func TestTryGivesUp(t *testing.T) {
 		for _, id := range []string{"sent", "put off"} {
 			o.Try(id, time.Now(), 0, 0)
 		}
-		if n := len(o.later.visits); n != 1 {
-			t.Errorf("%d are remembered", n)
+		if n := len(o.deferred.visits); n != 1 {
+			t.Errorf("%d ids are remembered", n)
 		}
 	})
 }
 
-// Checks, and requests that wait in a queue, both get their part.
+// Requests by Try and requests in a queue get equal shares.
 func TestTryAndAcquire(t *testing.T) {
 	for _, tt := range []struct{ checks, acquires int }{{1, 100}, {100, 1}, {50, 50}} {
 		t.Run(fmt.Sprint(tt.checks, " checks, ", tt.acquires, " in the queue"), func(t *testing.T) {
@@ -548,7 +549,7 @@ func TestTryAndAcquire(t *testing.T) {
 								continue
 							}
 							checked.Add(1)
-							o.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
+							o.End(Response{Status: 200, Limits: noLimits, Sent: time.Now()})
 							time.Sleep(time.Second)
 						}
 					})
@@ -557,7 +558,7 @@ func TestTryAndAcquire(t *testing.T) {
 					all.Go(func() {
 						for o.Acquire(ctx, nil) == nil {
 							acquired.Add(1)
-							o.End(Response{Status: 200, Limits: silence, Sent: time.Now()})
+							o.End(Response{Status: 200, Limits: noLimits, Sent: time.Now()})
 							time.Sleep(time.Second)
 						}
 					})
@@ -578,12 +579,12 @@ func TestRetryBudget(t *testing.T) {
 		var b Budget
 		o := b.Operation("polls")
 		end := func(r Response) bool {
-			o.Begin()
+			o.Start()
 			overspent, _ := o.End(r)
 			return overspent
 		}
 		failed := Response{Failed: true}
-		for i := range retries {
+		for i := range retryBudget {
 			if end(failed) {
 				t.Fatalf("spent after %d", i)
 			}
@@ -592,17 +593,17 @@ func TestRetryBudget(t *testing.T) {
 			t.Error("not spent")
 		}
 		for range 9 {
-			end(Response{Status: 200, Limits: silence, Sent: time.Now(), Good: true})
+			end(Response{Status: 200, Limits: noLimits, Sent: time.Now(), Good: true})
 		}
 		if !end(failed) {
-			t.Error("nine good responses earn a retry")
+			t.Error("nine good responses earned a retry")
 		}
-		end(Response{Status: 200, Limits: silence, Sent: time.Now(), Good: true})
+		end(Response{Status: 200, Limits: noLimits, Sent: time.Now(), Good: true})
 		if end(failed) {
-			t.Error("ten good responses do not earn a retry")
+			t.Error("ten good responses did not earn a retry")
 		}
 		if !end(failed) {
-			t.Error("ten good responses earn two retries")
+			t.Error("ten good responses earned two retries")
 		}
 	})
 }
@@ -610,21 +611,21 @@ func TestRetryBudget(t *testing.T) {
 func TestBudgetLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b Budget
-		if got := b.Limits(time.Now()); got != silence {
-			t.Errorf("at first: %v", got)
+		if got := b.Limits(time.Now()); got != noLimits {
+			t.Errorf("before a response: %v", got)
 		}
 		polls, creates := b.Operation("polls"), b.Operation("creates")
-		tell(polls, 100, 50)
-		tell(creates, 10, 9)
-		creates.Begin()
+		report(polls, 100, 50)
+		report(creates, 10, 9)
+		creates.Start()
 		if got := b.Limits(time.Now()); got != hour(100, 8, -1) {
-			t.Errorf("of one limit: %v", got)
+			t.Errorf("one limit: %v", got)
 		}
 		b.separate = true
 		if got := b.Limits(time.Now()); got != hour(10, 8, -1) {
 			t.Errorf("the least of two: %v", got)
 		}
-		tell(polls, 100, 7)
+		report(polls, 100, 7)
 		if got := b.Limits(time.Now()); got != hour(100, 7, -1) {
 			t.Errorf("the least of two: %v", got)
 		}
@@ -635,7 +636,7 @@ func TestMode(t *testing.T) {
 	var a, b Budget
 	ctx := t.Context()
 	if a.Mode(ctx) != Immediate {
-		t.Error("a plain request does not begin at once")
+		t.Error("the default is not Immediate")
 	}
 	for _, mode := range []Mode{Immediate, Waits, Counted} {
 		inner := a.With(b.With(ctx, Waits), mode)
@@ -643,7 +644,7 @@ func TestMode(t *testing.T) {
 			t.Errorf("%v, want %v", got, mode)
 		}
 		if got := b.Mode(a.With(ctx, mode)); got != Immediate {
-			t.Errorf("of another budget: %v", got)
+			t.Errorf("another budget: %v", got)
 		}
 	}
 	if a.Mode(a.Operation("polls").Counted(ctx)) != Counted {
@@ -651,38 +652,39 @@ func TestMode(t *testing.T) {
 	}
 }
 
-// While nothing may be sent until a response has come, only the first in the queue asks
-// again and again.
-func TestOnlyTheFirstAsksAgain(t *testing.T) {
+// While no request may be sent before a response, only the first in the queue checks again
+// and again.
+func TestOnlyTheFirstRechecks(t *testing.T) {
 	now := time.Now()
 	o := new(Budget).Operation("GET /x")
-	for range start { // all that may be sent before the first response
-		o.Begin()
+	for range initialRequests { // all that may be sent before the first response
+		o.Start()
 	}
 	var first, second Ticket
-	if wait, _ := o.Admit(&first, now, false); wait != again {
-		t.Errorf("the first asks again after %v", wait)
+	if wait, _ := o.Admit(&first, now, false); wait != recheckDelay {
+		t.Errorf("the first checks again after %v", wait)
 	}
 	for range 2 {
 		if wait, _ := o.Admit(&second, now, false); wait != maxPause {
-			t.Errorf("the second asks again after %v", wait)
+			t.Errorf("the second checks again after %v", wait)
 		}
 	}
 	o.Leave(&first)
 	select {
 	case <-second.Wake():
 	default:
-		t.Error("the second is not woken when it is the first")
+		t.Error("the second is not woken when it becomes the first")
 	}
 }
 
-// FuzzBudget lets any responses come in any order. No wait is negative or longer than a
-// day, nothing overflows, and once responses are good again requests are sent again.
+// FuzzBudget records any responses in any order. It checks that no wait is negative or
+// longer than a day, that nothing overflows, and that requests are sent again once the
+// responses are good.
 func FuzzBudget(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("begin, wait, end: 429 and 200 with limits of all kinds, in any order"))
 	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32})
-	raw := make([]byte, 0, 400) // requests that do not wait, of a day that is spent
+	raw := make([]byte, 0, 400) // requests that do not wait
 	for range 100 {
 		raw = append(raw, 0, 2, 0, 0)
 	}
@@ -748,7 +750,7 @@ func fuzzBudget(t *testing.T, data []byte) {
 		o, now := operations[i], time.Now()
 		switch what := next(); what % 6 {
 		case 0:
-			o.Begin()
+			o.Start()
 			sent[i] = append(sent[i], now)
 		case 1:
 			if wait, _ := o.Admit(&tickets[i], now, what >= 128); check(wait) == 0 {
@@ -775,7 +777,7 @@ func fuzzBudget(t *testing.T, data []byte) {
 			end(i, int(next())%len(sent[i]), r)
 		}
 	}
-	// From now on the server responds well, and tells that there is enough.
+	// From now on the responses are good and report high limits.
 	good := Response{Status: 200, Good: true}
 	for w := range good.Limits {
 		good.Limits[w] = Window{math.MaxInt64, math.MaxInt64, -1}
@@ -795,7 +797,7 @@ func fuzzBudget(t *testing.T, data []byte) {
 					break
 				}
 				if n == 5000 {
-					t.Fatalf("asked %d times in %v; the last is to wait for %v", n, time.Since(start), wait)
+					t.Fatalf("%d calls of Admit in %v, the last returned %v", n, time.Since(start), wait)
 				}
 				Sleep(t.Context(), wait, &tickets[i])
 			}

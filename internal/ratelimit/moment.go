@@ -2,12 +2,12 @@ package ratelimit
 
 import "time"
 
-// moment is a point in time as a Budget counts it, 0 for none. It is a third of a time.Time,
-// and less code where two are compared.
+// moment is a point in time, as the duration since Budget.start; 0 for none. It takes a
+// third of the memory of a time.Time.
 type moment = time.Duration
 
-// at returns t as a moment. They are counted from so long before the first one that is
-// asked for that none is 0.
+// at returns t as a moment. The first call sets b.start so far in the past that no moment
+// is 0.
 func (b *Budget) at(t time.Time) moment {
 	if b.start.IsZero() {
 		b.start = t.Add(-2 * maxPause)

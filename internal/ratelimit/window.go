@@ -2,82 +2,84 @@ package ratelimit
 
 import "time"
 
-// Window is a rate-limit window as a response tells of it. A field is -1 if it does not.
+// Window is a rate-limit window as a response reports it. A field is -1 if it is not
+// reported.
 type Window struct {
 	Limit     int64         // requests allowed in the window
-	Remaining int64         // requests left in the window
-	Reset     time.Duration // until the window renews
+	Remaining int64         // requests remaining in the window
+	Reset     time.Duration // until the window resets
 }
 
 // Limits are the windows of a response: burst, hour, day.
 type Limits [3]Window
 
-// lengths of the windows; that of the burst window is not published.
+// lengths of the windows. The length of the burst window is not documented.
 var lengths = [3]time.Duration{0, time.Hour, 24 * time.Hour}
 
 const (
-	// margin is for requests that arrive sooner than others.
-	margin = 20 * time.Millisecond
+	// resetMargin is added to a reset, since requests may take different times to arrive.
+	resetMargin = 20 * time.Millisecond
 
-	// soon is how long it takes at least to spend what need not last.
-	soon = time.Minute
+	// surplusTime is the time over which requests that need not last are spread.
+	surplusTime = time.Minute
 
-	// few requests may be sent in a window however little remains: with windows this
-	// small, waiting for the reset is cheaper than spreading.
-	few = 64
+	// minPerWindow requests are sent per window even if fewer remain: for so few, waiting
+	// for the reset is better than spreading them.
+	minPerWindow = 64
 
-	// maxShare is how many programs are believed to share a key.
-	maxShare = 16
+	// maxPrograms is the assumed maximum of programs that share a key.
+	maxPrograms = 16
 )
 
-// window is what is known of one window. Unless a response names the reset, only what
-// remains is known, and that a jump of it is a reset. Times are those of sending.
+// window is what is known of one window. If responses do not report the reset, a jump of
+// remaining is a reset. Times are those of sending a request.
 type window struct {
 	known     bool
-	limit     int64         // or the most that remained
-	remaining int64         // by the least response since the reset
-	first     int64         // what remained then
-	sent      int64         // requests of this process since
-	length    time.Duration // at most; 0 while a burst window has not reset twice
-	start     moment        // not after this: the first request that was counted in it
-	latest    moment        // the last request that was
-	previous  moment        // the last request of the window before; zero if not seen
-	reset     moment        // as named by a response; zero if it is not
+	limit     int64         // the highest remaining if the limit is not reported
+	remaining int64         // the lowest since the reset
+	first     int64         // remaining after the reset
+	sent      int64         // requests of this process since the reset
+	length    time.Duration // maximum; 0 until a burst window has reset twice
+	start     moment        // latest possible start: the first request counted in it
+	latest    moment        // the last request counted in it
+	previous  moment        // the last request of the previous window; 0 if none was seen
+	reset     moment        // as reported; 0 if it is not
 	refused   int           // 429s since the reset
 }
 
-// hear takes in the response to a request sent at sent. Responses that overtake each
-// other may differ by up to overlap. inFlight requests are still to be counted.
-func (w *window) hear(said *Window, sent, now moment, overlap, inFlight int64, length time.Duration) {
-	if said.Remaining < 0 || said.Limit == 0 { // a limit of no requests is none
-		if w.known && now-w.latest > max(length, soon) {
-			*w = window{} // the server has stopped telling
+// observe records the response to a request that was sent at sent. Responses that are
+// received out of order may differ by up to overlap. inFlight requests have no response
+// yet.
+func (w *window) observe(reported *Window, sent, now moment, overlap, inFlight int64, length time.Duration) {
+	if reported.Remaining < 0 || reported.Limit == 0 { // a limit of no requests is none
+		if w.known && now-w.latest > max(length, surplusTime) {
+			*w = window{} // the server no longer reports it
 		}
 		return
 	}
 	if w.previous > 0 && sent < w.start {
-		return // it may be about the window before
+		return // it may be of the previous window
 	}
-	rise := said.Remaining - w.remaining
+	rise := reported.Remaining - w.remaining
 	if rise <= overlap || sent <= w.latest {
 		rise = min(rise, 0) // an old response
 	}
 	switch {
 	case !w.known:
-		*w = window{known: true, remaining: said.Remaining, first: said.Remaining, sent: inFlight, length: length, start: sent, latest: sent}
-	case rise > 0 && (length == 0 || rise > w.limit/8), // less may be a bucket that refills
-		length > 0 && sent > w.latest && sent >= w.start+length && w.limit-said.Remaining < w.limit/8: // little of it was used
+		*w = window{known: true, remaining: reported.Remaining, first: reported.Remaining, sent: inFlight, length: length, start: sent, latest: sent}
+	case rise > 0 && (length == 0 || rise > w.limit/8), // less may be a token bucket that refills
+		length > 0 && sent > w.latest && sent >= w.start+length && w.limit-reported.Remaining < w.limit/8: // little of it was used
 		if most := sent - w.previous; length == 0 && w.previous > 0 && (w.length == 0 || most < w.length) {
 			w.length = min(most, time.Hour)
 		}
-		w.remaining, w.first, w.sent = said.Remaining, said.Remaining, inFlight
+		w.remaining, w.first, w.sent = reported.Remaining, reported.Remaining, inFlight
 		w.start, w.previous, w.latest, w.reset, w.refused = sent, w.latest, sent, 0, 0
 	default:
 		w.remaining += rise
 		w.latest = max(w.latest, sent)
 	}
-	w.limit = max(w.limit, said.Limit, said.Remaining)
-	if reset := min(said.Reset, maxPause); reset > 0 {
+	w.limit = max(w.limit, reported.Limit, reported.Remaining)
+	if reset := min(reported.Reset, maxPause); reset > 0 {
 		w.reset = now + reset
 		if length == 0 {
 			w.length = max(w.length, reset)
@@ -85,62 +87,62 @@ func (w *window) hear(said *Window, sent, now moment, overlap, inFlight int64, l
 	}
 }
 
-// exhaust notes that a request was refused, and for how long.
+// exhaust records that a request was refused, and the Retry-After.
 func (w *window) exhaust(sent, now moment, retryAfter time.Duration) {
 	w.remaining = 0
 	w.refused++
 	w.latest = max(sent, now+retryAfter-time.Second) // whole seconds, rounded up
 }
 
-// ahead returns how long what remains must last.
-func (w *window) ahead(now moment) time.Duration {
-	if left := w.reset - now; left > 0 {
-		return left + margin
+// timeRemaining returns how long the remaining requests must last.
+func (w *window) timeRemaining(now moment) time.Duration {
+	if d := w.reset - now; d > 0 {
+		return d + resetMargin
 	}
 	return max(w.length-(now-w.start), w.length/16)
 }
 
-// paces reports whether what remains is to be spread over a time that is known.
+// paces reports whether the remaining requests are spread over time.
 func (w *window) paces(now moment) bool {
 	return w.known && w.length > 0 && w.limit > 0 && (w.reset == 0 || now < w.reset)
 }
 
-// even returns the time between two requests if what remains is spread over the time
-// until the window has certainly been reset; 0 for any.
-func (w *window) even(now moment) time.Duration {
+// evenSpacing returns the time between requests if the remaining ones are spread evenly
+// until the latest possible reset; 0 if there is no limit.
+func (w *window) evenSpacing(now moment) time.Duration {
 	if !w.paces(now) {
 		return 0
 	}
-	return min(w.ahead(now)/time.Duration(max(w.remaining, 1)), w.length/few)
+	return min(w.timeRemaining(now)/time.Duration(max(w.remaining, 1)), w.length/minPerWindow)
 }
 
-// spacing returns how long after the last request the nth from now may be sent, so that
-// the window is never spent. What remains is spread over the time until the window has
-// certainly been reset; what exceeds an even use of half of the limit, or of four
-// fifths of a day's, may be used within a minute.
+// spacing returns how long after the last request the nth next one may be sent, so that
+// the window is never exhausted. Remaining requests are spread until the latest possible
+// reset. The surplus over an even use of half of the limit, or of four fifths for a day,
+// may be used within a minute.
 func (w *window) spacing(n float64, now moment) time.Duration {
 	if !w.paces(now) {
 		return 0
 	}
 	next := n
-	if used := float64(w.first - w.remaining); used > few { // by all who share the key
-		next *= min(max(1, used/float64(w.sent+1)), maxShare)
+	if used := float64(w.first - w.remaining); used > minPerWindow { // by all programs with the key
+		next *= min(max(1, used/float64(w.sent+1)), maxPrograms)
 	}
 	remaining, limit, length, keep := float64(w.remaining), float64(w.limit), float64(w.length), 0.5
 	if w.length > time.Hour {
 		keep = 0.8
 	}
-	ahead := float64(w.ahead(now))
+	ahead := float64(w.timeRemaining(now))
 	d := ahead + (next-remaining)*length/limit
 	if 0 < next && next <= remaining {
-		d = next / (remaining/ahead + max(0, remaining-keep*limit*ahead/length)/float64(soon))
+		d = next / (remaining/ahead + max(0, remaining-keep*limit*ahead/length)/float64(surplusTime))
 	}
-	return time.Duration(min(d, n*length/few, float64(maxPause)))
+	return time.Duration(min(d, n*length/minPerWindow, float64(maxPause)))
 }
 
-// free returns how many requests may be sent now, those in flight included, and if
-// there are none, when one may be sent to ask again.
-func (w *window) free(heard moment) (int64, moment) {
+// available returns how many requests may be in flight. If none may, it returns when one may
+// be sent to check the limit.
+func (w *window) available(lastResponse moment) (int64, moment) {
 	if !w.known {
 		return 1 << 30, 0
 	}
@@ -152,10 +154,10 @@ func (w *window) free(heard moment) (int64, moment) {
 	case w.reset > 0:
 		end = w.reset
 	case w.length >= time.Hour:
-		return 0, heard + w.length/few
+		return 0, lastResponse + w.length/minPerWindow
 	}
-	if heard < end {
-		return 0, end + margin
+	if lastResponse < end {
+		return 0, end + resetMargin
 	}
-	return 0, heard + min(time.Second<<min(w.refused, 6), time.Minute) // it is late, or not known
+	return 0, lastResponse + min(time.Second<<min(w.refused, 6), time.Minute) // the reset is late or unknown
 }

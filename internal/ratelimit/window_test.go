@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// at is the moment that many seconds after the start of a test.
+// at returns the moment that many seconds after the start of a test.
 func at(seconds float64) moment {
 	return new(Budget).at(time.Now()) + time.Duration(seconds*float64(time.Second))
 }
 
-// told is a window of which a response tells what remains.
-func told(remaining int64) Window { return Window{-1, remaining, -1} }
+// onlyRemaining is a Window of a response without a limit and a reset.
+func onlyRemaining(remaining int64) Window { return Window{-1, remaining, -1} }
 
-func TestWindowHear(t *testing.T) {
+func TestWindowObserve(t *testing.T) {
 	const hour = time.Hour
 	silent := Window{-1, -1, -1}
 	type response struct {
 		sent, now float64 // seconds
-		said      Window
+		reported  Window
 	}
 	for _, tt := range []struct {
 		name      string
@@ -29,58 +29,58 @@ func TestWindowHear(t *testing.T) {
 	}{
 		{"the first response", hour, 0, []response{{1, 2, Window{100, 90, -1}}},
 			window{known: true, limit: 100, remaining: 90, first: 90, length: hour, start: at(1)}},
-		{"without a limit it is the most that remained", hour, 0, []response{{1, 2, told(90)}, {3, 4, told(80)}},
+		{"without a reported limit, it is the highest remaining", hour, 0, []response{{1, 2, onlyRemaining(90)}, {3, 4, onlyRemaining(80)}},
 			window{known: true, limit: 90, remaining: 80, first: 90, length: hour, start: at(1)}},
-		{"a jump of what remains is a renewal", hour, 0, []response{{1, 2, Window{100, 60, -1}}, {3, 4, Window{100, 99, -1}}},
+		{"a jump of remaining is a reset", hour, 0, []response{{1, 2, Window{100, 60, -1}}, {3, 4, Window{100, 99, -1}}},
 			window{known: true, limit: 100, remaining: 99, first: 99, length: hour, start: at(3)}},
-		{"a small rise is a bucket that refills", hour, 0, []response{{1, 2, Window{100, 60, -1}}, {3, 4, Window{100, 72, -1}}},
+		{"a small rise is a token bucket that refills", hour, 0, []response{{1, 2, Window{100, 60, -1}}, {3, 4, Window{100, 72, -1}}},
 			window{known: true, limit: 100, remaining: 72, first: 60, length: hour, start: at(1)}},
-		{"a small rise renews the burst window", 0, 0, []response{{1, 2, Window{100, 60, -1}}, {3, 4, Window{100, 61, -1}}},
+		{"a small rise is a reset of the burst window", 0, 0, []response{{1, 2, Window{100, 60, -1}}, {3, 4, Window{100, 61, -1}}},
 			window{known: true, limit: 100, remaining: 61, first: 61, start: at(3)}},
-		{"a response that was overtaken does not raise what remains", hour, 5, []response{{2, 3, Window{20, 10, -1}}, {4, 5, Window{20, 15, -1}}},
+		{"a response received out of order does not raise remaining", hour, 5, []response{{2, 3, Window{20, 10, -1}}, {4, 5, Window{20, 15, -1}}},
 			window{known: true, limit: 20, remaining: 10, first: 10, length: hour, start: at(2)}},
-		{"nor does one that was sent before", hour, 0, []response{{2, 3, Window{20, 10, -1}}, {1, 4, Window{20, 19, -1}}},
+		{"the response to an earlier request does not raise remaining", hour, 0, []response{{2, 3, Window{20, 10, -1}}, {1, 4, Window{20, 19, -1}}},
 			window{known: true, limit: 20, remaining: 10, first: 10, length: hour, start: at(2)}},
-		{"one that was sent before may lower it", hour, 0, []response{{2, 3, Window{20, 10, -1}}, {1, 4, Window{20, 4, -1}}},
+		{"the response to an earlier request may lower remaining", hour, 0, []response{{2, 3, Window{20, 10, -1}}, {1, 4, Window{20, 4, -1}}},
 			window{known: true, limit: 20, remaining: 4, first: 10, length: hour, start: at(2)}},
-		{"one that was sent before the renewal is of the window before", 0, 0, []response{{2, 3, Window{20, 3, -1}}, {10, 11, Window{20, 19, -1}}, {9, 12, Window{20, 2, -1}}, {13, 14, Window{20, 18, -1}}},
+		{"the response to a request before the reset is ignored", 0, 0, []response{{2, 3, Window{20, 3, -1}}, {10, 11, Window{20, 19, -1}}, {9, 12, Window{20, 2, -1}}, {13, 14, Window{20, 18, -1}}},
 			window{known: true, limit: 20, remaining: 18, first: 19, start: at(10)}},
-		{"the length of the burst window is not known after one renewal", 0, 0, []response{{0, 1, told(5)}, {10, 11, told(9)}},
+		{"the length of the burst window is unknown after one reset", 0, 0, []response{{0, 1, onlyRemaining(5)}, {10, 11, onlyRemaining(9)}},
 			window{known: true, limit: 9, remaining: 9, first: 9, start: at(10)}},
-		{"after two it is the time between them at most", 0, 0, []response{{0, 1, told(5)}, {10, 11, told(9)}, {15, 16, told(4)}, {22, 23, told(9)}},
+		{"the length of the burst window is at most the time between two resets", 0, 0, []response{{0, 1, onlyRemaining(5)}, {10, 11, onlyRemaining(9)}, {15, 16, onlyRemaining(4)}, {22, 23, onlyRemaining(9)}},
 			window{known: true, limit: 9, remaining: 9, first: 9, length: 22 * time.Second, start: at(22)}},
-		{"a shorter time is better", 0, 0, []response{{0, 1, told(5)}, {10, 11, told(9)}, {15, 16, told(4)}, {22, 23, told(9)}, {29, 30, told(3)}, {30, 31, told(9)}},
+		{"a shorter time between resets replaces a longer one", 0, 0, []response{{0, 1, onlyRemaining(5)}, {10, 11, onlyRemaining(9)}, {15, 16, onlyRemaining(4)}, {22, 23, onlyRemaining(9)}, {29, 30, onlyRemaining(3)}, {30, 31, onlyRemaining(9)}},
 			window{known: true, limit: 9, remaining: 9, first: 9, length: 15 * time.Second, start: at(30)}},
-		{"a longer time is not", 0, 0, []response{{0, 1, told(5)}, {10, 11, told(9)}, {15, 16, told(4)}, {22, 23, told(9)}, {60, 61, told(3)}, {99, 99, told(9)}},
+		{"a longer time between resets is ignored", 0, 0, []response{{0, 1, onlyRemaining(5)}, {10, 11, onlyRemaining(9)}, {15, 16, onlyRemaining(4)}, {22, 23, onlyRemaining(9)}, {60, 61, onlyRemaining(3)}, {99, 99, onlyRemaining(9)}},
 			window{known: true, limit: 9, remaining: 9, first: 9, length: 22 * time.Second, start: at(99)}},
-		{"the reset is named", hour, 0, []response{{1, 2, Window{100, 90, 30 * time.Second}}},
+		{"the reset is reported", hour, 0, []response{{1, 2, Window{100, 90, 30 * time.Second}}},
 			window{known: true, limit: 100, remaining: 90, first: 90, length: hour, start: at(1), reset: at(32)}},
-		{"the reset of the burst window tells its length", 0, 0, []response{{1, 2, Window{100, 90, 30 * time.Second}}, {3, 4, Window{100, 89, 28 * time.Second}}},
+		{"the reported reset of the burst window is its length", 0, 0, []response{{1, 2, Window{100, 90, 30 * time.Second}}, {3, 4, Window{100, 89, 28 * time.Second}}},
 			window{known: true, limit: 100, remaining: 89, first: 90, length: 30 * time.Second, start: at(1), reset: at(32)}},
-		{"a burst window whose reset was not noticed is not taken for a shorter one", 0, 1, []response{
+		{"a reset of the burst window that was not noticed does not make it shorter", 0, 1, []response{
 			{100, 100, Window{40, 20, -1}}, {111, 111, Window{40, 39, -1}}, {115, 115, Window{40, 20, -1}}, {131, 131, Window{40, 39, -1}}, {142, 142, Window{40, 39, -1}},
 			{153, 153, Window{40, 39, -1}}, {161.8, 161.8, Window{40, 38, -1}}, {162.2, 162.2, Window{40, 37, -1}}, {163.5, 163.5, Window{40, 39, -1}},
 		}, window{known: true, limit: 40, remaining: 39, first: 39, length: 31 * time.Second, start: at(163.5)}},
-		{"an hour's burst window is no longer", 0, 0, []response{{0, 1, told(5)}, {10, 11, told(9)}, {15, 16, told(4)}, {9999, 9999, told(9)}},
+		{"the length of the burst window is at most an hour", 0, 0, []response{{0, 1, onlyRemaining(5)}, {10, 11, onlyRemaining(9)}, {15, 16, onlyRemaining(4)}, {9999, 9999, onlyRemaining(9)}},
 			window{known: true, limit: 9, remaining: 9, first: 9, length: hour, start: at(9999)}},
-		{"the next reset is not the same", hour, 0, []response{{1, 2, Window{100, 60, 30 * time.Second}}, {40, 41, Window{100, 99, -1}}},
+		{"a reported reset does not count for the next window", hour, 0, []response{{1, 2, Window{100, 60, 30 * time.Second}}, {40, 41, Window{100, 99, -1}}},
 			window{known: true, limit: 100, remaining: 99, first: 99, length: hour, start: at(40)}},
-		{"a rise of less, but an hour has passed and the window is nearly full", hour, 0, []response{{1, 2, told(96)}, {3602, 3603, told(99)}},
+		{"a small rise after an hour, nearly full: a reset", hour, 0, []response{{1, 2, onlyRemaining(96)}, {3602, 3603, onlyRemaining(99)}},
 			window{known: true, limit: 99, remaining: 99, first: 99, length: hour, start: at(3602)}},
-		{"a window that was not used for an hour", hour, 0, []response{{1, 2, told(99)}, {3602, 3603, told(99)}},
+		{"no rise after an hour without requests, nearly full: a reset", hour, 0, []response{{1, 2, onlyRemaining(99)}, {3602, 3603, onlyRemaining(99)}},
 			window{known: true, limit: 99, remaining: 99, first: 99, length: hour, start: at(3602)}},
-		{"an hour has passed and the window is not nearly full: it slides", hour, 0, []response{{1, 2, told(99)}, {100, 101, told(50)}, {3602, 3603, told(53)}},
+		{"a small rise after an hour, half full: a sliding window", hour, 0, []response{{1, 2, onlyRemaining(99)}, {100, 101, onlyRemaining(50)}, {3602, 3603, onlyRemaining(53)}},
 			window{known: true, limit: 99, remaining: 53, first: 99, length: hour, start: at(1)}},
-		{"a response that tells nothing", hour, 0, []response{{1, 2, told(90)}, {3, 4, silent}},
+		{"a response without headers", hour, 0, []response{{1, 2, onlyRemaining(90)}, {3, 4, silent}},
 			window{known: true, limit: 90, remaining: 90, first: 90, length: hour, start: at(1)}},
-		{"an hour of them", hour, 0, []response{{1, 2, told(90)}, {3600, 3602, silent}}, window{}},
-		{"a minute of them is enough for the burst window", 0, 0, []response{{1, 2, told(90)}, {60, 62, silent}}, window{}},
-		{"but not less", 0, 0, []response{{1, 2, told(90)}, {60, 61, silent}}, window{known: true, limit: 90, remaining: 90, first: 90, start: at(1)}},
+		{"an hour without headers", hour, 0, []response{{1, 2, onlyRemaining(90)}, {3600, 3602, silent}}, window{}},
+		{"more than a minute without headers, burst window", 0, 0, []response{{1, 2, onlyRemaining(90)}, {60, 62, silent}}, window{}},
+		{"a minute without headers, burst window", 0, 0, []response{{1, 2, onlyRemaining(90)}, {60, 61, silent}}, window{known: true, limit: 90, remaining: 90, first: 90, start: at(1)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var w window
 			for _, r := range tt.responses {
-				w.hear(&r.said, at(r.sent), at(r.now), tt.overlap, 0, tt.length)
+				w.observe(&r.reported, at(r.sent), at(r.now), tt.overlap, 0, tt.length)
 			}
 			w.latest, w.previous = 0, 0
 			if w != tt.want {
@@ -90,16 +90,16 @@ func TestWindowHear(t *testing.T) {
 	}
 }
 
-func TestWindowCountsItsOwn(t *testing.T) {
+func TestWindowSent(t *testing.T) {
 	var w window
-	w.hear(&Window{-1, 50, -1}, at(1), at(2), 0, 3, time.Hour)
+	w.observe(&Window{-1, 50, -1}, at(1), at(2), 0, 3, time.Hour)
 	if w.sent != 3 {
 		t.Errorf("%d requests after the first response, want the 3 in flight", w.sent)
 	}
 	w.sent = 40
-	w.hear(&Window{-1, 99, -1}, at(3), at(4), 0, 2, time.Hour)
+	w.observe(&Window{-1, 99, -1}, at(3), at(4), 0, 2, time.Hour)
 	if w.sent != 2 {
-		t.Errorf("%d requests after a renewal, want the 2 in flight", w.sent)
+		t.Errorf("%d requests after a reset, want the 2 in flight", w.sent)
 	}
 }
 
@@ -126,27 +126,27 @@ func TestWindowSpacing(t *testing.T) {
 		n    float64
 		want float64 // seconds
 	}{
-		{"not known", window{}, 0, 1, 0},
-		{"a burst window of unknown length", with(full, func(w *window) { w.length = 0 }), 0, 1, 0},
-		{"a limit of nothing", with(of(0), func(w *window) { w.limit = 0 }), 0, 1, 0},
-		{"full: half of it within a minute", full, 0, 1, 1 / (1 + 30.)},
-		{"the tenth is ten times as late", full, 0, 10, 10 / (1 + 30.)},
-		{"half spent at the start: what remains lasts", of(1800), 0, 1, 2},
-		{"half spent half way: half of that within a minute", of(1800), 1800, 1, 1 / (1 + 15.)},
-		{"a quarter remains half way: an even pace", of(900), 1800, 1, 2},
-		{"a reset that is late comes within a sixteenth", of(900), 9999, 1, 1 / (4 + (900-112.5)/60)},
-		{"few: one each sixty-fourth of the window", of(10), 0, 1, 3600 / 64.},
-		{"more than remain come after the reset", of(10), 9999, 20, 225 + 10},
-		{"nothing remains, and the next need not wait", of(0), 0, 0, 0},
-		{"a day: a fifth of it within a minute", daily(86400), 0, 1, 1 / (1 + 288.)},
-		{"a day: four fifths remain at the start", daily(69120), 0, 1, 1.25},
-		{"a reset in half an hour", with(of(900), func(w *window) { w.reset = at(1800) }), 0, 1, 1800.02 / 900},
-		{"the reset has passed", with(of(900), func(w *window) { w.reset = at(1800) }), 1800, 1, 0},
-		{"others use as much", shared(200, 99), 0, 1, 4},
-		{"others use ten times as much", shared(1000, 99), 0, 1, 20},
-		{"no more than 16 programs share a key", shared(10000, 99), 0, 1, 32},
-		{"what others use is not told by a few requests", shared(64, 0), 0, 1, 2},
-		{"responses are late, others use nothing", shared(100, 400), 0, 1, 2},
+		{"unknown", window{}, 0, 1, 0},
+		{"burst window of unknown length", with(full, func(w *window) { w.length = 0 }), 0, 1, 0},
+		{"limit 0", with(of(0), func(w *window) { w.limit = 0 }), 0, 1, 0},
+		{"full: half may be used within a minute", full, 0, 1, 1 / (1 + 30.)},
+		{"full, tenth request: ten times the spacing", full, 0, 10, 10 / (1 + 30.)},
+		{"half used at the start: an even pace", of(1800), 0, 1, 2},
+		{"half used after half of the time: a quarter may be used within a minute", of(1800), 1800, 1, 1 / (1 + 15.)},
+		{"a quarter remaining after half of the time: an even pace", of(900), 1800, 1, 2},
+		{"late reset: within a sixteenth of the window", of(900), 9999, 1, 1 / (4 + (900-112.5)/60)},
+		{"few remaining: one per sixty-fourth of the window", of(10), 0, 1, 3600 / 64.},
+		{"more than remaining: after the reset", of(10), 9999, 20, 225 + 10},
+		{"none remaining, n is 0", of(0), 0, 0, 0},
+		{"full day: a fifth may be used within a minute", daily(86400), 0, 1, 1 / (1 + 288.)},
+		{"day, four fifths remaining at the start: an even pace", daily(69120), 0, 1, 1.25},
+		{"reported reset in half an hour", with(of(900), func(w *window) { w.reset = at(1800) }), 0, 1, 1800.02 / 900},
+		{"after the reported reset", with(of(900), func(w *window) { w.reset = at(1800) }), 1800, 1, 0},
+		{"other programs use as much", shared(200, 99), 0, 1, 4},
+		{"other programs use ten times as much", shared(1000, 99), 0, 1, 20},
+		{"other programs use a hundred times as much: at most 16 programs", shared(10000, 99), 0, 1, 32},
+		{"too few requests to tell what other programs use", shared(64, 0), 0, 1, 2},
+		{"more sent than used: no other programs", shared(100, 400), 0, 1, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := tt.w.spacing(tt.n, at(tt.now))
@@ -158,28 +158,28 @@ func TestWindowSpacing(t *testing.T) {
 	}
 }
 
-func TestWindowFree(t *testing.T) {
-	heard := at(100)
+func TestWindowAvailable(t *testing.T) {
+	lastResponse := at(100)
 	for _, tt := range []struct {
 		name string
 		w    window
-		free int64
-		at   moment // zero for any
+		n    int64
+		at   moment // if n is 0
 	}{
-		{"not known", window{}, 1 << 30, 0},
-		{"some remain", window{known: true, remaining: 5, length: time.Hour}, 5, 0},
-		{"none until the reset", window{known: true, length: time.Hour, reset: at(200)}, 0, at(200.02)},
-		{"the reset was told and did not come", window{known: true, length: time.Hour, reset: at(90), refused: 2}, 0, at(104)},
-		{"none until the burst window ends", window{known: true, length: time.Minute, start: at(70)}, 0, at(130.02)},
-		{"the burst window may end at any time", window{known: true}, 0, at(101)},
-		{"it has not ended yet", window{known: true, refused: 3}, 0, at(108)},
-		{"it does not end", window{known: true, refused: 1000}, 0, at(160)},
-		{"the hour", window{known: true, length: time.Hour, start: at(0)}, 0, at(156.25)},
-		{"the day", window{known: true, length: 24 * time.Hour, start: at(0)}, 0, at(1450)},
+		{"unknown", window{}, 1 << 30, 0},
+		{"five remaining", window{known: true, remaining: 5, length: time.Hour}, 5, 0},
+		{"none remaining, before the reported reset", window{known: true, length: time.Hour, reset: at(200)}, 0, at(200.02)},
+		{"none remaining, after the reported reset, two 429s", window{known: true, length: time.Hour, reset: at(90), refused: 2}, 0, at(104)},
+		{"none remaining, burst window of known length", window{known: true, length: time.Minute, start: at(70)}, 0, at(130.02)},
+		{"none remaining, burst window of unknown length", window{known: true}, 0, at(101)},
+		{"none remaining, burst window of unknown length, three 429s", window{known: true, refused: 3}, 0, at(108)},
+		{"none remaining, burst window of unknown length, 1000 429s", window{known: true, refused: 1000}, 0, at(160)},
+		{"none remaining, hour", window{known: true, length: time.Hour, start: at(0)}, 0, at(156.25)},
+		{"none remaining, day", window{known: true, length: 24 * time.Hour, start: at(0)}, 0, at(1450)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if free, next := tt.w.free(heard); free != tt.free || next != tt.at {
-				t.Errorf("%d, %v, want %d, %v", free, next, tt.free, tt.at)
+			if n, next := tt.w.available(lastResponse); n != tt.n || next != tt.at {
+				t.Errorf("%d, %v, want %d, %v", n, next, tt.n, tt.at)
 			}
 		})
 	}
@@ -189,26 +189,26 @@ func TestWindowExhaust(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		retryAfter time.Duration
-		renews     float64 // responses to requests from then on show a renewal
+		after      float64 // responses to requests sent after it show a reset
 	}{
-		{"without Retry-After", 0, 2},
-		{"Retry-After is rounded up", time.Second, 3},
-		{"Retry-After", 10 * time.Second, 12},
+		{"no Retry-After", 0, 2},
+		{"Retry-After 1, which is rounded up", time.Second, 3},
+		{"Retry-After 10", 10 * time.Second, 12},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var w window
-			w.hear(&Window{100, 7, -1}, at(0), at(1), 0, 0, time.Hour)
+			w.observe(&Window{100, 7, -1}, at(0), at(1), 0, 0, time.Hour)
 			w.exhaust(at(2), at(3), tt.retryAfter)
 			if w.remaining != 0 || w.refused != 1 {
-				t.Fatalf("%d remain after %d refusals", w.remaining, w.refused)
+				t.Fatalf("%d remaining after %d 429s", w.remaining, w.refused)
 			}
-			w.hear(&Window{100, 50, -1}, at(tt.renews), at(99), 0, 0, time.Hour)
+			w.observe(&Window{100, 50, -1}, at(tt.after), at(99), 0, 0, time.Hour)
 			if w.remaining != 0 {
-				t.Error("a request that came before the reset shows one")
+				t.Error("reset by a request sent before it")
 			}
-			w.hear(&Window{100, 50, -1}, at(tt.renews+0.001), at(99), 0, 0, time.Hour)
+			w.observe(&Window{100, 50, -1}, at(tt.after+0.001), at(99), 0, 0, time.Hour)
 			if w.remaining != 50 || w.refused != 0 {
-				t.Error("no renewal")
+				t.Error("no reset")
 			}
 		})
 	}

@@ -1,5 +1,5 @@
-// Package retry holds what creates, downloads and polls have in common: which
-// failures may pass, how long to pause, and how an error describes another.
+// Package retry has what creates, downloads and polls share: which errors are transient,
+// how long to pause, and how the text of an error includes that of another.
 package retry
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/apiruntime"
 )
 
-// Sleep returns true after d, at once if d is not positive, or false as soon as ctx is
-// done.
+// Sleep returns true after d, or false when ctx is done. If d is not positive it returns at
+// once.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
@@ -31,14 +31,14 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // Pauses lets the caller of a create or a download observe and end the pauses between its
-// requests. A create also reports each request before it is sent.
+// requests, and check each request of a create before it is sent.
 type Pauses struct {
-	// Context is done when no further request is to be sent. It is derived from that of
-	// the call. A request in flight is not affected.
+	// Context is done when no more requests must be sent. It must be derived from the
+	// context of the call. A request in flight is not canceled.
 	Context context.Context //nolint:containedctx // it is the value of another context
 
-	// Tell, if not nil, is called before each pause with the error that caused it, nil for
-	// the rate limit alone.
+	// Tell, if not nil, is called before each pause, with the error that is the reason, nil
+	// for the rate limit.
 	Tell func(err error, pause time.Duration)
 
 	// Send, if not nil, is called before each request of a create, after all pauses. If it
@@ -48,12 +48,12 @@ type Pauses struct {
 
 type pausesKey struct{}
 
-// With returns a context for a call with p.
+// With returns a context that carries p.
 func (p *Pauses) With(ctx context.Context) context.Context {
 	return context.WithValue(ctx, pausesKey{}, p)
 }
 
-// PausesOf returns what [Pauses.With] put into ctx; by default, Pauses with only ctx.
+// PausesOf returns the Pauses that ctx carries. The default is Pauses with only ctx.
 //
 //go:noinline
 func PausesOf(ctx context.Context) *Pauses {
@@ -63,7 +63,7 @@ func PausesOf(ctx context.Context) *Pauses {
 	return &Pauses{Context: ctx}
 }
 
-// Backoff returns base doubled n times, and at most limit.
+// Backoff returns base doubled n times, at most limit.
 func Backoff(base, limit time.Duration, n int) time.Duration {
 	for ; n > 0 && base < limit; n-- {
 		base *= 2
@@ -71,19 +71,18 @@ func Backoff(base, limit time.Duration, n int) time.Duration {
 	return min(base, limit)
 }
 
-// Jitter returns a random part of most, and of a minute; random is in [0, 1). It is
-// added to a pause, never taken from it: a pause is what the API or the server asks
-// for at least.
-func Jitter(most time.Duration, random float64) time.Duration {
-	return time.Duration(random * float64(min(most, time.Minute)))
+// Jitter returns limit, at most a minute, times random, which must be in [0, 1). Add it to
+// a pause. Do not subtract it: the server asks for the pause as a minimum.
+func Jitter(limit time.Duration, random float64) time.Duration {
+	return time.Duration(random * float64(min(limit, time.Minute)))
 }
 
-// Never is a pause that no poll may end, and the time remaining without a deadline.
+// Never is a pause that no poll follows, and the time remaining if there is no deadline.
 const Never = time.Duration(1<<63 - 1)
 
-// UntilNext returns when a poll follows that is due after pause, with remaining until the
-// deadline: at the latest margin before it, so that there is time for a response. It
-// returns remaining if no poll follows.
+// UntilNext returns the time until the next poll, which is due after pause. remaining is the
+// time until the deadline. The last poll is due margin before the deadline, so that there is
+// time for its response. UntilNext returns remaining if no poll follows.
 func UntilNext(pause, remaining, margin time.Duration) time.Duration {
 	switch last := remaining - margin; {
 	case remaining == Never || pause <= last:
@@ -95,11 +94,11 @@ func UntilNext(pause, remaining, margin time.Duration) time.Duration {
 	}
 }
 
-// RTT returns how long a round trip may take of which the last took d, when it was rtt
-// before: about the longest of the last ones.
+// RTT returns the new estimate of the round-trip time after a round trip of d, given the old
+// estimate rtt. It is about the longest of the last round trips.
 func RTT(rtt, d time.Duration) time.Duration { return max(d, rtt-rtt/32, 1) }
 
-// TransientStatus reports whether a request that got status may succeed later.
+// TransientStatus reports whether a request may succeed later after a response with status.
 func TransientStatus(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
@@ -110,15 +109,15 @@ func TransientStatus(status int) bool {
 	return status/100 == 5
 }
 
-// ProxyError is the response of an HTTP proxy that did not connect to the server, which
+// ProxyError is the response of an HTTP proxy that did not connect to the server. The server
 // has received nothing.
 type ProxyError struct {
 	text      string
 	permanent bool
 }
 
-// NewProxyError returns the error for status from proxy, a host and a port. All of 5xx is
-// about the way from the proxy to the server, which may be open again later.
+// NewProxyError returns the error for status from proxy, a host and a port. It is not
+// permanent for a 5xx, by which a proxy reports that it cannot reach the server.
 func NewProxyError(proxy string, status int) *ProxyError {
 	text := fmt.Sprintf("the proxy %s refused the connection: %d %s", apiruntime.Printable(proxy), status, http.StatusText(status))
 	return &ProxyError{strings.TrimSpace(text), status < 500 && !TransientStatus(status)}
@@ -127,14 +126,14 @@ func NewProxyError(proxy string, status int) *ProxyError {
 // Error returns one printable line without the user info of the proxy's URL.
 func (e *ProxyError) Error() string { return e.text }
 
-// Permanent reports whether err says that the server cannot be reached, now or a
-// moment later: the proxy refuses to connect, or [Unknown].
+// Permanent reports whether err means that retrying will not reach the server: the proxy
+// refuses to connect, or [Unknown] is true.
 func Permanent(err error) bool {
 	var proxyErr *ProxyError
 	return Unknown(err) || errors.As(err, &proxyErr) && proxyErr.permanent
 }
 
-// Unknown reports whether err says that there is no such host, or that its certificate
+// Unknown reports whether err means that the host does not exist or that its certificate
 // does not verify.
 func Unknown(err error) bool {
 	var (
@@ -149,7 +148,7 @@ func Unknown(err error) bool {
 		errors.As(err, &dnsErr) && dnsErr.IsNotFound
 }
 
-// Canceled joins the error of ctx, which is done, and its cause where that differs.
+// Canceled returns the error of ctx, which is done, joined with its cause if that differs.
 func Canceled(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == err {
@@ -158,7 +157,8 @@ func Canceled(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// Inner returns the text of err for use inside the text of another error.
+// Inner returns the text of err for the text of another error: printable, and without the
+// prefix "gamma: ".
 func Inner(err error) string {
 	return apiruntime.Printable(strings.TrimPrefix(err.Error(), "gamma: "))
 }

@@ -27,11 +27,11 @@ func TestSleep(t *testing.T) {
 			want bool
 			took time.Duration
 		}{
-			{"a deadline on the way", soon, time.Minute, false, time.Second}, // first, before it has passed
-			{"to the end", t.Context(), time.Minute, true, time.Minute},
-			{"no time", t.Context(), 0, true, 0},
+			{"deadline before the end", soon, time.Minute, false, time.Second}, // first, since the clock runs
+			{"no deadline", t.Context(), time.Minute, true, time.Minute},
+			{"zero", t.Context(), 0, true, 0},
 			{"negative", t.Context(), -time.Hour, true, 0},
-			{"no time, canceled", canceled, 0, false, 0},
+			{"zero, canceled", canceled, 0, false, 0},
 			{"canceled", canceled, time.Minute, false, 0},
 		} {
 			start := time.Now()
@@ -138,17 +138,17 @@ func TestUntilNext(t *testing.T) {
 		want                     time.Duration
 	}{
 		{"no deadline", 5 * s, Never, s, 5 * s},
-		{"a deadline far away", 5 * s, time.Minute, s, 5 * s},
-		{"a pause that ends when the last poll is due", 5 * s, 6 * s, s, 5 * s},
-		{"a pause that ends a little later", 5 * s, 6*s - 1, s, 5*s - 1},
-		{"a pause beyond the deadline", time.Hour, 6 * s, s, 5 * s},
-		{"just time for the last poll", 5 * s, 2 * s, s, s},
-		{"too little time for the last poll", 5 * s, 2*s - 1, s, 2*s - 1},
-		{"a pause that no poll may end", Never, time.Minute, s, time.Minute},
-		{"no time", 5 * s, 0, s, 0},
-		{"past the deadline", 5 * s, -s, s, -s},
+		{"deadline long after the pause", 5 * s, time.Minute, s, 5 * s},
+		{"pause ends when the last poll is due", 5 * s, 6 * s, s, 5 * s},
+		{"pause ends after the last poll is due", 5 * s, 6*s - 1, s, 5*s - 1},
+		{"pause ends after the deadline", time.Hour, 6 * s, s, 5 * s},
+		{"just enough time for a last poll", 5 * s, 2 * s, s, s},
+		{"too little time for a last poll", 5 * s, 2*s - 1, s, 2*s - 1},
+		{"no poll follows", Never, time.Minute, s, time.Minute},
+		{"at the deadline", 5 * s, 0, s, 0},
+		{"after the deadline", 5 * s, -s, s, -s},
 		{"no pause", 0, time.Minute, s, 0},
-		{"no pause and little time", 0, 2 * s, s, 0},
+		{"no pause, just enough time for a last poll", 0, 2 * s, s, 0},
 	} {
 		if got := UntilNext(tt.pause, tt.remaining, tt.margin); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)

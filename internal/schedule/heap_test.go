@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// Items may be removed from the middle, and moved, in each of two queues.
+// Items can be removed from the middle and moved, in each of two queues.
 func TestQueue(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	a := queue[int]{less: func(a, b *item[int]) bool { return a.at < b.at }}
-	b := queue[int]{less: func(a, b *item[int]) bool { return a.order < b.order }, index: 1}
+	b := queue[int]{less: func(a, b *item[int]) bool { return a.order < b.order }, id: 1}
 	if a.first() != nil {
 		t.Error("an empty queue has a first item")
 	}
@@ -49,6 +49,6 @@ func TestQueue(t *testing.T) {
 		b.remove(got)
 	}
 	if a.first() != nil || b.first() != nil {
-		t.Error("an item is left")
+		t.Error("a queue is not empty")
 	}
 }

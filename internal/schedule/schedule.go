@@ -1,8 +1,8 @@
-// Package schedule runs any number of jobs that are polled again and again until they
-// are over, each when it is due, as the queue of a rate limit admits them.
+// Package schedule runs any number of jobs. Each job is polled until it is over, when a poll
+// is due and the queue of a rate limit admits it.
 //
-// One goroutine decides what is polled when; workers poll; another goroutine pulls the
-// jobs, which may block. It knows nothing of what a poll is.
+// One goroutine decides which job is polled next, workers poll, and one goroutine pulls the
+// jobs from the caller's sequence, which may block.
 package schedule
 
 import (
@@ -17,78 +17,78 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
-// Step is what follows for a job after it was started or polled: a poll at Due, or its
-// Result.
+// Step is what follows after a job was started or polled: a poll at Due, or its Result.
 type Step[R any] struct {
-	Due    time.Time // the deadline for no poll before it
-	Next   time.Time // Due, or what it would be without a deadline
+	Due    time.Time // the deadline if no poll is due before it
+	Next   time.Time // what Due would be without a deadline
 	Over   bool
 	Result R
 }
 
-// Config is what a schedule runs. The functions must be set; Start, Deadline and Stop
-// are called by one goroutine, which they must not block.
+// Config is the configuration of a schedule. The functions must be set. Start, Deadline and
+// Stop are called by one goroutine, which they must not block.
 type Config[I, J, R any] struct {
 	Jobs     iter.Seq[I]
-	InFlight int           // polls at once
-	Waiting  int           // jobs at once; 0 for no bound
+	InFlight int           // maximum number of polls in flight
+	Waiting  int           // maximum number of jobs; 0 for no limit
 	Overdue  time.Duration // how long after its deadline a job that missed its last poll may still be polled
 	Queue    *ratelimit.Queue
 
-	// Start makes a job of what was pulled. So many others are waiting.
+	// Start makes a job of an input. waiting is the number of other jobs.
 	Start func(input I, waiting int) (J, Step[R])
 
-	// Poll polls a job that Queue has admitted.
+	// Poll polls a job. Queue has admitted the request.
 	Poll func(ctx context.Context, job *J) Step[R]
 
-	// Deadline returns when a job ends, the zero time for never. A job is polled once
-	// more just before it: Margin before, going by how long the last poll took.
+	// Deadline returns the deadline of a job, the zero time for none. A job is polled once
+	// more before it. Margin returns how long before, given the round-trip time of a poll.
 	Deadline func(job *J) time.Time
 	Margin   func(rtt time.Duration) time.Duration
 
-	// Patient jobs wait for their deadline also if they cannot be polled before it.
+	// Patient means that a job waits until its deadline even if the queue will not admit a
+	// poll before.
 	Patient bool
 
-	// Stop returns the result of a job that ends without a poll, or, for a nil job, of
-	// those that were not pulled.
+	// Stop returns the result of a job that ends without a poll. A nil job stands for all
+	// that were not pulled.
 	Stop func(job *J, end End) R
 }
 
 // End is why and how a job ends without a poll.
 type End struct {
-	Cause error     // of the context, context.DeadlineExceeded or ErrDropped; nil for Held before the deadline
+	Cause error     // that of the context, context.DeadlineExceeded or ErrDropped; nil if Held before the deadline
 	Held  bool      // the queue did not admit it in time
-	Why   error     // of the response that forbade it, if one did
-	Due   time.Time // when it was to be polled, also after its deadline; zero if that has passed
+	Why   error     // the error of the response that is the reason of Held, if any
+	Due   time.Time // when its next poll would be due, also after its deadline; zero if that has passed
 }
 
-// ErrDropped is the cause that Stop is given for a job that was dropped.
+// ErrDropped is the Cause for a job that was dropped.
 var ErrDropped = errors.New("dropped")
 
-// New returns a scheduler that is ready to run.
+// New returns a scheduler for c.
 func New[I, J, R any](c Config[I, J, R]) *Scheduler[I, J, R] {
 	s := &Scheduler[I, J, R]{
-		Config:  c,
-		flying:  map[*item[J]]bool{},
-		jobs:    make(chan I),
-		pull:    make(chan struct{}),
-		polls:   make(chan *item[J], c.InFlight),
-		done:    make(chan outcome[J, R], c.InFlight),
-		out:     make(chan R),
-		drops:   make(chan func(*J) bool),
-		over:    make(chan struct{}),
-		quit:    make(chan struct{}),
-		crashed: make(chan any, 1),
+		Config:   c,
+		inFlight: map[*item[J]]bool{},
+		jobs:     make(chan I),
+		pull:     make(chan struct{}),
+		polls:    make(chan *item[J], c.InFlight),
+		done:     make(chan outcome[J, R], c.InFlight),
+		out:      make(chan R),
+		drops:    make(chan func(*J) bool),
+		over:     make(chan struct{}),
+		quit:     make(chan struct{}),
+		crashed:  make(chan any, 1),
 	}
 	s.waiting.less = func(a, b *item[J]) bool { return a.at < b.at }
-	s.ready = queue[J]{less: func(a, b *item[J]) bool { return a.order < b.order }, index: 1}
+	s.ready = queue[J]{less: func(a, b *item[J]) bool { return a.order < b.order }, id: 1}
 	return s
 }
 
-// Run runs the jobs, once, and yields their results, the first to end first, until all
-// are over, ctx is done or yield returns false. It ends all goroutines before it returns.
-// When ctx is canceled every job yields its result. If Jobs may have had more when ctx
-// ended, so does Stop(nil). A panic in a goroutine of the schedule continues in the caller.
+// Run runs the jobs and yields their results in the order in which they end, until all are
+// over, ctx is done or yield returns false. It ends all goroutines before it returns. If ctx
+// is canceled, it yields a result for every job, and that of Stop(nil) if Jobs may have more.
+// A panic in a goroutine of the schedule is propagated to the caller. Run can be called once.
 func (s *Scheduler[I, J, R]) Run(ctx context.Context, yield func(R) bool) {
 	s.caller, s.start = ctx, time.Now()
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -113,8 +113,9 @@ func (s *Scheduler[I, J, R]) Run(ctx context.Context, yield func(R) bool) {
 	}
 }
 
-// Drop stops the jobs that match with ErrDropped. It may be called while Run runs, also by
-// what Run calls, except for Start and Stop; match also while Poll polls the job.
+// Drop stops the jobs that match, with ErrDropped. It may be called during Run, also by the
+// functions that Run calls, except Start and Stop. match may be called during a poll of the
+// job.
 func (s *Scheduler[I, J, R]) Drop(match func(*J) bool) {
 	select {
 	case s.drops <- match:
@@ -122,49 +123,49 @@ func (s *Scheduler[I, J, R]) Drop(match func(*J) bool) {
 	}
 }
 
-// item is a job of the schedule. There may be a million, so it holds no more than it
-// must. Times are counted from the start.
+// item is a job of the schedule. It is small, since there may be a million. Times are
+// relative to the start.
 type item[J any] struct {
 	job    J
-	at     int64    // when something happens to it next: its poll, last poll or deadline
+	at     int64    // the time of its next event: its poll, last poll or deadline
 	order  int64    // among those that are due; 0 for an urgent one
-	place  [2]int32 // in waiting and ready
+	index  [2]int32 // in waiting and ready
 	ready  bool     // it is due
 	urgent bool     // it is due for its last poll
 	drop   bool     // it was dropped in flight
 	ending bool     // no poll follows before its deadline
-	early  uint32   // how much sooner than Next that is, in milliseconds
+	early  uint32   // how much earlier than Next at is, in milliseconds
 }
 
-// outcome is what a poll led to.
+// outcome is the result of a poll.
 type outcome[J, R any] struct {
 	*item[J]
 	Step[R]
 	rtt time.Duration
 }
 
-// Scheduler is made by [New]. Its fields belong to run, except for the channels and
-// what does not change.
+// Scheduler runs jobs. Create it with [New]. Its fields are used only by run, except for the
+// channels and fields that do not change.
 type Scheduler[I, J, R any] struct {
 	Config[I, J, R]
 	caller context.Context
-	ctx    context.Context // ends when the caller's is canceled, and at stop
+	ctx    context.Context // canceled when the caller's is canceled, and by stop
 	cancel context.CancelCauseFunc
 	start  time.Time
 
-	waiting  queue[J] // all that are not in flight, by at
+	waiting  queue[J] // all jobs that are not in flight, by at
 	ready    queue[J] // those that are due, the urgent ones first
-	flying   map[*item[J]]bool
+	inFlight map[*item[J]]bool
 	order    int64 // of the last job that became due
 	ticket   ratelimit.Ticket
 	workers  int
 	rtt      time.Duration
-	held     bool  // the queue did not admit the first that is ready
-	why      error // because of this response
+	held     bool  // the queue did not admit the first ready job
+	why      error // the error of the response that is the reason, if any
 	finished []R
 
 	jobs  chan I        // pulled
-	pull  chan struct{} // to pullJobs: there is capacity for one more
+	pull  chan struct{} // to pullJobs: there is capacity for another job
 	polls chan *item[J] // to the workers
 	done  chan outcome[J, R]
 	out   chan R // to the caller
@@ -184,9 +185,9 @@ func (s *Scheduler[I, J, R]) stop() {
 	s.goroutines.Wait()
 }
 
-// canceled reports whether the caller's context has ended before its deadline. With its
-// deadline the jobs end by their own, which are no later: a last poll that was missed, as
-// because of SIGSTOP, is made up for.
+// canceled reports whether the caller's context was done before its deadline. At its
+// deadline, the jobs end by their deadlines, which are not later: a last poll that was
+// missed, as after SIGSTOP, is made up for.
 func (s *Scheduler[I, J, R]) canceled() bool {
 	err := s.caller.Err()
 	return err != nil && (!errors.Is(err, context.DeadlineExceeded) || !s.expired())
@@ -209,7 +210,7 @@ func (s *Scheduler[I, J, R]) spawn(f func()) {
 			select {
 			case s.crashed <- recover():
 				s.once.Do(func() { close(s.quit) })
-			default: // one is enough
+			default: // another panic was first
 			}
 		}()
 		f()
@@ -217,7 +218,7 @@ func (s *Scheduler[I, J, R]) spawn(f func()) {
 	})
 }
 
-// pullJobs hands over the jobs, one each time that there is capacity.
+// pullJobs sends the jobs to run, one each time that there is capacity.
 func (s *Scheduler[I, J, R]) pullJobs() {
 	defer close(s.jobs)
 	capacity := func() bool {
@@ -235,7 +236,7 @@ func (s *Scheduler[I, J, R]) pullJobs() {
 	}
 	for job := range s.Jobs {
 		select {
-		case s.jobs <- job: // also when the caller's context has ended
+		case s.jobs <- job: // also if the caller's context is done
 		case <-s.quit:
 			return
 		}
@@ -245,7 +246,7 @@ func (s *Scheduler[I, J, R]) pullJobs() {
 	}
 }
 
-// work polls one job after the other.
+// work polls the jobs that it receives.
 func (s *Scheduler[I, J, R]) work() {
 	for j := range s.polls {
 		start := time.Now()
@@ -254,7 +255,7 @@ func (s *Scheduler[I, J, R]) work() {
 	}
 }
 
-// run is the one goroutine that decides what is polled when.
+// run decides which job is polled next.
 func (s *Scheduler[I, J, R]) run() {
 	defer close(s.over)
 	defer close(s.out)
@@ -264,7 +265,7 @@ func (s *Scheduler[I, J, R]) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	jobs, ended := s.jobs, s.caller.Done()
-	pulling := false // there is capacity for a job that has not come yet
+	pulling := false // a job has been requested from pullJobs
 	for jobs != nil || s.total() > 0 || len(s.finished) > 0 {
 		if wake := s.dispatch(time.Now()); wake > 0 {
 			timer.Reset(wake)
@@ -313,7 +314,7 @@ func (s *Scheduler[I, J, R]) run() {
 }
 
 // total is the number of jobs that are not over.
-func (s *Scheduler[I, J, R]) total() int { return len(s.waiting.items) + len(s.flying) }
+func (s *Scheduler[I, J, R]) total() int { return len(s.waiting.items) + len(s.inFlight) }
 
 // add starts a job.
 func (s *Scheduler[I, J, R]) add(input I) {
@@ -328,11 +329,11 @@ func (s *Scheduler[I, J, R]) add(input I) {
 		s.finish(j, context.DeadlineExceeded)
 		return
 	}
-	j.ending = j.ending && s.remaining(j, time.Now()) > 0 // it is polled once also if it is late
+	j.ending = j.ending && s.remaining(j, time.Now()) > 0 // a job is polled once also after its deadline
 	s.waiting.add(j)
 }
 
-// set lets j wait for what step says.
+// set sets the next event of j by step.
 func (s *Scheduler[I, J, R]) set(j *item[J], step Step[R]) {
 	j.at = int64(step.Due.Sub(s.start))
 	j.early = uint32(min(max(step.Next.Sub(step.Due), 0), 48*time.Hour) / time.Millisecond)
@@ -340,7 +341,7 @@ func (s *Scheduler[I, J, R]) set(j *item[J], step Step[R]) {
 	j.ending = !deadline.IsZero() && !step.Due.Before(deadline)
 }
 
-// remaining is the time from now until the deadline of j.
+// remaining returns the time from now until the deadline of j.
 func (s *Scheduler[I, J, R]) remaining(j *item[J], now time.Time) time.Duration {
 	if d := s.Deadline(&j.job); !d.IsZero() {
 		return d.Sub(now)
@@ -348,9 +349,9 @@ func (s *Scheduler[I, J, R]) remaining(j *item[J], now time.Time) time.Duration 
 	return retry.Never
 }
 
-// settle takes in the outcome of a poll.
+// settle records the outcome of a poll.
 func (s *Scheduler[I, J, R]) settle(o outcome[J, R]) {
-	delete(s.flying, o.item)
+	delete(s.inFlight, o.item)
 	s.rtt = retry.RTT(s.rtt, o.rtt)
 	if o.Over {
 		s.finished = append(s.finished, o.Result)
@@ -386,7 +387,7 @@ func (s *Scheduler[I, J, R]) abort() {
 
 // drop ends the jobs that match.
 func (s *Scheduler[I, J, R]) drop(match func(*J) bool) {
-	for j := range s.flying {
+	for j := range s.inFlight {
 		j.drop = j.drop || match(&j.job)
 	}
 	var matches []*item[J]
@@ -410,9 +411,9 @@ func (s *Scheduler[I, J, R]) remove(j *item[J]) {
 	j.ready, j.urgent = false, false
 }
 
-// dispatch hands the jobs that are due to the workers, as far as the limits allow, and
-// ends those whose time is up. It returns when there will be more to do, 0 if only an
-// event can tell.
+// dispatch sends the jobs that are due to the workers, as far as the limits allow, and ends
+// those whose deadline has passed. It returns when to call it again, 0 for after the next
+// event.
 func (s *Scheduler[I, J, R]) dispatch(now time.Time) (wake time.Duration) {
 	for {
 		j := s.waiting.first()
@@ -427,7 +428,7 @@ func (s *Scheduler[I, J, R]) dispatch(now time.Time) (wake time.Duration) {
 		s.due(j, now)
 	}
 	s.held, s.why = false, nil
-	for len(s.flying) < s.InFlight {
+	for len(s.inFlight) < s.InFlight {
 		j := s.ready.first()
 		if j == nil {
 			break
@@ -440,7 +441,7 @@ func (s *Scheduler[I, J, R]) dispatch(now time.Time) (wake time.Duration) {
 				return min(wake, wait)
 			}
 			var cause error
-			if s.Patient { // and past its deadline
+			if s.Patient { // its deadline has passed
 				cause = context.DeadlineExceeded
 			}
 			s.finish(j, cause)
@@ -448,8 +449,8 @@ func (s *Scheduler[I, J, R]) dispatch(now time.Time) (wake time.Duration) {
 			continue
 		}
 		s.remove(j)
-		s.flying[j] = true
-		if s.workers < len(s.flying) {
+		s.inFlight[j] = true
+		if s.workers < len(s.inFlight) {
 			s.workers++
 			s.spawn(s.work)
 		}
@@ -461,12 +462,12 @@ func (s *Scheduler[I, J, R]) dispatch(now time.Time) (wake time.Duration) {
 	return wake
 }
 
-// due does what is to be done with j at its time.
+// due handles the event of j that is due.
 func (s *Scheduler[I, J, R]) due(j *item[J], now time.Time) {
 	remaining := s.remaining(j, now)
 	switch {
 	case remaining <= 0 && (j.urgent || j.ending):
-		// It had its last poll, or had no time for one, or was not admitted.
+		// It had its last poll, had no time for one, or was not admitted.
 		s.finish(j, context.DeadlineExceeded)
 		s.remove(j)
 		return
@@ -481,7 +482,7 @@ func (s *Scheduler[I, J, R]) due(j *item[J], now time.Time) {
 		j.at = math.MaxInt64
 	case last > 0:
 		j.at = int64(now.Sub(s.start) + last)
-	default: // its last poll, also if its time has passed, as after SIGSTOP
+	default: // its last poll is due, also after its deadline, as after SIGSTOP
 		j.urgent, j.order = true, 0
 		s.ready.fix(j)
 		if remaining <= 0 {

@@ -17,7 +17,7 @@ import (
 
 const s = time.Second
 
-// unlimited is of a response without rate-limit headers.
+// unlimited are the limits of a response without rate-limit headers.
 var unlimited = ratelimit.Limits{
 	{Limit: -1, Remaining: -1, Reset: -1}, {Limit: -1, Remaining: -1, Reset: -1}, {Limit: -1, Remaining: -1, Reset: -1},
 }
@@ -26,8 +26,8 @@ var unlimited = ratelimit.Limits{
 type task struct {
 	id       string
 	first    time.Duration // until the first poll
-	every    time.Duration // between two
-	polls    int           // it takes; 0 for any number
+	every    time.Duration // between two polls
+	polls    int           // until it is over; 0 for never
 	timeout  time.Duration // from its start; 0 for none
 	takes    time.Duration // each poll
 	deadline time.Time
@@ -38,7 +38,7 @@ type task struct {
 type result struct {
 	id  string
 	at  time.Duration
-	end End // the zero one if a poll ended it
+	end End // zero if a poll ended it
 	*task
 }
 
@@ -110,7 +110,7 @@ func (w *world) poll(ctx context.Context, p **task) Step[result] {
 	return Step[result]{Due: now.Add(retry.UntilNext(j.every, j.deadline.Sub(now), w.Margin(j.takes))), Next: next}
 }
 
-// runner returns the scheduler of the world, which drop uses.
+// runner returns a new scheduler of the world, which drop uses.
 func (w *world) runner() *Scheduler[*task, *task, result] {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -125,7 +125,7 @@ func (w *world) drop(match func(**task) bool) {
 	s.Drop(match)
 }
 
-// run returns the results.
+// run runs the tasks and returns the results.
 func (w *world) run(ctx context.Context) (all []result) {
 	w.runner().Run(ctx, func(r result) bool {
 		all = append(all, r)
@@ -141,7 +141,7 @@ func ids(all []result) (ids []string) {
 	return ids
 }
 
-func TestRunYieldsTheFirstToEndFirst(t *testing.T) {
+func TestRunYieldsInOrderOfEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(
 			&task{id: "three polls", every: 5 * s, polls: 3},
@@ -165,8 +165,8 @@ func TestRunYieldsTheFirstToEndFirst(t *testing.T) {
 	})
 }
 
-// context.Background has no Done.
-func TestRunWithoutAnEnd(t *testing.T) {
+// context.Background has no Done channel.
+func TestRunInBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(&task{id: "a", every: s, polls: 3}, &task{id: "b", first: -1})
 		if got := ids(w.run(context.Background())); !slices.Equal(got, []string{"b", "a"}) {
@@ -187,13 +187,13 @@ func TestDeadline(t *testing.T) {
 		due    time.Duration // when the job would have been polled next
 		over   bool
 	}{
-		{"a last poll before the deadline", task{every: 40 * s, timeout: 60 * s, takes: s}, []time.Duration{0, 41 * s, 58 * s}, 60 * s, 99 * s, false},
-		{"the last poll ends it", task{every: 40 * s, timeout: 60 * s, takes: s, polls: 3}, []time.Duration{0, 41 * s, 58 * s}, 59 * s, 0, true},
-		{"no time for another", task{every: 40 * s, timeout: 3 * s, takes: s}, []time.Duration{0}, 3 * s, 41 * s, false},
-		{"a poll that takes longer than there is time", task{every: 5 * s, timeout: 3 * s, takes: 4 * s}, []time.Duration{0}, 4 * s, 9 * s, false},
-		{"first poll at the deadline", task{first: 60 * s, every: 5 * s, timeout: 60 * s}, nil, 60 * s, 60 * s, false},
+		{"last poll before the deadline", task{every: 40 * s, timeout: 60 * s, takes: s}, []time.Duration{0, 41 * s, 58 * s}, 60 * s, 99 * s, false},
+		{"over at the last poll", task{every: 40 * s, timeout: 60 * s, takes: s, polls: 3}, []time.Duration{0, 41 * s, 58 * s}, 59 * s, 0, true},
+		{"no time for a last poll", task{every: 40 * s, timeout: 3 * s, takes: s}, []time.Duration{0}, 3 * s, 41 * s, false},
+		{"poll in flight at the deadline", task{every: 5 * s, timeout: 3 * s, takes: 4 * s}, []time.Duration{0}, 4 * s, 9 * s, false},
+		{"first poll due at the deadline", task{first: 60 * s, every: 5 * s, timeout: 60 * s}, nil, 60 * s, 60 * s, false},
 		{"resumed after its deadline", task{every: 5 * s, timeout: -time.Hour, takes: s}, []time.Duration{0}, s, 6 * s, false},
-		{"resumed after its deadline, completed", task{every: 5 * s, timeout: -time.Hour, takes: s, polls: 1}, []time.Duration{0}, s, 0, true},
+		{"resumed after its deadline, over", task{every: 5 * s, timeout: -time.Hour, takes: s, polls: 1}, []time.Duration{0}, s, 0, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -210,12 +210,12 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// A process that was stopped, as by SIGSTOP, polls once more each job whose deadline has
-// passed meanwhile.
+// After the process was stopped, as by SIGSTOP, each job whose deadline has passed is polled
+// once more.
 func TestStoppedPastTheDeadline(t *testing.T) {
 	for name, tt := range map[string]struct {
 		polls   int
-		context bool // whose deadline it is, too
+		context bool // it has the same deadline
 	}{
 		"not over":                       {0, false},
 		"over":                           {2, false},
@@ -233,7 +233,7 @@ func TestStoppedPastTheDeadline(t *testing.T) {
 			start := w.Start
 			w.Start = func(j *task, waiting int) (*task, Step[result]) {
 				if j.id == "stops" {
-					time.Sleep(10 * time.Minute) // nothing is decided meanwhile
+					time.Sleep(10 * time.Minute) // blocks the schedule
 				}
 				return start(j, waiting)
 			}
@@ -243,7 +243,7 @@ func TestStoppedPastTheDeadline(t *testing.T) {
 				ctx, cancel = context.WithTimeout(ctx, 60*s)
 				defer cancel()
 			}
-			all := slices.DeleteFunc(w.run(ctx), func(r result) bool { return tt.context && r.task == nil }) // that of the jobs
+			all := slices.DeleteFunc(w.run(ctx), func(r result) bool { return tt.context && r.task == nil }) // without that of Stop(nil)
 			if len(all) != 2 || len(late.polled) != 2 || late.polled[1] < 10*time.Minute || late.polled[1] > 10*time.Minute+3*s {
 				t.Fatalf("%s: %+v, polled at %v", name, all, late.polled)
 			}
@@ -282,20 +282,20 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// Every job that was pulled ends with the context, and one result stands for the rest.
+// Every job that was pulled ends with the context, and one result stands for the others.
 func TestCanceled(t *testing.T) {
 	why := errors.New("shut down")
 	for name, tt := range map[string]struct {
 		at   time.Duration
 		jobs int  // pulled before
-		more bool // or the sequence has ended
-		in   time.Duration
+		more bool // Jobs has more
+		poll time.Duration
 	}{
-		"before":                     {0, 0, true, 0},
-		"while jobs come":            {25 * s, 3, true, 0},
-		"after the last job":         {25 * s, 3, false, 0},
-		"in flight":                  {25 * s, 3, false, time.Minute},
-		"in flight, while more come": {25 * s, 3, true, time.Minute},
+		"before Run":                     {0, 0, true, 0},
+		"jobs wait, Jobs has more":       {25 * s, 3, true, 0},
+		"jobs wait, Jobs has ended":      {25 * s, 3, false, 0},
+		"jobs in flight, Jobs has ended": {25 * s, 3, false, time.Minute},
+		"jobs in flight, Jobs has more":  {25 * s, 3, true, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -307,7 +307,7 @@ func TestCanceled(t *testing.T) {
 				w := newWorld()
 				w.Jobs = func(yield func(*task) bool) {
 					for i := 0; i < 3 || tt.more; i++ {
-						if !yield(&task{id: fmt.Sprint(i), every: 5 * s, takes: tt.in}) {
+						if !yield(&task{id: fmt.Sprint(i), every: 5 * s, takes: tt.poll}) {
 							return
 						}
 						if i+1 == tt.jobs && tt.more {
@@ -338,9 +338,8 @@ func TestCanceled(t *testing.T) {
 	}
 }
 
-// Nothing is left running when Run returns: synctest fails otherwise. A panic continues
-// in the caller.
-func TestNothingIsLeft(t *testing.T) {
+// No goroutine runs when Run returns; synctest checks it. A panic is propagated to the caller.
+func TestRunLeavesNothing(t *testing.T) {
 	boom := errors.New("boom")
 	for name, tt := range map[string]struct {
 		change func(*world)
@@ -381,7 +380,7 @@ func TestNothingIsLeft(t *testing.T) {
 					if w.inFlight != 0 || time.Since(start) > 10*s {
 						t.Errorf("%d in flight after %v", w.inFlight, time.Since(start))
 					}
-					w.drop(nil) // it does not block
+					w.drop(nil) // must not block
 				}()
 				w.runner().Run(t.Context(), tt.yield)
 			})
@@ -419,11 +418,11 @@ func TestDrops(t *testing.T) {
 				t.Errorf("%s after %v: %+v", r.id, r.at, r.end)
 			}
 		}
-		w.drop(nil) // it does not block
+		w.drop(nil) // must not block
 	})
 }
 
-// refuse lets the queue refuse requests for d.
+// refuse records a 429 with the Retry-After d.
 func (w *world) refuse(d time.Duration, why error) {
 	if pause, _ := w.Queue.Admit(new(ratelimit.Ticket), time.Now(), false); pause > 0 {
 		panic(pause)
@@ -431,8 +430,8 @@ func (w *world) refuse(d time.Duration, why error) {
 	w.operation.End(ratelimit.Response{Status: 429, RetryAfter: d, Err: why, Sent: time.Now(), Limits: unlimited})
 }
 
-// A pause that lasts past a deadline ends the job at once, or at its deadline if it is
-// patient.
+// If the queue admits no request before the deadline, the job ends at once, or at its
+// deadline if Patient.
 func TestHeldBeyondTheDeadline(t *testing.T) {
 	busy := errors.New("busy")
 	for _, patient := range []bool{false, true} {
@@ -462,8 +461,7 @@ func TestHeldBeyondTheDeadline(t *testing.T) {
 	}
 }
 
-// Nor is a job waited for whose deadline has passed, as after SIGSTOP, while no poll may be
-// sent.
+// A job whose deadline has passed, as after SIGSTOP, does not wait for the queue.
 func TestHeldPastTheDeadline(t *testing.T) {
 	for _, patient := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -477,7 +475,7 @@ func TestHeldPastTheDeadline(t *testing.T) {
 			start := w.Start
 			w.Start = func(j *task, waiting int) (*task, Step[result]) {
 				if j.id == "stops" {
-					time.Sleep(4 * s) // nothing is decided meanwhile
+					time.Sleep(4 * s) // blocks the schedule
 					w.refuse(100*s, errors.New("busy"))
 				}
 				return start(j, waiting)
@@ -493,27 +491,27 @@ func TestHeldPastTheDeadline(t *testing.T) {
 	}
 }
 
-// The job that has been due for longest goes first, except that the last poll before a
-// deadline goes before.
+// The job that has been due longest is polled first, but a last poll before a deadline is
+// polled before all others.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(
 			&task{id: "third", first: 3 * s, polls: 1},
 			&task{id: "first", first: s, polls: 1},
-			&task{id: "its last", first: 4 * s, polls: 1, timeout: 60 * s, takes: s},
+			&task{id: "last poll", first: 4 * s, polls: 1, timeout: 60 * s, takes: s},
 			&task{id: "second", first: 2 * s, polls: 1},
 		)
 		w.InFlight = 1
 		w.refuse(60*s-500*time.Millisecond, nil)
 		w.run(t.Context())
-		if got := w.order; !slices.Equal(got, []string{"its last", "first", "second", "third"}) {
+		if got := w.order; !slices.Equal(got, []string{"last poll", "first", "second", "third"}) {
 			t.Errorf("polled %q", got)
 		}
 	})
 }
 
-// Jobs that end leave the queue to others.
-func TestQueueIsLeft(t *testing.T) {
+// Jobs that end leave the queue.
+func TestJobsLeaveTheQueue(t *testing.T) {
 	for name, end := range map[string]func(w *world, cancel func()){
 		"canceled": func(_ *world, cancel func()) { cancel() },
 		"dropped": func(w *world, _ func()) {
@@ -545,7 +543,7 @@ func TestQueueIsLeft(t *testing.T) {
 	}
 }
 
-// A waiting job costs no more than it must: there may be a million.
+// A waiting job needs little memory.
 func TestItemSize(t *testing.T) {
 	if n := unsafe.Sizeof(item[[64]byte]{}) - 64; n > 32 {
 		t.Errorf("an item has %d bytes beside its job", n)
