@@ -19,7 +19,7 @@ import (
 
 const generated = "api/client.gen.go"
 
-// generate returns the text of api/client.gen.go for a document, and what it
+// generate returns the text of api/client.gen.go for a document, and notes on what it
 // leaves out.
 func generate(ctx context.Context, root string, document map[string]any) (code []byte, notes []string, err error) {
 	names, err := readNames(filepath.Join(root, "names.yaml"))
@@ -47,14 +47,14 @@ func generate(ctx context.Context, root string, document map[string]any) (code [
 	if err != nil {
 		return nil, nil, err
 	}
-	// Detached, oapi-codegen's words about any package are not the comment of ours.
+	// An empty line keeps oapi-codegen's comment out of the package comment.
 	code = []byte(strings.Replace(out, "DO NOT EDIT.\npackage ", "DO NOT EDIT.\n\npackage ", 1))
 	return code, notes, checkTypes(code, names.Anything)
 }
 
 // run runs a command in the directory root.
 func run(ctx context.Context, root string, command ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // its own
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // fixed commands
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	var stdout, stderr bytes.Buffer
@@ -66,8 +66,8 @@ func run(ctx context.Context, root string, command ...string) (string, error) {
 	return stdout.String(), nil
 }
 
-// checkTypes refuses generated types that hold anything, unless they are meant to.
-func checkTypes(code []byte, meant []string) error {
+// checkTypes returns an error if generated types may hold any JSON, except for allowed.
+func checkTypes(code []byte, allowed []string) error {
 	file, err := parser.ParseFile(token.NewFileSet(), generated, code, parser.SkipObjectResolution)
 	if err != nil {
 		return err
@@ -103,9 +103,9 @@ func checkTypes(code []byte, meant []string) error {
 			}
 		}
 	}
-	found = slices.DeleteFunc(found, func(name string) bool { return slices.Contains(meant, name) })
+	found = slices.DeleteFunc(found, func(name string) bool { return slices.Contains(allowed, name) })
 	if len(found) > 0 {
-		return fmt.Errorf("%s would hold anything (map[string]interface{} or interface{}): give its schema a type, as a correction in overlay.yaml does, or list it under anything in names.yaml", strings.Join(sorted(found), ", "))
+		return fmt.Errorf("%s would hold anything (map[string]interface{} or interface{}): add its type to overlay.yaml as a correction, or list it under anything in names.yaml", strings.Join(sorted(found), ", "))
 	}
 	return nil
 }

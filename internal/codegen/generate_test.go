@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
-// Operations with every kind of parameter and body, in code that is run.
-func TestOperationsOfEveryKind(t *testing.T) {
+// Operations with every kind of parameter and body. The tests in testdata run on the
+// generated code.
+func TestGenerateEveryKindOfOperation(t *testing.T) {
 	here, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)
@@ -38,5 +40,23 @@ func TestOperationsOfEveryKind(t *testing.T) {
 	}
 	if out, err := run(t.Context(), root, "go", "test", "-overlay="+overlay, "./api"); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Types that names.yaml lists may hold any JSON.
+func TestCheckTypes(t *testing.T) {
+	code := "package api\n\ntype A struct {\n\tX map[string]interface{} `json:\"x,omitempty\"`\n\tY *[]any `json:\"y\"`\n\tZ interface{ M() }\n}\n\ntype B = interface{}\n"
+	for _, tt := range []struct {
+		allowed []string
+		want    string
+	}{
+		{nil, "A.x, A.y, B would hold anything"},
+		{[]string{"A.x", "B"}, "A.y would hold anything"},
+		{[]string{"A.x", "A.y", "B"}, ""},
+	} {
+		err := checkTypes([]byte(code), tt.allowed)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("with %v: %v, want %s", tt.allowed, err, tt.want)
+		}
 	}
 }

@@ -1,5 +1,5 @@
-// Command spec brings the documents that the vendor publishes into openapi.json, and
-// turns that into package api. It is behind make spec and make generate.
+// Command codegen merges the documents that the vendor publishes into openapi.json, and
+// generates package api from it. make spec and make generate run it.
 package main
 
 import (
@@ -18,7 +18,7 @@ const usage = `usage: make spec FROM="page.md document.yaml ..." [CHECK=1] [SERV
 
 type settings struct {
 	check   bool     // only report
-	servers string   // "keep" the present ones or "take" the new ones, where they differ
+	servers string   // if they differ: "keep" those of openapi.json or "take" the new ones
 	drop    []string // operationIds to remove
 }
 
@@ -38,7 +38,7 @@ func command(ctx context.Context, args []string, w io.Writer) error {
 	flags := flag.NewFlagSet("codegen", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	root := flags.String("root", "../..", "the directory of openapi.json")
-	only := flags.Bool("generate", false, "make api/ from openapi.json and nothing else")
+	only := flags.Bool("generate", false, "only generate api/ from openapi.json")
 	flags.BoolVar(&s.check, "check", false, "only report")
 	flags.StringVar(&s.servers, "servers", "", "keep or take")
 	flags.StringVar(&drop, "drop", "", "operationIds to remove")
@@ -53,12 +53,12 @@ func command(ctx context.Context, args []string, w io.Writer) error {
 		}
 		return nil
 	case s.servers != "" && s.servers != "keep" && s.servers != "take":
-		return fmt.Errorf("make spec: SERVERS is keep or take, not %q\n%s", s.servers, usage)
+		return fmt.Errorf("make spec: SERVERS must be keep or take, not %q\n%s", s.servers, usage)
 	case flags.NArg() == 0 && len(s.drop) == 0:
 		return errors.New(usage)
 	}
 	if err := update(ctx, *root, flags.Args(), s, w); err != nil {
-		return fmt.Errorf("make spec: nothing was changed: %w", err)
+		return fmt.Errorf("make spec: no file was changed: %w", err)
 	}
 	return nil
 }

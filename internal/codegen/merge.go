@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// A document is merged as named items. Their kinds are "operation", "tags",
-// "document" (a key at the top), and the kinds of components.
+// key names an item of a document. Its kinds are "operation", "tags", "document" (a
+// top-level key), and the kinds of components.
 type key struct{ kind, name string }
 
 func (k key) String() string { return k.kind + " " + k.name }
@@ -31,17 +31,18 @@ func (all items) sorted() []key {
 
 var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
-// merge returns the text of base with the inputs over it and without the operations to
-// drop, and the operations that no document of the whole among the inputs has.
+// merge returns the text of base with the inputs merged into it and without the operations
+// in drop. missing are the operations of base that are not in the inputs, if one of these is
+// a complete document.
 func merge(base source, inputs []source, drop []string) (text []byte, missing []string, err error) {
 	old, err := split(base)
 	if err != nil {
 		return nil, nil, err
 	}
 	merged := items{}
-	whole := false
+	complete := false
 	for _, input := range inputs {
-		whole = whole || !input.page
+		complete = complete || !input.page
 		parts, err := split(input)
 		if err != nil {
 			return nil, nil, err
@@ -58,24 +59,24 @@ func merge(base source, inputs []source, drop []string) (text []byte, missing []
 			}
 		}
 	}
-	stated := map[any]key{} // by operationId
+	byID := map[any]key{} // by operationId
 	for _, k := range merged.sorted() {
 		if id := object(merged[k].value)["operationId"]; k.kind == "operation" {
-			if other, ok := stated[id]; ok {
-				return nil, nil, fmt.Errorf("%s and %s: %s and %s have one operationId: %s", merged[other].name, merged[k].name, other, k, id)
+			if other, ok := byID[id]; ok {
+				return nil, nil, fmt.Errorf("%s and %s: %s and %s have the same operationId: %s", merged[other].name, merged[k].name, other, k, id)
 			}
-			stated[id] = k
+			byID[id] = k
 		}
 	}
 	for _, k := range old.sorted() {
-		_, moved := stated[object(old[k].value)["operationId"]]
+		_, moved := byID[object(old[k].value)["operationId"]]
 		if merged[k].value != nil || k.kind == "operation" && moved {
 			continue
 		}
 		merged[k] = old[k]
 		if k.kind == "operation" {
 			id := fmt.Sprint(object(old[k].value)["operationId"])
-			if whole && !slices.Contains(drop, id) {
+			if complete && !slices.Contains(drop, id) {
 				missing = append(missing, id)
 			}
 		}
@@ -96,8 +97,8 @@ func merge(base source, inputs []source, drop []string) (text []byte, missing []
 	return text, sorted(missing), err
 }
 
-// keepNames gives the path parameters in parts the names that they have in old: they
-// are not on the wire.
+// keepNames gives the path parameters in parts the names that they have in old. Their names
+// are not sent.
 func keepNames(parts, old items) {
 	present := map[string]string{} // by method and path without names
 	for k := range old {
@@ -131,8 +132,8 @@ func keepNames(parts, old items) {
 	}
 }
 
-// split writes into each operation what it takes from its path and from the top
-// of its document, so that it means the same in another.
+// split returns the items of a document. It copies into each operation what applies to it
+// from its path and from the top of the document, so that it can be used in another document.
 func split(s source) (items, error) {
 	parts := items{}
 	for name, value := range s.document {
@@ -181,8 +182,8 @@ func split(s source) (items, error) {
 	return parts, nil
 }
 
-// parameters returns those of a path, but for what an operation of it has in their
-// place, and those of the operation.
+// parameters returns the parameters of an operation, with those of its path that it does not
+// replace.
 func parameters(document, path, operation map[string]any) (list []any) {
 	identity := func(p any) string { return canonical([]any{object(p)["in"], object(p)["name"]}) }
 	own := map[string]bool{}
@@ -200,10 +201,10 @@ func parameters(document, path, operation map[string]any) (list []any) {
 	return list
 }
 
-// inline returns what v refers to, for the client's check of requests reads no
-// parameter and no body by reference.
+// inline returns what v refers to. The client's check of requests does not follow references
+// of parameters and bodies.
 func inline(document map[string]any, v any) any {
-	for range 10 { // a circle ends, too
+	for range 10 { // also ends a cycle
 		ref, _ := object(v)["$ref"].(string)
 		kind, name, _ := strings.Cut(strings.TrimPrefix(ref, "#/components/"), "/")
 		to := object(object(document["components"])[kind])[name]
@@ -215,14 +216,14 @@ func inline(document map[string]any, v any) any {
 	return v
 }
 
-// prefer says whose prose is kept of two items with one meaning: pages are newer
-// than documents of the whole, and more is better than less.
+// prefer reports whether a is kept of two items that differ only in prose. Pages are newer
+// than complete documents, and the longer text is better.
 func prefer(a, b item) bool {
 	x, y := canonical(a.value), canonical(b.value)
 	return a.page && !b.page || a.page == b.page && (len(x) > len(y) || len(x) == len(y) && x < y)
 }
 
-// prune removes the components and tags that no operation leads to.
+// prune removes the components and tags that no operation uses.
 func prune(all items) error {
 	used := map[key]bool{}
 	var queue []key
@@ -263,7 +264,7 @@ func prune(all items) error {
 	return nil
 }
 
-// references returns also what a discriminator refers to, without $ref.
+// references returns the references in v, including those of discriminators.
 func references(v any) (refs []string) {
 	for _, x := range array(v) {
 		refs = append(refs, references(x)...)
@@ -277,8 +278,8 @@ func references(v any) (refs []string) {
 	return sorted(refs)
 }
 
-// assemble makes a document of items. The security that most operations have
-// stands at its top, and not in them.
+// assemble returns the document of items. The security that most operations have is at its
+// top and not in them.
 func assemble(all items) map[string]any {
 	document := map[string]any{"paths": map[string]any{}, "components": map[string]any{}}
 	count, common := map[string]int{}, "[]"
@@ -314,8 +315,7 @@ func assemble(all items) map[string]any {
 	return document
 }
 
-// encode gives one text for one document: keys are sorted, but for those at the
-// top.
+// encode returns the JSON of a document. Keys are sorted, except for those at the top.
 func encode(document map[string]any) ([]byte, error) {
 	keys := []string{"openapi", "info", "tags", "servers", "security", "components", "paths"}
 	for _, k := range slices.Sorted(maps.Keys(document)) {
@@ -344,13 +344,13 @@ func canonical(v any) string {
 
 var (
 	prose = []string{"description", "summary", "example", "examples", "title", "externalDocs"}
-	// The values of these keys have names for keys.
+	// The keys in the values of these are names.
 	named = []string{"properties", "responses", "content", "headers", "encoding", "callbacks", "links", "variables", "scopes", "mapping"}
-	// The arrays of these keys have no order.
+	// The order of these arrays has no meaning.
 	unordered = []string{"required", "enum", "parameters", "tags", "security", "allOf", "anyOf", "oneOf"}
 )
 
-// meaning is equal for two values that mean the same.
+// meaning returns a text that is equal for two values with the same meaning.
 func meaning(k key, value any) string {
 	if k.kind == "tags" || k.kind == "document" && k.name != "servers" {
 		return "" // prose
@@ -393,7 +393,7 @@ func object(v any) map[string]any { m, _ := v.(map[string]any); return m }
 
 func array(v any) []any { a, _ := v.([]any); return a }
 
-// at returns what lies below v.
+// at returns the object at the path names in v.
 func at(v any, names ...string) map[string]any {
 	for _, name := range names {
 		v = object(v)[name]

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// What package gamma and the poller are written for. A document without it is
-// refused here, where a sentence can say so; the compiler would say less.
+// needs is what package gamma and the poller need of a document. It is checked before the
+// compiler runs, for a clear error.
 var needs = []struct {
 	operation  string
 	parameters []string // of the query
 	request    string   // Go type
-	response   string   // Go type; empty: any
+	response   string   // Go type; empty for any
 }{
 	{operation: "createGeneration", request: "GenerationRequest"},
 	{operation: "createFromTemplateGeneration", request: "TemplateGenerationRequest"},
@@ -36,7 +36,7 @@ var neededProperties = map[string]map[string]string{
 
 var neededValues = map[string][]string{"GenerationStatus": {"pending", "completed", "failed"}}
 
-// checkNeeds says what a normalized document lacks.
+// checkNeeds returns an error if a normalized document lacks something of needs.
 func checkNeeds(normal map[string]any) error {
 	operations := map[string]operationAt{}
 	for path, item := range object(normal["paths"]) {
@@ -46,8 +46,8 @@ func checkNeeds(normal map[string]any) error {
 		}
 	}
 	schemas := at(normal, "components", "schemas")
-	var lacks []string
-	lack := func(format string, args ...any) { lacks = append(lacks, fmt.Sprintf(format, args...)) }
+	var missing []string
+	lack := func(format string, args ...any) { missing = append(missing, fmt.Sprintf(format, args...)) }
 	for _, need := range needs {
 		o, ok := operations[need.operation]
 		if !ok {
@@ -81,7 +81,7 @@ func checkNeeds(normal map[string]any) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(neededProperties)) {
 		if schemas[name] == nil {
-			continue // said above, or below
+			continue // reported above or below
 		}
 		for _, property := range slices.Sorted(maps.Keys(neededProperties[name])) {
 			want := neededProperties[name][property]
@@ -101,13 +101,13 @@ func checkNeeds(normal map[string]any) error {
 			}
 		}
 	}
-	if len(lacks) > 0 {
-		return errors.New("package gamma and the poller cannot do without: " + strings.Join(lacks, "; "))
+	if len(missing) > 0 {
+		return errors.New("package gamma or the poller needs what is missing: " + strings.Join(missing, "; "))
 	}
 	return nil
 }
 
-// typeOf returns what a normalized schema is: a Go type, or a kind.
+// typeOf returns the Go type of a normalized schema, or its JSON type if it has none.
 func typeOf(s map[string]any) string {
 	if all := array(s["allOf"]); len(all) == 1 {
 		s = object(all[0])

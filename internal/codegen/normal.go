@@ -13,7 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// names is what names.yaml says.
+// names is the content of names.yaml.
 type names struct {
 	Types    map[string]string `yaml:"types"`
 	Integers []string          `yaml:"integers"`
@@ -36,36 +36,36 @@ func readNames(file string) (*names, error) {
 	return n, nil
 }
 
-// A normalizer rewrites a document for oapi-codegen, so that what is the same on the
-// wire is the same in Go, however the document writes it: each object and enumeration
-// becomes a schema with its Go name, used by reference.
+// normalizer rewrites a document for oapi-codegen, so that documents with the same meaning
+// give the same Go code: each object and enumeration becomes a schema with its Go name, used
+// by reference.
 type normalizer struct {
 	*names
 	schemas  map[string]any    // of the document
-	result   map[string]any    // by Go name
-	kinds    map[string]string // of result, to tell two schemas of one name
-	given    map[string]string // by component: its Go name
-	byValues map[string]string // by sorted values: the Go name of an enumeration,
-	ours     map[string]string // and that of one in names.yaml
+	result   map[string]any    // schemas by Go name
+	kinds    map[string]string // by Go name, to detect two schemas with one name
+	given    map[string]string // Go names by component
+	byValues map[string]string // Go names of enumerations by their sorted values
+	ours     map[string]string // the same, of those in names.yaml
 	notes    []string
 }
 
 // place is where a schema is used.
 type place struct {
 	owner, property string // the Go name of a type, or the operationId
-	items           int    // how deep in lists and maps
+	items           int    // the number of enclosing lists and maps
 	request         bool
 	status          string // of a response
 }
 
 func (p place) String() string { return p.owner + "." + p.property }
 
-// normalize returns the document for oapi-codegen, and what it leaves out.
+// normalize returns the document for oapi-codegen, and notes on what it leaves out.
 func normalize(document map[string]any, names *names) (_ map[string]any, notes []string, err error) {
 	n := &normalizer{names: names, schemas: at(document, "components", "schemas"), ours: map[string]string{}}
 	paths := map[string]any{}
-	// The second time, the values of all enumerations with a name of ours are known,
-	// also where another with the same values comes first.
+	// The second pass knows the values of all enumerations in names.yaml, also where another
+	// enumeration with the same values comes first.
 	for range 2 {
 		n.result, n.notes = map[string]any{}, nil
 		n.kinds, n.given, n.byValues = map[string]string{}, map[string]string{}, map[string]string{}
@@ -90,8 +90,8 @@ type operationAt struct {
 	value, item      map[string]any
 }
 
-// operationKey returns the operationId of an operation in the form of names.yaml:
-// list_themes and ListThemes have the name of listThemes in Go.
+// operationKey returns the operationId of an operation in the form of names.yaml: listThemes
+// for list_themes and ListThemes, which have the same name in Go.
 func operationKey(operation map[string]any) string {
 	id, _ := operation["operationId"].(string)
 	name := []rune(goName(id))
@@ -101,8 +101,8 @@ func operationKey(operation map[string]any) string {
 	return string(name)
 }
 
-// operations puts those with names of ours first: where two operations share a
-// schema, these decide how it is called.
+// operations returns the operations of document. Those in names.yaml are first: if two
+// operations share a schema, the first one names it.
 func (n *normalizer) operations(document map[string]any) (list []operationAt) {
 	paths := object(document["paths"])
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
@@ -165,7 +165,7 @@ func (n *normalizer) operation(document map[string]any, op operationAt) (map[str
 			}
 			r["content"] = content
 		}
-		delete(r, "headers") // one that cannot be read would fail a response that was paid for
+		delete(r, "headers") // an invalid header would fail the response
 		delete(r, "links")
 		responses[status] = r
 	}
@@ -177,17 +177,17 @@ func (n *normalizer) operation(document map[string]any, op operationAt) (map[str
 
 func isSuccess(status string) bool { return strings.HasPrefix(status, "2") }
 
-// fixed are the operations whose signature hand-written code relies on. They have no
-// parameters beside those of the path and the body.
+// fixed are the operations whose signatures hand-written code needs. They have only path
+// parameters and a body.
 var fixed = []string{"createGeneration", "createFromTemplateGeneration", "getGenerationStatus"}
 
-// parameter returns nil for one that is left out.
+// parameter returns the parameter for oapi-codegen, nil if it is left out.
 func (n *normalizer) parameter(id string, p map[string]any) (map[string]any, error) {
 	name, _ := p["name"].(string)
 	in, _ := p["in"].(string)
 	isFixed := in == "query" && slices.Contains(fixed, id)
 	if p["required"] != true && (in == "header" || in == "cookie" || isFixed) {
-		n.notes = append(n.notes, fmt.Sprintf("%s: the optional %s parameter %s is not a Go parameter: a request editor can set it", id, in, name))
+		n.notes = append(n.notes, fmt.Sprintf("%s: the optional %s parameter %s is not a Go parameter; a request editor can set it", id, in, name))
 		return nil, nil
 	}
 	if in != "path" && slices.Contains(fixed, id) {
@@ -196,11 +196,11 @@ func (n *normalizer) parameter(id string, p map[string]any) (map[string]any, err
 	delete(p, "example")
 	delete(p, "examples")
 	if in == "path" {
-		// Each one is checked and sent as it is.
+		// Each one is checked, and sent without escaping.
 		p["schema"] = map[string]any{"type": "string"}
 		return p, nil
 	}
-	if p["schema"] == nil { // in the form of JSON
+	if p["schema"] == nil { // the parameter is JSON
 		content, err := n.content(p["content"], place{owner: id, property: name, request: true})
 		p["content"] = content
 		return p, err
@@ -250,7 +250,7 @@ func (n *normalizer) content(v any, p place) (map[string]any, error) {
 
 const skipPointer = "x-go-type-skip-optional-pointer"
 
-// schema returns what stands in place of v.
+// schema returns the schema that replaces v.
 func (n *normalizer) schema(v any, p place) (map[string]any, error) {
 	s, component, err := n.flat(object(v), p.items)
 	if err != nil {
@@ -267,7 +267,7 @@ func (n *normalizer) schema(v any, p place) (map[string]any, error) {
 		if s["format"] == "binary" {
 			return s, nil
 		}
-		// Any other format is a rule for the value, not another kind of it.
+		// Any other format limits the value, but does not change its type.
 		result["type"], result[skipPointer] = "string", true
 		name := n.Types[p.String()]
 		values := texts(s["enum"])
@@ -305,7 +305,7 @@ func (n *normalizer) schema(v any, p place) (map[string]any, error) {
 		var name string
 		name, err = n.structure(kind, s, component, p)
 		result["allOf"] = []any{reference(name)}
-	default: // it can be anything
+	default: // any JSON
 		result["type"] = "object"
 		if s["type"] == nil {
 			delete(result, "type")
@@ -346,7 +346,7 @@ func (n *normalizer) enumeration(name string, values []string, description any, 
 }
 
 func collision(p place, name string) error {
-	return fmt.Errorf("%s: another schema is the Go type %s already: give this one a name in names.yaml", p, name)
+	return fmt.Errorf("%s: another schema already has the Go type %s; give this one a name in names.yaml", p, name)
 }
 
 // structure defines the Go type of an object or a union.
@@ -384,7 +384,7 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 	result := child(n.result, name)
 	description := s["description"]
 	if component != "" {
-		description = at(n.schemas, component)["description"] // not that of its place
+		description = at(n.schemas, component)["description"] // not that of the property
 	}
 	if description != nil {
 		result["description"] = description
@@ -414,7 +414,7 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 	fields := map[string]string{}
 	for _, property := range slices.Sorted(maps.Keys(object(s["properties"]))) {
 		if other := fields[goName(property)]; other != "" {
-			return "", fmt.Errorf("%s has the properties %s and %s, which are one field in Go", name, other, property)
+			return "", fmt.Errorf("%s has the properties %s and %s, which are the same field in Go", name, other, property)
 		}
 		fields[goName(property)] = property
 		v := object(s["properties"])[property]
@@ -441,7 +441,7 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 				pointer = true
 			}
 		}
-		// A pointer is one whether the document requires the property or not.
+		// A pointer does not depend on whether the document requires the property.
 		if slices.Contains(required, property) && !pointer {
 			must = append(must, property)
 		}
@@ -453,11 +453,11 @@ func (n *normalizer) structure(kind string, s map[string]any, component string, 
 	return name, nil
 }
 
-// flat returns what s means, with references followed and allOf merged, and the
-// component that this is, if it is one.
+// flat returns s with references resolved and allOf merged, and the name of the component if
+// the result is one.
 func (n *normalizer) flat(s map[string]any, depth int) (_ map[string]any, component string, err error) {
 	if depth > 100 {
-		return nil, "", errors.New("schemas that refer to each other in a circle")
+		return nil, "", errors.New("the schemas refer to each other in a cycle")
 	}
 	parts := array(s["allOf"])
 	for _, k := range []string{"oneOf", "anyOf"} {
@@ -507,13 +507,13 @@ func (n *normalizer) flat(s map[string]any, depth int) (_ map[string]any, compon
 	return openStrings(n, result, depth), component, nil
 }
 
-// hasMeaning reports whether s says more than prose, nullable and the like.
+// hasMeaning reports whether s has more than prose, nullable and the like.
 func hasMeaning(s map[string]any) bool {
 	for k := range s {
 		switch {
 		case slices.Contains(prose, k), strings.HasPrefix(k, "x-"):
 		case slices.Contains([]string{"nullable", "readOnly", "writeOnly", "deprecated", "default"}, k):
-		case k == "type": // beside a reference it only repeats
+		case k == "type": // next to a reference it has no meaning
 		default:
 			return true
 		}
@@ -521,7 +521,7 @@ func hasMeaning(s map[string]any) bool {
 	return false
 }
 
-// put lays what one says over all.
+// put copies one into all.
 func put(all, one map[string]any) {
 	for k, v := range one {
 		switch k {
@@ -546,8 +546,8 @@ func put(all, one map[string]any) {
 	}
 }
 
-// openStrings makes one string of alternatives that are all strings: an enumeration
-// beside any string is the usual way to leave an enumeration open.
+// openStrings replaces alternatives that are all strings by one string. An enumeration or
+// any string is the usual way to write an open enumeration.
 func openStrings(n *normalizer, s map[string]any, depth int) map[string]any {
 	for _, k := range []string{"oneOf", "anyOf"} {
 		list := array(s[k])
@@ -592,7 +592,7 @@ func kindOf(s map[string]any) string {
 	return kind
 }
 
-// texts returns the strings in a list.
+// texts returns the strings in the list v.
 func texts(v any) (list []string) {
 	for _, x := range array(v) {
 		if s, ok := x.(string); ok {
@@ -602,7 +602,8 @@ func texts(v any) (list []string) {
 	return list
 }
 
-// comment is the comment of a field: the document's words, its limits, a note.
+// comment returns the comment of a field: its description, its limits and its note in
+// names.yaml.
 func (n *normalizer) comment(property string, description any, s map[string]any, required, request bool) string {
 	var sentences []string
 	if text, _ := description.(string); strings.TrimSpace(text) != "" {
@@ -625,7 +626,7 @@ func sentence(text string) string {
 	return text
 }
 
-// limitsOf says in words what a request's value must keep to.
+// limitsOf describes the limits of a value in a request.
 func limitsOf(s map[string]any, required bool) string {
 	var parts []string
 	switch {
@@ -664,7 +665,7 @@ func number(v any) string {
 	return strings.Trim(canonical(v), `"`)
 }
 
-// goName returns name as an exported Go name, the letters of its words kept.
+// goName returns name as an exported Go name. It changes only the first letter of each word.
 func goName(name string) string {
 	var b strings.Builder
 	upper := true
@@ -682,8 +683,8 @@ func goName(name string) string {
 	return b.String()
 }
 
-// plural returns the Go name of a property whose last word is a plural initialism,
-// which oapi-codegen does not know.
+// plural returns the Go name of a property whose last word is a plural initialism, which
+// oapi-codegen does not support. It returns "" for any other property.
 func plural(property string) string {
 	for _, word := range []string{"Id", "Url"} {
 		if stem, ok := strings.CutSuffix(property, word+"s"); ok && stem != "" {

@@ -17,9 +17,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// A source is an OpenAPI document, or the fragment of one in a page.
+// source is an OpenAPI document, or a fragment of one in a page.
 type source struct {
-	name     string // for messages
+	name     string // for error messages
 	page     bool
 	document map[string]any
 }
@@ -57,7 +57,7 @@ func read(root, file string, fixes *corrections) ([]source, error) {
 		}
 		node, err := parse(texts[line])
 		if err != nil {
-			return nil, fmt.Errorf("%s: cut, or not what its name says: %w", name, oneLine(err))
+			return nil, fmt.Errorf("%s: truncated, or not in the format of its name: %w", name, oneLine(err))
 		}
 		if err := fixes.apply(node); err != nil {
 			return nil, fmt.Errorf("overlay.yaml: %s: %w", name, oneLine(err))
@@ -66,12 +66,12 @@ func read(root, file string, fixes *corrections) ([]source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, oneLine(err))
 		}
-		fixes.saw(document)
+		fixes.recordSchemas(document)
 		withoutSuffix(document)
 		withoutParameters(document)
 		trim(document)
 		if page && document["openapi"] == nil && document["swagger"] == nil {
-			continue // an example of something else
+			continue // an example of a request or a response
 		}
 		if version, _ := document["openapi"].(string); !strings.HasPrefix(version, "3.0.") {
 			return nil, fmt.Errorf("%s: not an OpenAPI 3.0 document", name)
@@ -79,16 +79,15 @@ func read(root, file string, fixes *corrections) ([]source, error) {
 		sources = append(sources, source{name, page, document})
 	}
 	if len(sources) == 0 {
-		return nil, fmt.Errorf("%s: no json code fence holds an OpenAPI fragment", file)
+		return nil, fmt.Errorf("%s: no JSON code fence has an OpenAPI fragment", file)
 	}
 	return sources, nil
 }
 
 var looksLikeFragment = regexp.MustCompile(`"(openapi|swagger|paths|operationId)"\s*:`)
 
-// fences returns what may be OpenAPI in the json code fences of a page, by the
-// line where it begins. A Markdown library would not say whether a fence is
-// closed.
+// fences returns what may be OpenAPI in the JSON code fences of a page, by the line where it
+// starts. A Markdown library would not report a fence that is not closed.
 func fences(page string) (map[int]string, error) {
 	found := map[int]string{}
 	var mark, language string
@@ -110,17 +109,17 @@ func fences(page string) (map[int]string, error) {
 			}
 			mark = ""
 		case mark != "":
-			content = append(content, text) // without the > of a block quote
+			content = append(content, text) // without the > of a quote
 		}
 	}
 	if mark != "" {
-		return nil, fmt.Errorf("the code fence before line %d is not closed: the page is cut", start)
+		return nil, fmt.Errorf("the code fence before line %d is not closed: the page is truncated", start)
 	}
 	return found, nil
 }
 
-// parseJSON refuses, unlike encoding/json, what is not UTF-8 and a key that
-// stands twice.
+// parseJSON parses JSON. Unlike encoding/json, it returns an error for invalid UTF-8 and for
+// duplicate keys.
 func parseJSON(text string) (*yaml.Node, error) {
 	var v any
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
@@ -129,8 +128,8 @@ func parseJSON(text string) (*yaml.Node, error) {
 	return nodeOf(v), nil
 }
 
-// nodeOf returns the node of v, which was decoded from JSON. yaml.Node.Encode makes
-// YAML text and reads it again, which not every string survives.
+// nodeOf returns the node of v, which was decoded from JSON. yaml.Node.Encode would convert v
+// to YAML and back, which changes some strings.
 func nodeOf(v any) *yaml.Node {
 	node := new(yaml.Node)
 	switch v := v.(type) {
@@ -164,7 +163,7 @@ func parseYAML(text string) (*yaml.Node, error) {
 	return node, nil
 }
 
-// decode returns a document that has the form of OpenAPI.
+// decode returns the document in node. It returns an error if that is not OpenAPI.
 func decode(node *yaml.Node) (document map[string]any, err error) {
 	plain(node)
 	if err := node.Decode(&document); err != nil {
@@ -180,7 +179,7 @@ func decode(node *yaml.Node) (document map[string]any, err error) {
 	return document, new(openapi3.T).UnmarshalJSON(text)
 }
 
-// plain keeps to what JSON has: every key is a string, and a date is one.
+// plain changes node to the types of JSON: keys and dates are strings.
 func plain(node *yaml.Node) {
 	for i, child := range node.Content {
 		key := node.Kind == yaml.MappingNode && i%2 == 0 && child.Tag != "!!merge"
@@ -191,8 +190,8 @@ func plain(node *yaml.Node) {
 	}
 }
 
-// withoutSuffix gives the schemas their names. The vendor's generator has at times
-// published those of its classes, which end in Dto.
+// withoutSuffix removes the suffix Dto from the names of schemas. Some of the vendor's
+// documents have it.
 func withoutSuffix(document map[string]any) {
 	const prefix, suffix = "#/components/schemas/", "Dto"
 	schemas := object(object(document["components"])["schemas"])
@@ -205,8 +204,8 @@ func withoutSuffix(document map[string]any) {
 	}
 }
 
-// withoutParameters takes those of a content type from its name: with them, JSON is not
-// known as such.
+// withoutParameters removes the parameters of content types: oapi-codegen does not recognize
+// JSON with parameters.
 func withoutParameters(v any) {
 	content := at(v, "content")
 	for _, kind := range slices.Sorted(maps.Keys(content)) {
@@ -223,7 +222,7 @@ func withoutParameters(v any) {
 	}
 }
 
-// replace puts after in place of every string that is before.
+// replace replaces every string in v that is equal to before by after.
 func replace(v any, before, after string) {
 	for k, x := range object(v) {
 		if x == before {
@@ -236,8 +235,8 @@ func replace(v any, before, after string) {
 	}
 }
 
-// trim takes the white space from the beginning of prose: oapi-codegen cannot read
-// a document with a text that begins with an empty line and a tab.
+// trim removes white space at the start of prose: oapi-codegen cannot read a text that starts
+// with an empty line and a tab.
 func trim(v any) {
 	for k, x := range object(v) {
 		if text, ok := x.(string); ok && slices.Contains(prose, k) {
@@ -250,9 +249,9 @@ func trim(v any) {
 	}
 }
 
-// corrections are the actions of the overlay that carry their evidence: what the
-// vendor is known to publish wrongly. The description of each is the schema and
-// the property that it corrects; actions with one description are one correction.
+// corrections are the actions of the overlay that have evidence. The description of an
+// action is the schema and the property that it corrects. Actions with the same description
+// are one correction.
 type corrections struct {
 	overlay overlay.Overlay
 	applied map[string]bool // by description
@@ -293,13 +292,14 @@ func (c *corrections) apply(node *yaml.Node) error {
 	return nil
 }
 
-func (c *corrections) saw(document map[string]any) {
+// recordSchemas records the schemas of document as seen.
+func (c *corrections) recordSchemas(document map[string]any) {
 	for name := range object(object(document["components"])["schemas"]) {
 		c.seen[strings.TrimSuffix(name, "Dto")] = true
 	}
 }
 
-// unused returns the corrections of schemas that are right without them.
+// unused returns the corrections that no schema needed.
 func (c *corrections) unused() []string {
 	var names []string
 	for name, applied := range c.applied {

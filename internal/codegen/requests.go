@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// requestsFile is the part of the document that package gamma needs to name requests
-// and to check them: a sixth of the whole, which would be in every user's program.
+// requestsFile is the part of the document that package gamma needs to name and to check
+// requests. It is embedded in every program that uses package gamma.
 const requestsFile = "api/requests.gen.json"
 
 // requests returns the text of requestsFile.
@@ -22,7 +22,7 @@ func requests(document map[string]any) []byte {
 				kept[key] = s[key]
 			}
 		}
-		if slices.Contains(array(s["enum"]), nil) { // the values are open, except null
+		if slices.Contains(array(s["enum"]), nil) { // enum values are not checked, except null
 			kept["enum"] = []any{nil}
 		}
 		if s["items"] != nil {
@@ -36,7 +36,7 @@ func requests(document map[string]any) []byte {
 		}
 		ref, _ := s["$ref"].(string)
 		if name, ok := strings.CutPrefix(ref, "#/components/schemas/"); ok && schemas[name] == nil {
-			schemas[name] = map[string]any{} // where a circle ends
+			schemas[name] = map[string]any{} // ends a cycle
 			schemas[name] = keep(at(document, "components", "schemas")[name])
 		}
 		return kept

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// A trial is files that the go command sees in place of those in the directory root.
+// trial is a set of files that the go command uses in place of those in the directory root.
 type trial struct {
 	root, dir, overlay string
 }
@@ -50,7 +50,7 @@ func try(root string, files map[string][]byte) (*trial, error) {
 
 func (t *trial) remove() { _ = os.RemoveAll(t.dir) }
 
-// compile builds what uses the code, and notes where only tests do not compile.
+// compile builds the packages that use the code. It notes where only tests do not compile.
 func (t *trial) compile(ctx context.Context) (notes []string, err error) {
 	for _, dir := range []string{".", "gammatest"} {
 		command := func(name string) error {
@@ -62,20 +62,20 @@ func (t *trial) compile(ctx context.Context) (notes []string, err error) {
 			continue
 		}
 		if err := command("build"); err != nil {
-			return nil, fmt.Errorf("the code does not compile with what would be generated: %w", err)
+			return nil, fmt.Errorf("the code does not compile with the generated code: %w", err)
 		}
-		notes = append(notes, fmt.Sprintf("tests need mending: %v", vet))
+		notes = append(notes, fmt.Sprintf("tests do not compile: %v", vet))
 	}
 	return notes, nil
 }
 
-// wire says what changes on the wire.
+// wire reports what changes in requests and responses.
 func (t *trial) wire(ctx context.Context) (string, error) {
 	out, err := run(ctx, t.root, "go", "tool", "-modfile=internal/tools/oasdiff/go.mod", "oasdiff", "changelog", "--flatten-allof", "openapi.json", filepath.Join(t.dir, "openapi.json"))
 	return strings.ReplaceAll(out, t.dir+string(filepath.Separator), ""), err
 }
 
-// names says what changes for programs that use package api.
+// names reports what changes for programs that use package api.
 func (t *trial) names(ctx context.Context) (string, error) {
 	before, err := t.load(ctx)
 	if err != nil {
@@ -83,28 +83,28 @@ func (t *trial) names(ctx context.Context) (string, error) {
 	}
 	after, err := t.load(ctx, "-overlay="+t.overlay)
 	if err != nil {
-		return "", fmt.Errorf("the code does not compile with what would be generated: %w", err)
+		return "", fmt.Errorf("the code does not compile with the generated code: %w", err)
 	}
-	var gone, added []string
+	var breaking, added []string
 	for _, c := range apidiff.Changes(before, after).Changes {
 		switch {
 		case c.Compatible:
 			added = append(added, c.Message)
 		case strings.HasPrefix(c.Message, "Client") && strings.HasSuffix(c.Message, ": added"):
-			// A method of a generated interface, which nobody else implements.
+			// A method of a generated interface, which programs do not implement.
 		default:
-			gone = append(gone, c.Message)
+			breaking = append(breaking, c.Message)
 		}
 	}
-	if len(gone)+len(added) == 0 {
+	if len(breaking)+len(added) == 0 {
 		return "No changes detected", nil
 	}
-	lines := []string{fmt.Sprintf("%d gone or different, %d new", len(gone), len(added))}
-	for _, m := range sorted(gone) {
-		lines = append(lines, "gone or different: "+m)
+	lines := []string{fmt.Sprintf("%d removed or changed, %d added", len(breaking), len(added))}
+	for _, m := range sorted(breaking) {
+		lines = append(lines, "removed or changed: "+m)
 	}
 	for _, m := range sorted(added) {
-		lines = append(lines, "new: "+m)
+		lines = append(lines, "added: "+m)
 	}
 	return strings.Join(lines, "\n"), nil
 }

@@ -18,12 +18,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// update merges the files into openapi.json and makes api/ from it, says what that
-// changes, and writes all of it, or nothing.
+// update merges the files into openapi.json, generates api/ from it, reports what changes,
+// and writes all of it or nothing.
 func update(ctx context.Context, root string, files []string, s settings, w io.Writer) error {
-	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, "make spec: "+format+"\n", args...) }
+	report := func(format string, args ...any) { _, _ = fmt.Fprintf(w, "make spec: "+format+"\n", args...) }
 
-	say("reading %s", strings.Join(files, ", "))
+	report("reading %s", strings.Join(files, ", "))
 	document, notes, err := spec(root, files, s)
 	if err != nil {
 		return err
@@ -32,46 +32,46 @@ func update(ctx context.Context, root string, files []string, s settings, w io.W
 	if err := json.Unmarshal(document, &parsed); err != nil {
 		return err
 	}
-	say("generating api/")
-	code, left, err := generate(ctx, root, parsed)
+	report("generating api/")
+	code, omitted, err := generate(ctx, root, parsed)
 	if err != nil {
 		return err
 	}
-	notes = append(notes, left...)
+	notes = append(notes, omitted...)
 
-	say("compiling, and comparing with what is there")
-	made := map[string][]byte{"openapi.json": document, generated: code, requestsFile: requests(parsed)}
-	trial, err := try(root, made)
+	report("compiling, and comparing with the present code")
+	generatedFiles := map[string][]byte{"openapi.json": document, generated: code, requestsFile: requests(parsed)}
+	trial, err := try(root, generatedFiles)
 	if err != nil {
 		return err
 	}
 	defer trial.remove()
 	var wire, names string
-	var broken []string
+	var brokenTests []string
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() (err error) { wire, err = trial.wire(ctx); return err })
 	tasks.Go(func() (err error) {
 		if names, err = trial.names(ctx); err == nil {
-			broken, err = trial.compile(ctx)
+			brokenTests, err = trial.compile(ctx)
 		}
 		return err
 	})
 	if err := tasks.Wait(); err != nil {
 		return err
 	}
-	say("on the wire:\n%s", indent(wire))
-	say("in Go:\n%s", indent(names))
-	for _, note := range append(notes, broken...) {
-		say("%s", note)
+	report("changes to requests and responses:\n%s", indent(wire))
+	report("changes to package api:\n%s", indent(names))
+	for _, note := range append(notes, brokenTests...) {
+		report("%s", note)
 	}
 	if s.check {
-		say("nothing was changed: CHECK is set")
+		report("no file was changed, because CHECK is set")
 		return nil
 	}
-	if err := write(root, made); err != nil {
+	if err := write(root, generatedFiles); err != nil {
 		return err
 	}
-	say("openapi.json and api/ are written; run make test")
+	report("openapi.json and api/ have been written; run make test")
 	return nil
 }
 
@@ -79,8 +79,8 @@ func indent(text string) string {
 	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ")
 }
 
-// spec returns openapi.json of the directory root with the files merged into it, and
-// what else is to be known of it.
+// spec returns openapi.json of the directory root with the files merged into it, and notes
+// for the maintainer.
 func spec(root string, files []string, s settings) (text []byte, notes []string, err error) {
 	fixes, err := readCorrections(filepath.Join(root, "overlay.yaml"))
 	if err != nil {
@@ -106,33 +106,33 @@ func spec(root string, files []string, s settings) (text []byte, notes []string,
 		return nil, nil, err
 	}
 	if len(missing) > 0 {
-		notes = append(notes, fmt.Sprintf("not in the new document, but kept: %s; to remove them, set DROP=%q", strings.Join(missing, ", "), strings.Join(missing, " ")))
+		notes = append(notes, fmt.Sprintf("not in the new document, but kept: %s; to remove, set DROP=%q", strings.Join(missing, ", "), strings.Join(missing, " ")))
 	}
 	t, err := openapi3.NewLoader().LoadFromData(text)
 	if err == nil {
-		// The vendor's examples are known to contradict the schemas beside them, and a
-		// pattern is in JavaScript's syntax.
+		// Some of the vendor's examples contradict their schemas, and a pattern has the
+		// syntax of JavaScript.
 		err = t.Validate(context.Background(), openapi3.DisableExamplesValidation(), openapi3.DisableSchemaPatternValidation())
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: not valid OpenAPI once merged: %w", strings.Join(files, ", "), oneLine(err))
+		return nil, nil, fmt.Errorf("%s: not valid OpenAPI after merging: %w", strings.Join(files, ", "), oneLine(err))
 	}
 	after := ""
 	if len(t.Servers) > 0 {
 		after = t.Servers[0].URL
 	}
 	if u, err := url.Parse(after); err != nil || u.Scheme != "https" || u.Host == "" || strings.Contains(after, "{") {
-		return nil, nil, fmt.Errorf("%s: the first server is no absolute https URL: %q", strings.Join(files, ", "), after)
+		return nil, nil, fmt.Errorf("%s: the first server is not an absolute https URL: %q", strings.Join(files, ", "), after)
 	}
 	if unused := fixes.unused(); len(unused) > 0 {
-		notes = append(notes, "overlay.yaml: right as published, without the correction: "+strings.Join(unused, ", "))
+		notes = append(notes, "overlay.yaml: these corrections were not needed: "+strings.Join(unused, ", "))
 	}
-	return text, append(notes, strangers(t)...), nil
+	return text, append(notes, unsupportedSecurity(t)...), nil
 }
 
-// strangers names the operations that ask for a security scheme which the client
-// cannot satisfy: it sends the API key in the header X-API-KEY.
-func strangers(t *openapi3.T) (notes []string) {
+// unsupportedSecurity notes the operations that require a security scheme other than an API
+// key in the header X-API-KEY.
+func unsupportedSecurity(t *openapi3.T) (notes []string) {
 	satisfied := func(r openapi3.SecurityRequirement) bool {
 		for name := range r {
 			ref := t.Components.SecuritySchemes[name]
@@ -155,23 +155,23 @@ func strangers(t *openapi3.T) (notes []string) {
 			for _, r := range requirements {
 				schemes = append(schemes, strings.Join(slices.Sorted(maps.Keys(r)), " and "))
 			}
-			notes = append(notes, fmt.Sprintf("%s asks for the security scheme %s, which the client cannot satisfy: it sends an API key as X-API-KEY", o.OperationID, strings.Join(schemes, " or ")))
+			notes = append(notes, fmt.Sprintf("%s requires the security scheme %s, which the client does not support: it sends an API key as X-API-KEY", o.OperationID, strings.Join(schemes, " or ")))
 		}
 	}
 	return sorted(notes)
 }
 
-// sameServers makes the servers of the inputs those of base. Where an input has
-// others, the key would go elsewhere, so that takes a word of the maintainer.
+// sameServers makes the servers of the inputs equal to those of base. The client sends the
+// key to the first server, so if an input has others, the maintainer must decide.
 func sameServers(base source, inputs []source, setting string) (notes []string, err error) {
 	present := addresses(base.document)
 	for i, input := range inputs {
 		theirs := addresses(input.document)
 		if len(theirs) == 0 {
 			if !input.page && setting != "keep" && !related(base.document, input.document) {
-				return nil, fmt.Errorf("%s: it names no server and has no operation of openapi.json: set SERVERS=keep if it is Gamma's all the same", input.name)
+				return nil, fmt.Errorf("%s: it has no server and no operation of openapi.json; if it is Gamma's, set SERVERS=keep", input.name)
 			}
-			delete(input.document, "servers") // those of base
+			delete(input.document, "servers") // base has them
 			continue
 		}
 		if slices.Equal(theirs, present) || len(present) == 0 {
@@ -179,15 +179,15 @@ func sameServers(base source, inputs []source, setting string) (notes []string, 
 		}
 		switch setting {
 		case "take":
-			notes = append(notes, fmt.Sprintf("the client sends the key to %s, not to %s", theirs[0], present[0]))
+			notes = append(notes, fmt.Sprintf("the client will send the key to %s, not to %s", theirs[0], present[0]))
 		case "keep":
 			delete(input.document, "servers")
-			notes = append(notes, fmt.Sprintf("%s: its servers %s are left out", input.name, strings.Join(theirs, ", ")))
+			notes = append(notes, fmt.Sprintf("%s: its servers %s are ignored", input.name, strings.Join(theirs, ", ")))
 			if prefix := rebase(base.document, inputs[i].document); prefix != "" {
-				notes = append(notes, fmt.Sprintf("%s: its paths are taken without %s, which the present server has not", input.name, prefix))
+				notes = append(notes, fmt.Sprintf("%s: the prefix %s is removed from its paths", input.name, prefix))
 			}
 		default:
-			return nil, fmt.Errorf("%s: its servers are %s, those of openapi.json %s; the API key would go elsewhere: set SERVERS=keep to keep the present ones, or SERVERS=take if the API has moved",
+			return nil, fmt.Errorf("%s: its servers are %s, those of openapi.json %s; the API key would be sent elsewhere: set SERVERS=keep to keep the present ones, or SERVERS=take if the API has moved",
 				input.name, strings.Join(theirs, ", "), strings.Join(present, ", "))
 		}
 	}
@@ -202,7 +202,7 @@ func addresses(document map[string]any) (list []string) {
 	return list
 }
 
-// pathsByID returns the paths of a document's operations.
+// pathsByID returns the paths of a document's operations by operationId.
 func pathsByID(document map[string]any) map[any]string {
 	byID := map[any]string{}
 	for path, item := range object(document["paths"]) {
@@ -215,8 +215,7 @@ func pathsByID(document map[string]any) map[any]string {
 	return byID
 }
 
-// related reports whether two documents have an operation in common, or one of them
-// has none.
+// related reports whether two documents share an operation, or one of them has none.
 func related(a, b map[string]any) bool {
 	ours, theirs := pathsByID(a), pathsByID(b)
 	for id, path := range theirs {
@@ -227,7 +226,7 @@ func related(a, b map[string]any) bool {
 	return len(ours) == 0 || len(theirs) == 0
 }
 
-// rebase takes from the paths of a document what they have before those of base, and
+// rebase removes the prefix that the paths of a document have before those of base, and
 // returns it.
 func rebase(base, document map[string]any) (prefix string) {
 	present := pathsByID(base)

@@ -1,6 +1,6 @@
-// Command licenses reads modules, as go mod download -json prints them, and prints
-// the licences of each. It fails where it finds none, or one that asks more of a
-// user than its text and its notice to be kept, except for those that its arguments name.
+// Command licenses reads modules, as go mod download -json prints them, and prints the
+// licences of each. It fails if a module has no licence, or one that is neither permissive
+// nor named by an argument.
 package main
 
 import (
@@ -53,20 +53,20 @@ func list(modules io.Reader, w io.Writer) error {
 // licenses returns the SPDX identifiers of the licences in dir.
 func licenses(dir string) (ids []string, err error) {
 	if dir == "" {
-		return nil, errors.New("it is not downloaded")
+		return nil, errors.New("the module is not downloaded")
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*LICENSE*")) // or UNLICENSE
 	if err != nil || len(files) == 0 {
-		return nil, errors.New("there is no LICENSE")
+		return nil, errors.New("no file LICENSE")
 	}
 	text, err := os.ReadFile(files[0])
 	if err != nil {
 		return nil, err
 	}
 	found := licensecheck.Scan(text)
-	// A file with two licences says which files each is for, too.
+	// A file with two licences also says which files each applies to.
 	if n := len(found.Match); n == 0 || n == 1 && found.Percent < 90 || found.Percent < 80 {
-		return nil, fmt.Errorf("%s is not the text of known licences", filepath.Base(files[0]))
+		return nil, fmt.Errorf("%s is not the text of a known licence", filepath.Base(files[0]))
 	}
 	for _, m := range found.Match {
 		ids = append(ids, m.ID)

@@ -18,13 +18,13 @@ func TestList(t *testing.T) {
 		file, text string
 		want, err  string
 	}{
-		"permissive": {"LICENSE.txt", string(own), "example.com/m v1.0.0 Apache-2.0\n", ""},
-		"no rights":  {"UNLICENSE", unlicense, "example.com/m v1.0.0 Unlicense\n", ""},
-		"two":        {"LICENSE", mit + "\n" + string(own), "example.com/m v1.0.0 MIT and Apache-2.0\n", ""},
-		"one of two": {"LICENSE", mit + gpl, "", "GPL-3.0-or-later is not on the list"},
-		"copyleft":   {"LICENSE", "SPDX-License-Identifier: AGPL-3.0", "", "example.com/m: "},
-		"no licence": {"README", "", "", "example.com/m: there is no LICENSE"},
-		"prose":      {"LICENSE", "Do as you like.", "", "not the text of known licences"},
+		"permissive":                 {"LICENSE.txt", string(own), "example.com/m v1.0.0 Apache-2.0\n", ""},
+		"public domain":              {"UNLICENSE", unlicense, "example.com/m v1.0.0 Unlicense\n", ""},
+		"two licences":               {"LICENSE", mit + "\n" + string(own), "example.com/m v1.0.0 MIT and Apache-2.0\n", ""},
+		"two licences, one copyleft": {"LICENSE", mit + gpl, "", "GPL-3.0-or-later is not on the list"},
+		"copyleft":                   {"LICENSE", "SPDX-License-Identifier: AGPL-3.0", "", "example.com/m: "},
+		"no licence":                 {"README", "", "", "example.com/m: no file LICENSE"},
+		"unknown licence":            {"LICENSE", "Do as you like.", "", "not the text of a known licence"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -40,10 +40,10 @@ func TestList(t *testing.T) {
 		})
 	}
 	if err := list(strings.NewReader(`{"Path":"example.com/m"}`), new(bytes.Buffer)); err == nil {
-		t.Error("a module that is not there has a licence")
+		t.Error("a module that is not downloaded: no error")
 	}
 	if err := list(strings.NewReader(`{`), new(bytes.Buffer)); err == nil {
-		t.Error("half an answer was read")
+		t.Error("truncated JSON: no error")
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package codegen tests how our templates differ from those of oapi-codegen.
+// Package codegen compares the templates in internal/codegen/templates with those of
+// oapi-codegen.
 package codegen
 
 import (
@@ -13,8 +14,8 @@ import (
 
 const root = "../../.."
 
-// The templates in internal/codegen/templates that oapi-codegen has, too: the sum of the
-// original, and in how many lines ours may differ from it, removed and added.
+// originals are the templates of oapi-codegen that internal/codegen/templates replaces: the
+// checksum of the original, and the maximum number of lines removed and added.
 var originals = map[string]struct {
 	sum     string
 	changed int
@@ -38,13 +39,13 @@ func TestTemplates(t *testing.T) {
 		original := filepath.Join(dir, name)
 		want, known := originals[name]
 		if !known && exists(original) {
-			t.Errorf("%s replaces a template of oapi-codegen: record it here", name)
+			t.Errorf("%s replaces a template of oapi-codegen: add it to originals", name)
 		}
 		if !known {
 			continue
 		}
 		if sum := fmt.Sprintf("%x", sha256.Sum256(read(t, original))); sum != want.sum {
-			t.Errorf("oapi-codegen's %s has changed. Compare internal/codegen/templates/%[1]s with %s, carry over what is new, run make generate, and record %s here.",
+			t.Errorf("oapi-codegen's %s has changed. Compare internal/codegen/templates/%[1]s with %s, copy what is new, run make generate, and put %s into originals.",
 				name, original, sum)
 			continue
 		}
@@ -59,7 +60,7 @@ func lines(text []byte) []string { return strings.Split(string(text), "\n") }
 // changed counts the lines of a and b that are not in their longest common
 // subsequence, as diff does.
 func changed(a, b []string) int {
-	common := make([]int, len(b)+1) // of what is left of a, and of b from each line on
+	common := make([]int, len(b)+1) // by line of b: the longest common subsequence of the rests
 	for i := len(a) - 1; i >= 0; i-- {
 		diagonal := 0
 		for j := len(b) - 1; j >= 0; j-- {
