@@ -221,8 +221,8 @@ func (c *contract) property(parts []*schema, name string) (all []*schema) {
 	return all
 }
 
-// takesNull reports whether null satisfies parts. A nullable beside an allOf counts, as
-// the vendor writes it.
+// takesNull reports whether null satisfies parts. The vendor writes nullable next to an
+// allOf.
 func takesNull(parts []*schema) bool {
 	typed := false
 	for _, part := range parts {

@@ -18,7 +18,8 @@ const Version = "0.1.0"
 
 const defaultRequestTimeout = 15 * time.Second
 
-// Option is an option of [NewClient]. If an option is given twice, the last one wins.
+// Option is an option of [NewClient]. The order of options does not matter; if one is given
+// twice, the last one wins. A nil Option is an error.
 type Option func(*config) error
 
 type config struct {
@@ -106,7 +107,7 @@ func WithRequestTimeout(timeout time.Duration) Option {
 type Retry struct {
 	Operation string        // as in "POST /v1.0/generations", or "GET export" for a download
 	Attempt   int           // the number of requests so far, from 1
-	Err       error         // why the last request failed, often an [*APIError]; never nil
+	Err       error         // why the last request failed, often an *APIError; never nil
 	Pause     time.Duration // the time until the next request
 }
 

@@ -37,12 +37,13 @@ type Created struct {
 // after 5 minutes if ctx has no deadline. [WithOnRetry] observes the pauses. Before each
 // request it waits until the rate limit of the client allows it.
 //
-// The error is an [*InvalidRequestError] if the request was not sent, an [*APIError] if
-// it was refused, and matches [ErrMaybeCreated] if the outcome is unknown. On error,
-// Created is zero, except that GenerationID is set if the response was cut off after it.
+// The error is an [*InvalidRequestError] if the request violates the OpenAPI document, an
+// [*APIError] if the server refused it, and matches [ErrMaybeCreated] if the outcome is
+// unknown. On error, Created is zero, except that GenerationID is set if the response was
+// cut off after it.
 //
-// Save the id before you do anything else: the API cannot list generations. Then wait
-// with package poller.
+// Save the id first: a generation cannot be found without it. Then wait with package
+// poller.
 func (c *Client) CreateGeneration(ctx context.Context, request api.GenerationRequest) (Created, error) {
 	return c.doer.create(ctx, "POST /v1.0/generations", func(ctx context.Context) ([]byte, error) {
 		rsp, err := c.CreateGenerationWithResponse(ctx, request)

@@ -41,7 +41,7 @@
 // Any other status is an [*APIError]; test for its kind with [errors.Is]. If there is no
 // response, the error wraps that of the transport, such as [context.DeadlineExceeded] or
 // a type of package net. An error text is one line that names the operation. It contains
-// neither the URL nor the body, only the body's message, escaped.
+// neither the URL nor the body, except for the body's message, escaped.
 //
 // # Rate limits
 //

@@ -17,8 +17,8 @@ var (
 	// ErrUnauthorized is status 401: the key is missing or wrong.
 	ErrUnauthorized = errors.New("gamma: unauthorized")
 
-	// ErrInsufficientCredits is status 402, or status 403 with the message "insufficient
-	// credits": the API's documentation has named both.
+	// ErrInsufficientCredits is status 402, or status 403 with a message that contains
+	// "insufficient credits": the API's documentation has named both.
 	ErrInsufficientCredits = errors.New("gamma: insufficient credits")
 
 	// ErrForbidden is any other status 403: the key or its plan has no permission.

@@ -83,7 +83,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		d.own.CloseIdleConnections()
 	}
 	ctx := req.Context()
-	operation, sent, err := d.begin(ctx, req)
+	operation, sent, err := d.admit(ctx, req)
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
@@ -119,9 +119,9 @@ func (d *doer) exchange(operation *ratelimit.Operation, sent time.Time, req, out
 	return d.send(out, ctx)
 }
 
-// begin counts req against the rate limit, after waiting for it if the mode of ctx is
+// admit counts req against the rate limit, after waiting for it if the mode of ctx is
 // Waits. It returns the time of sending, and a nil operation if the caller counts req.
-func (d *doer) begin(ctx context.Context, req *http.Request) (operation *ratelimit.Operation, sent time.Time, err error) {
+func (d *doer) admit(ctx context.Context, req *http.Request) (operation *ratelimit.Operation, sent time.Time, err error) {
 	mode := d.budget.Mode(ctx)
 	if mode == ratelimit.Counted {
 		return nil, time.Now(), nil

@@ -13,8 +13,8 @@ import (
 	"sync"
 )
 
-// ErrUnexpectedResponse is matched by every error about a 2xx response that is not what
-// the OpenAPI document says.
+// ErrUnexpectedResponse matches every error about a 2xx response that the OpenAPI document
+// does not describe.
 var ErrUnexpectedResponse = errors.New("gamma: unexpected response")
 
 // Unexpected returns the error for a 2xx response to operation ("GET /path") that the

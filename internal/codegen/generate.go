@@ -105,7 +105,7 @@ func checkTypes(code []byte, allowed []string) error {
 	}
 	found = slices.DeleteFunc(found, func(name string) bool { return slices.Contains(allowed, name) })
 	if len(found) > 0 {
-		return fmt.Errorf("%s would hold anything (map[string]interface{} or interface{}): add its type to overlay.yaml as a correction, or list it under anything in names.yaml", strings.Join(sorted(found), ", "))
+		return fmt.Errorf("%s would be any JSON (map[string]interface{} or interface{}): add its type to overlay.yaml as a correction, or list it under anything in names.yaml", strings.Join(sorted(found), ", "))
 	}
 	return nil
 }

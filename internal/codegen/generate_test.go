@@ -50,8 +50,8 @@ func TestCheckTypes(t *testing.T) {
 		allowed []string
 		want    string
 	}{
-		{nil, "A.x, A.y, B would hold anything"},
-		{[]string{"A.x", "B"}, "A.y would hold anything"},
+		{nil, "A.x, A.y, B would be any JSON"},
+		{[]string{"A.x", "B"}, "A.y would be any JSON"},
 		{[]string{"A.x", "A.y", "B"}, ""},
 	} {
 		err := checkTypes([]byte(code), tt.allowed)

@@ -513,16 +513,16 @@ func TestGenerateErrors(t *testing.T) {
 		change func(d map[string]any)
 		want   string
 	}{
-		"bare object in a request":  {anything("Generation", "format", `{"type":"object"}`), "GenerationRequest.format would hold anything"},
-		"bare object in a response": {anything("GenerationStatusResponse", "meta", `{"type":"object","example":"x"}`), "GenerationStatusResponse.meta would hold anything"},
-		"schema without a type":     {anything("FolderItem", "meta", `{"description":"x"}`), "FolderItem.meta would hold anything"},
-		"list of bare objects":      {anything("FolderItem", "meta", `{"type":"array","items":{"type":"object"}}`), "FolderItem.meta would hold anything"},
-		"map of any JSON":           {anything("FolderItem", "meta", `{"type":"object","additionalProperties":true}`), "FolderItem.meta would hold anything"},
+		"bare object in a request":  {anything("Generation", "format", `{"type":"object"}`), "GenerationRequest.format would be any JSON"},
+		"bare object in a response": {anything("GenerationStatusResponse", "meta", `{"type":"object","example":"x"}`), "GenerationStatusResponse.meta would be any JSON"},
+		"schema without a type":     {anything("FolderItem", "meta", `{"description":"x"}`), "FolderItem.meta would be any JSON"},
+		"list of bare objects":      {anything("FolderItem", "meta", `{"type":"array","items":{"type":"object"}}`), "FolderItem.meta would be any JSON"},
+		"map of any JSON":           {anything("FolderItem", "meta", `{"type":"object","additionalProperties":true}`), "FolderItem.meta would be any JSON"},
 		"response that is a bare object": {
 			func(d map[string]any) {
 				at(d, "paths", "/v1.0/gammas/{gammaId}/archive", "post")["responses"] = map[string]any{"200": map[string]any{"description": "x", "content": map[string]any{"application/json": map[string]any{"schema": map[string]any{"type": "object"}}}}}
 			},
-			"ArchiveGammaHTTPResponse.JSON200 would hold anything",
+			"ArchiveGammaHTTPResponse.JSON200 would be any JSON",
 		},
 		"no createGeneration": {func(d map[string]any) { at(d, "paths", "/v1.0/generations", "post")["operationId"] = "makeGeneration" }, "needs what is missing: no operation createGeneration"},
 		"status is a number":  {anything("GenerationStatusResponse", "status", `{"type":"number"}`), "GenerationStatusResponse.status is number, not GenerationStatus"},

@@ -546,6 +546,6 @@ func TestJobsLeaveTheQueue(t *testing.T) {
 // A waiting job needs little memory.
 func TestItemSize(t *testing.T) {
 	if n := unsafe.Sizeof(item[[64]byte]{}) - 64; n > 32 {
-		t.Errorf("an item has %d bytes beside its job", n)
+		t.Errorf("an item has %d bytes in addition to its job", n)
 	}
 }
