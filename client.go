@@ -58,9 +58,9 @@ func WithInsecureHTTP() Option {
 //
 // If the Transport is an [*http.Transport], a request with a body is sent over a new
 // connection of a clone of it: if a server closes a reused connection, it is unknown
-// whether it received the request. Requests without a body wait up to a second for the
-// first of them to connect, so that they share its HTTP/2 connection. Any other
-// RoundTripper is used as it is.
+// whether it received the request. If no connection is open, requests without a body wait
+// up to a second for the first of them to connect, so that they share its HTTP/2
+// connection. Any other RoundTripper is used as it is.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {
 		if client == nil {

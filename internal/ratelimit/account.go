@@ -27,7 +27,7 @@ const (
 type account struct {
 	windows      [3]window
 	inFlight     int64
-	peakInFlight int64  // the most in flight during the requests that are in flight
+	peakInFlight int64  // the highest inFlight since a request did not overlap with the one before
 	pacedAt      moment // when the last request was due by the pace of the windows
 	firstRequest moment
 	lastRequest  moment
