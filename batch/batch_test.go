@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
-	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
@@ -28,6 +27,7 @@ var moments = []struct {
 	ids      int           // then known, at least
 	saved    int           // then, at least
 }{
+
 	{name: "creates are in flight", setup: func(f *fake) {
 		for _, key := range keys(10) {
 			f.hook("create "+key, takes(time.Minute))
@@ -114,7 +114,7 @@ func nextRun(t *testing.T, f *fake, b *Batch, uncertain map[string]bool, all ...
 func known(t *testing.T, b *Batch, results map[string]Result) {
 	t.Helper()
 	ids := map[string]string{}
-	for _, l := range linesOf(t, b.journalPath()) {
+	for _, l := range linesOf(t, b) {
 		if l.ID != "" {
 			ids[l.Key] = l.ID
 		}
@@ -487,58 +487,6 @@ func TestSettings(t *testing.T) {
 	for p := range b.Plan(nil) {
 		if p.Err == nil || p.Action != Refuse {
 			t.Errorf("nil inputs: %+v", p)
-		}
-	}
-}
-
-func TestInvalidInputs(t *testing.T) {
-	good := request("x", "pdf")
-	for _, tt := range []struct {
-		name  string
-		input Input
-		text  string
-	}{
-		{"no key", Input{Request: good}, "gamma: batch: the key"},
-		{"a long key", Input{Key: strings.Repeat("k", 1025), Request: good}, "gamma: batch: the key"},
-		{"a key that is not UTF-8", Input{Key: "a\xff", Request: good}, "gamma: batch: the key"},
-		{"a key of an input before", Input{Key: "good", Request: good}, "gamma: batch: another input has the same key"},
-		{"no request", Input{Key: "a"}, "gamma: batch: the request, a "},
-		{"a nil request", Input{Key: "a", Request: (*api.GenerationRequest)(nil)}, "gamma: batch: the request, a "},
-		{"a nil template", Input{Key: "a", Request: (*api.TemplateGenerationRequest)(nil)}, "gamma: batch: the request, a "},
-		{"another type", Input{Key: "a", Request: "tea"}, "gamma: batch: the request, a string, is"},
-		{"a request without a text", Input{Key: "a", Request: api.GenerationRequest{}}, "gamma: POST /v1.0/generations: inputText"},
-		{"a file above the directory", Input{Key: "a", Request: good, File: "../a"}, "gamma: batch: the file ../a is not"},
-		{"the file of another input", Input{Key: "a", Request: good, File: "GOOD"}, "gamma: batch: its export would replace that of good"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFake()
-				b := newBatch(t, f)
-				inputs := []Input{{Key: "good", Request: request("good", "pdf")}, tt.input}
-				var bad []Result
-				for r := range b.Run(t.Context(), slices.Values(inputs)) {
-					if r.Err != nil {
-						bad = append(bad, r)
-					}
-				}
-				if len(bad) != 1 || bad[0].Key != tt.input.Key || !strings.HasPrefix(bad[0].Err.Error(), tt.text) {
-					t.Fatalf("%+v", bad)
-				}
-				oneLine(t, bad[0].Err)
-				if f.count("create") != 1 {
-					t.Errorf("%d creates", f.count("create"))
-				}
-				plans := slices.Collect(b.Plan(slices.Values(inputs)))
-				if len(plans) != 2 || plans[0].Action != Skip || plans[1].Action != Refuse || plans[1].Err == nil || plans[1].Err.Error() != bad[0].Err.Error() {
-					t.Errorf("the plan is %+v", plans)
-				}
-			})
-		})
-	}
-	var invalid *gamma.InvalidRequestError
-	for p := range newBatch(t, newFake()).Plan(pdfs("")) {
-		if p.Err == nil || errors.As(p.Err, &invalid) {
-			t.Errorf("%+v", p)
 		}
 	}
 }

@@ -7,13 +7,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/batch"
+	"github.com/gamma-sdk/gamma-go/internal/test/fake"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
+
+// The examples use the fake server that fake.Main puts into the environment.
+func TestMain(m *testing.M) { fake.Main(m) }
 
 // A deck for each text of a folder. Running it again creates nothing twice.
 func Example() {

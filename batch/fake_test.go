@@ -410,17 +410,20 @@ func oneLine(t *testing.T, err error) {
 	}
 }
 
-// linesOf returns the lines of a journal after the first.
-func linesOf(t *testing.T, path string) (lines []line) {
+// linesOf returns the lines of the journal of b after the first. The journal must not be in
+// use.
+func linesOf(t *testing.T, b *Batch) []line {
 	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Error(err)
-		return nil
-	}
+	data := readFile(t, b.journalPath())
 	if !bytes.HasSuffix(data, []byte("\n")) {
 		t.Errorf("the journal ends in %q", data[max(0, len(data)-40):])
 	}
+	return parse(t, data)
+}
+
+// parse returns the lines in data, a journal, after the first.
+func parse(t *testing.T, data []byte) (lines []line) {
+	t.Helper()
 	for i, text := range slices.Collect(bytes.Lines(data)) {
 		var l line
 		if err := json.Unmarshal(text, &l); err != nil {
@@ -433,11 +436,24 @@ func linesOf(t *testing.T, path string) (lines []line) {
 	return lines
 }
 
-// statesOf returns the states of key in the journal of b, as one text.
+// statesOf returns the states of key in the journal of b, separated by spaces. The journal
+// must not be in use.
 func statesOf(t *testing.T, b *Batch, key string) string {
 	t.Helper()
+	return statesIn(linesOf(t, b), key)
+}
+
+// statesDuringRun is statesOf while a run writes the journal: it ignores a last line that
+// is not complete.
+func statesDuringRun(t *testing.T, b *Batch, key string) string {
+	t.Helper()
+	data := readFile(t, b.journalPath())
+	return statesIn(parse(t, data[:bytes.LastIndexByte(data, '\n')+1]), key)
+}
+
+func statesIn(lines []line, key string) string {
 	var all []string
-	for _, l := range linesOf(t, b.journalPath()) {
+	for _, l := range lines {
 		if l.Key == key {
 			all = append(all, string(l.State))
 		}
@@ -469,6 +485,15 @@ func hashOf(t *testing.T, request any) string {
 	return h
 }
 
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	return data
+}
+
 func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -479,7 +504,7 @@ func writeFile(t *testing.T, path, text string) {
 	}
 }
 
-// stopped returns a context that is canceled because of why after d.
+// canceledAfter returns a context that is canceled because of why after d.
 func canceledAfter(t *testing.T, d time.Duration, why error) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -387,3 +387,133 @@ func TestNowhereToSave(t *testing.T) {
 		}
 	})
 }
+
+// A file that comes while its input is waited for is not replaced.
+func TestFileComesInTheWay(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		stopped bool // and comes between two runs
+	}{{"during a run", false}, {"between two runs", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				b := newBatch(t, f)
+				path := filepath.Join(b.Dir, "tea.pdf")
+				ctx := t.Context()
+				if tt.stopped {
+					ctx = canceledAfter(t, 40*time.Second, nil)
+				}
+				time.AfterFunc(30*time.Second, func() { writeFile(t, path, "foreign") })
+				for i := range 3 {
+					r := collect(t, b.Run(ctx, pdfs("tea")))["tea"]
+					ctx = t.Context()
+					if r.Err == nil || r.GenerationID != "gen-tea" || r.Saved != "" || (i > 0 || !tt.stopped) && !strings.Contains(r.Err.Error(), "exists, and the journal does not have it") {
+						t.Errorf("run %d: %+v", i+1, r)
+					}
+					if data, err := os.ReadFile(path); string(data) != "foreign" {
+						t.Fatalf("run %d: it has %q now, %v", i+1, data, err)
+					}
+				}
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+				allSaved(t, collect(t, b.Run(t.Context(), pdfs("tea"))), "tea")
+				f.once(t)
+			})
+		})
+	}
+}
+
+// A file belongs to the input that was saved there last: two inputs of different runs may
+// ask for one path.
+func TestFileOfAnotherRun(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		hook hook // of the first download of tea
+	}{{"saved, and moved away", nil}, {"not saved", responds(404, "")}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				b := newBatch(t, f)
+				run := func(key string) Result {
+					return collect(t, b.Run(t.Context(), slices.Values([]Input{{Key: key, Request: request(key, "pdf"), File: "drink"}})))[key]
+				}
+				path := filepath.Join(b.Dir, "drink.pdf")
+				f.hook("download gen-tea", tt.hook)
+				if r := run("tea"); (r.Err == nil) != (tt.hook == nil) {
+					t.Fatalf("%+v", r)
+				}
+				f.hook("download gen-tea", nil)
+				if err := os.Remove(path); err != nil && tt.hook == nil {
+					t.Fatal(err)
+				}
+				if r := run("coffee"); r.Err != nil {
+					t.Fatalf("%+v", r)
+				}
+				if r := run("tea"); r.Saved != "" || r.Err == nil || !strings.Contains(r.Err.Error(), "exists, and the journal does not have it") {
+					t.Errorf("%+v", r)
+				}
+				if data, err := os.ReadFile(path); string(data) != content("gen-coffee") {
+					t.Errorf("it has %q now, %v", data, err)
+				}
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+				allSaved(t, map[string]Result{"tea": run("tea")}, "tea")
+				f.once(t)
+			})
+		})
+	}
+}
+
+func TestInvalidInputs(t *testing.T) {
+	good := request("x", "pdf")
+	for _, tt := range []struct {
+		name  string
+		input Input
+		text  string
+	}{
+		{"no key", Input{Request: good}, "gamma: batch: the key"},
+		{"a long key", Input{Key: strings.Repeat("k", 1025), Request: good}, "gamma: batch: the key"},
+		{"a key that is not UTF-8", Input{Key: "a\xff", Request: good}, "gamma: batch: the key"},
+		{"a key of an input before", Input{Key: "good", Request: good}, "gamma: batch: another input has the same key"},
+		{"no request", Input{Key: "a"}, "gamma: batch: the request, a "},
+		{"a nil request", Input{Key: "a", Request: (*api.GenerationRequest)(nil)}, "gamma: batch: the request, a "},
+		{"a nil template", Input{Key: "a", Request: (*api.TemplateGenerationRequest)(nil)}, "gamma: batch: the request, a "},
+		{"another type", Input{Key: "a", Request: "tea"}, "gamma: batch: the request, a string, is"},
+		{"a request without a text", Input{Key: "a", Request: api.GenerationRequest{}}, "gamma: POST /v1.0/generations: inputText"},
+		{"a file above the directory", Input{Key: "a", Request: good, File: "../a"}, "gamma: batch: the file ../a is not"},
+		{"the file of another input", Input{Key: "a", Request: good, File: "GOOD"}, "gamma: batch: its export would replace that of good"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				b := newBatch(t, f)
+				inputs := []Input{{Key: "good", Request: request("good", "pdf")}, tt.input}
+				var bad []Result
+				for r := range b.Run(t.Context(), slices.Values(inputs)) {
+					if r.Err != nil {
+						bad = append(bad, r)
+					}
+				}
+				if len(bad) != 1 || bad[0].Key != tt.input.Key || !strings.HasPrefix(bad[0].Err.Error(), tt.text) {
+					t.Fatalf("%+v", bad)
+				}
+				oneLine(t, bad[0].Err)
+				if f.count("create") != 1 {
+					t.Errorf("%d creates", f.count("create"))
+				}
+				plans := slices.Collect(b.Plan(slices.Values(inputs)))
+				if len(plans) != 2 || plans[0].Action != Skip || plans[1].Action != Refuse || plans[1].Err == nil || plans[1].Err.Error() != bad[0].Err.Error() {
+					t.Errorf("the plan is %+v", plans)
+				}
+			})
+		})
+	}
+	var invalid *gamma.InvalidRequestError
+	for p := range newBatch(t, newFake()).Plan(pdfs("")) {
+		if p.Err == nil || errors.As(p.Err, &invalid) {
+			t.Errorf("%+v", p)
+		}
+	}
+}

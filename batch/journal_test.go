@@ -5,18 +5,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/api"
+	"github.com/gamma-sdk/gamma-go/poller"
 )
 
 // journalOf returns the journal of a run of the keys.
@@ -111,7 +119,7 @@ func checkCut(t *testing.T, dir string, cut []byte, tail string, all []string) {
 	if len(got) != len(all) {
 		t.Errorf("%+v", got)
 	}
-	linesOf(t, b.journalPath())
+	linesOf(t, b)
 	f.once(t)
 }
 
@@ -200,7 +208,7 @@ func TestEmptyJournal(t *testing.T) {
 				for range 2 {
 					allSaved(t, collect(t, b.Run(t.Context(), pdfs("tea"))), "tea")
 				}
-				linesOf(t, b.journalPath())
+				linesOf(t, b)
 				f.once(t)
 			})
 		})
@@ -401,4 +409,159 @@ func printable(entries map[string]*entry) map[string]string {
 		all[key] = fmt.Sprintf("%+v %s", c, generation)
 	}
 	return all
+}
+
+// killedBatch returns the batch of TestKill, whose process is killed.
+func killedBatch(t *testing.T, server, dir string, retry Retry) *Batch {
+	t.Helper()
+	client, err := gamma.NewClient(apiKey, gamma.WithBaseURL(server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := poller.New(client)
+	p.Interval = 20 * time.Millisecond
+	return &Batch{Client: client, Dir: dir, Poller: p, Retry: retry}
+}
+
+// texts returns n inputs with an export.
+func texts(n int) iter.Seq[Input] {
+	return func(yield func(Input) bool) {
+		for i := range n {
+			key := fmt.Sprintf("text-%03d", i)
+			if !yield(Input{Key: key, Request: api.GenerationRequest{InputText: key, ExportAs: "pdf"}}) {
+				return
+			}
+		}
+	}
+}
+
+// killer is a server that kills its client at some request, before or after the request
+// has its effect; the client continues until the kill reaches it.
+type killer struct {
+	url string
+
+	mu        sync.Mutex
+	creates   map[string]int // by text
+	remaining int            // requests until the kill; negative: never
+	early     bool
+	kill      func()
+}
+
+func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.remaining--
+	due := k.remaining == 0
+	if due && k.early {
+		k.kill()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	switch id, isStatus := strings.CutPrefix(r.URL.Path, "/v1.0/generations/"); {
+	case r.Method == http.MethodPost:
+		var request struct{ InputText string }
+		_ = json.NewDecoder(r.Body).Decode(&request)
+		k.creates[request.InputText]++
+		_, _ = fmt.Fprintf(w, `{"generationId":"g-%s-%d"}`, request.InputText, k.creates[request.InputText])
+	case isStatus:
+		_, _ = fmt.Fprintf(w, `{"generationId":%q,"status":"completed","exportUrl":"%s/files/%s"}`, id, k.url, id)
+	default:
+		w.Header().Set("Content-Type", "application/pdf")
+		_, _ = io.WriteString(w, "%PDF "+r.URL.Path)
+	}
+	if due && !k.early {
+		k.kill()
+	}
+}
+
+func (k *killer) counts() map[string]int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return maps.Clone(k.creates)
+}
+
+// A batch whose process is killed twenty times, at random moments, creates no input twice.
+// Each of its inputs has a known id or is uncertain.
+func TestKill(t *testing.T) {
+	const childDir, childServer = "GAMMA_BATCH_TEST_KILL_DIR", "GAMMA_BATCH_TEST_KILL_SERVER"
+	if dir := os.Getenv(childDir); dir != "" { // in the process that is killed
+		for r := range killedBatch(t, os.Getenv(childServer), dir, 0).Run(t.Context(), texts(200)) {
+			if r.Err != nil && !errors.Is(r.Err, gamma.ErrMaybeCreated) {
+				t.Error(r.Key, r.Err)
+			}
+		}
+		return
+	}
+	k := &killer{creates: map[string]int{}}
+	server := httptest.NewServer(k)
+	t.Cleanup(server.Close)
+	k.url = server.URL
+	dir := t.TempDir()
+
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kills := 0
+	for kills < 20 {
+		var out bytes.Buffer
+		child := exec.CommandContext(t.Context(), executable, "-test.run=^TestKill$")
+		child.Env = append(os.Environ(), childDir+"="+dir, childServer+"="+server.URL)
+		child.Stdout, child.Stderr = &out, &out
+		k.mu.Lock() // until there is a process to kill
+		k.remaining, k.early, k.kill = 1+random.IntN(45), random.IntN(2) == 0, func() { _ = child.Process.Kill() }
+		err := child.Start()
+		k.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if child.Wait() == nil {
+			break // all 200 are finished
+		}
+		if child.ProcessState.Exited() {
+			t.Fatalf("%v: %s", child.ProcessState, out.Bytes())
+		}
+		kills++
+	}
+	if kills < 10 {
+		t.Errorf("finished after only %d kills", kills)
+	}
+	k.mu.Lock()
+	k.remaining = -1
+	k.mu.Unlock()
+
+	ids, uncertain := map[string]string{}, map[string]bool{}
+	for r := range killedBatch(t, server.URL, dir, 0).Run(t.Context(), texts(200)) {
+		switch {
+		case r.Err == nil:
+			ids[r.Key] = r.GenerationID
+		case errors.Is(r.Err, gamma.ErrMaybeCreated):
+			uncertain[r.Key] = true
+		default:
+			t.Error(r.Key, r.Err)
+		}
+	}
+	t.Logf("%d kills, %d ids, %d uncertain", kills, len(ids), len(uncertain))
+	if len(ids)+len(uncertain) != 200 {
+		t.Errorf("%d ids and %d uncertain", len(ids), len(uncertain))
+	}
+	for text, n := range k.counts() {
+		if n != 1 {
+			t.Errorf("%s was created %d times", text, n)
+		}
+	}
+
+	for r := range killedBatch(t, server.URL, dir, Uncertain).Run(t.Context(), texts(200)) {
+		data, err := os.ReadFile(filepath.Join(dir, r.Key+".pdf"))
+		if known := ids[r.Key]; r.Err != nil || known != "" && known != r.GenerationID || err != nil || string(data) != "%PDF /files/"+r.GenerationID {
+			t.Errorf("%+v, known as %q: the file has %q, %v", r, known, data, err)
+		}
+	}
+	for text, n := range k.counts() {
+		if n > 1 && !uncertain[text] {
+			t.Errorf("%s was created %d times and not uncertain", text, n)
+		}
+	}
 }
