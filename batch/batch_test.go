@@ -18,14 +18,14 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// moments are those at which a run may be ended.
+// moments are the moments at which the tests end a run.
 var moments = []struct {
 	name     string
 	setup    func(f *fake)
 	at       time.Duration
-	graceful time.Duration // when a run ends that is stopped at that time
-	ids      int           // then known, at least
-	saved    int           // then, at least
+	graceful time.Duration // when the run ends after a Stop; 0 for any time
+	ids      int           // the least number of known ids then
+	saved    int           // the least number of saved exports then
 }{
 
 	{name: "creates are in flight", setup: func(f *fake) {
@@ -84,7 +84,7 @@ func unreachable(*http.Request, func() *http.Response) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 }
 
-// heal lets everything work from now on.
+// heal removes all hooks and limits.
 func (f *fake) heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -312,7 +312,7 @@ func TestCanceled(t *testing.T) {
 	}
 }
 
-// slowly yields inputs, and after d one that is refused at once.
+// slowly yields inputs and, after d, an invalid one.
 func slowly(inputs iter.Seq[Input], d time.Duration) iter.Seq[Input] {
 	return func(yield func(Input) bool) {
 		start := time.Now()
@@ -345,7 +345,7 @@ func TestBreak(t *testing.T) {
 					f := newFake()
 					tt.setup(f)
 					b := newBatch(t, f)
-					all := keys(4) // which are all in the hands of the goroutines that create
+					all := keys(4) // one for each goroutine that creates
 					start := time.Now()
 					func() {
 						defer func() {
@@ -373,7 +373,7 @@ func TestBreak(t *testing.T) {
 	}
 }
 
-// A panic in a callback comes out of the loop, and leaves a journal for the next run.
+// A panic in a callback is propagated to the caller, and the next run resumes the batch.
 func TestPanics(t *testing.T) {
 	onEvent := func(when func(Event) bool) func(*Batch) {
 		return func(b *Batch) {
@@ -455,8 +455,8 @@ func TestSettings(t *testing.T) {
 		plan   bool // it is an error of Plan, too
 	}{
 		{"no Client", func(b *Batch) { b.Client = nil }, "gamma: batch: nil Client", false},
-		{"a negative number of creates", func(b *Batch) { b.Creates = -1 }, "gamma: batch: Creates is not 0 to 64", true},
-		{"too many creates", func(b *Batch) { b.Creates = 65 }, "gamma: batch: Creates is not 0 to 64", true},
+		{"a negative number of creates", func(b *Batch) { b.Creates = -1 }, "gamma: batch: Creates must be 0 to 64", true},
+		{"too many creates", func(b *Batch) { b.Creates = 65 }, "gamma: batch: Creates must be 0 to 64", true},
 		{"a Poller with a negative Interval", func(b *Batch) { b.Poller = poller.New(b.Client); b.Poller.Interval = -1 }, "gamma: the Poller has a negative Interval", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -472,7 +472,7 @@ func TestSettings(t *testing.T) {
 			}
 			oneLine(t, got[0].Err)
 			if exists(b.journalPath()) || f.count("") != 0 {
-				t.Error("it has done something")
+				t.Error("Run has sent a request or written a journal")
 			}
 			plans := slices.Collect(b.Plan(pdfs(keys(3)...)))
 			if tt.plan != (len(plans) == 1 && plans[0].Key == "" && plans[0].Action == Refuse && plans[0].Err.Error() == got[0].Err.Error()) {

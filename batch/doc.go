@@ -1,53 +1,55 @@
-// Package batch makes one generation for each of many inputs, exactly once each, and
-// saves the exports.
+// Package batch creates a generation for each of many inputs, waits for it and saves its
+// export. It does not create an input twice.
 //
 //	b := &batch.Batch{Client: client, Dir: "decks"}
 //	for r := range b.Run(ctx, inputs) {
 //		fmt.Println(r.Key, r.Saved, r.Err)
 //	}
 //
-// An [Input] is the caller's own key and a request. Running the same batch again resumes
-// it, whatever ended it: a crash, a full disk, a canceled context.
+// An [Input] has a key, which the caller chooses, and a request. To resume a batch, run it
+// again, also after a crash, a full disk or a canceled context.
 //
 // # The journal
 //
-// The journal is a file of JSON lines, gamma.jsonl in Dir. It has a line for each step of
-// each input, which is on disk before the next step: before a create is sent, after its
-// response, when the generation has finished, when its export is saved. It has no API key
-// and no export URL. A line that a crash cut off is dropped. Any other line that is not
-// valid is an error: it may stand for a generation that was paid for.
+// The journal is a file of JSON lines, gamma.jsonl in Dir. Every step of an input adds a
+// line, which is on disk before the next step: before a create is sent, after its response,
+// when the generation has finished, and when its export is saved. The journal contains no
+// API key and no export URL. If a crash cut off the last line, that line is ignored. Any
+// other invalid line is an error, because it may record a generation that was paid for.
 //
-// What Run does for an input depends on what the journal has of its key:
+// What Run does for an input depends on what the journal has for its key:
 //
 //   - Nothing, or another request: create it.
-//   - An id: wait for it, save its export.
-//   - Finished, and its export saved: nothing. An export that is no longer there is saved
-//     again.
-//   - Failed: nothing, the error is that of the earlier run. See [Failed].
-//   - A create without a response: nothing, since it may have been created and paid for.
+//   - A generation id: wait for it, and save its export.
+//   - Finished, and its export saved: nothing. If the file is no longer there, the export
+//     is saved again.
+//   - Failed: nothing. The error is that of the earlier run. See [Failed].
+//   - A create without a response: nothing, because it may have been created and paid for.
 //     The error matches [gamma.ErrMaybeCreated]. See [Uncertain].
 //
-// A create that was refused does not change what the journal has of the key. Requests are
-// compared as JSON, whatever the order of their fields. A key that is no longer among the
-// inputs is left alone.
+// A create that was refused does not change what the journal has for the key. Requests are
+// compared as JSON; the order of fields does not matter. A key that is no longer among the
+// inputs is ignored.
 //
-// A journal belongs to one server. One Run at a time may use it; a second one, in this
-// process or another, gets [ErrLocked]. The lock is on a file beside the journal, and ends
-// with the process. Network file systems without locks are not supported.
+// A journal belongs to one server. Only one Run can use it at a time: another Run, in this
+// process or a different one, gets [ErrLocked]. The lock is on a file beside the journal,
+// and is released when the process ends. Network file systems without locks are not
+// supported.
 //
 // # Rate limits
 //
 // Creates, polls and lists of a client share its rate limit. At most four creates and four
-// downloads are in flight at once. The first create is alone for up to two seconds, because
-// its response has the rate limit. A create waits for the rate limit, and after a 429 as
-// [gamma.Client.CreateGeneration] does, until the context ends. After a status 401 or 402,
-// when the journal cannot be written, and when three creates in a row had no usable
-// response, nothing more is created: each input that needs a create yields that error, the
-// others are waited for.
+// downloads are in flight at once. After the first create, the others wait up to two seconds for the
+// response to the first, because it reports the rate limit. A create waits for the rate
+// limit, and is retried after a 429 as in [gamma.Client.CreateGeneration], until the context
+// is done.
+//
+// After a status 401 or 402, after a failure to write the journal, and after three creates
+// in a row without a usable response, nothing more is created. Each input that is not
+// created yields that error. The run waits for the other inputs.
 //
 // # Stopping
 //
-// [Batch.Stop] starts nothing more. Creates in flight finish, because their responses have
-// ids; so do downloads. The end of the context ends everything at once, and leaves a create
-// in flight uncertain.
+// [Batch.Stop] lets creates and downloads in flight finish, and starts nothing more. A
+// context that is done ends everything at once: a create in flight is then uncertain.
 package batch

@@ -274,25 +274,26 @@ func reply(status int, body string, headers ...string) *http.Response {
 	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
 }
 
-// responds is a hook that has no effect.
+// responds is a hook with a fixed response. The request has no effect.
 func responds(status int, body string) hook {
 	return func(*http.Request, func() *http.Response) (*http.Response, error) { return reply(status, body), nil }
 }
 
-// drops loses the response.
+// drops is a hook that loses the response.
 func drops(_ *http.Request, next func() *http.Response) (*http.Response, error) {
 	next()
 	return nil, io.ErrUnexpectedEOF
 }
 
-// hangs has its effect, and no response until the client gives up.
+// hangs is a hook that does not respond until the client gives up. The request has its
+// effect.
 func hangs(req *http.Request, next func() *http.Response) (*http.Response, error) {
 	next()
 	<-req.Context().Done()
 	return nil, req.Context().Err()
 }
 
-// takes lets the response take d.
+// takes returns a hook whose response takes d.
 func takes(d time.Duration) hook {
 	return func(req *http.Request, next func() *http.Response) (*http.Response, error) {
 		select {
@@ -305,7 +306,7 @@ func takes(d time.Duration) hook {
 	}
 }
 
-// cuts lets the connection end after n bytes of the body.
+// cuts returns a hook that closes the connection after n bytes of the body.
 func cuts(n int) hook {
 	return func(_ *http.Request, next func() *http.Response) (*http.Response, error) {
 		rsp := next()
@@ -318,7 +319,7 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// first is h for the first n requests, and then none.
+// first returns a hook that calls h for the first n requests only.
 func first(n int, h hook) hook {
 	return func(req *http.Request, next func() *http.Response) (*http.Response, error) {
 		if n--; n >= 0 {
@@ -345,7 +346,7 @@ func newBatch(t *testing.T, f *fake) *Batch {
 
 var published = sample.New(gamma.OpenAPI())
 
-// request has what the document requires beside what is set.
+// request returns a request with what the OpenAPI document requires.
 func request(text, export string) api.GenerationRequest {
 	return sample.Request(published, "createGeneration", api.GenerationRequest{InputText: text, ExportAs: api.ExportAs(export)})
 }
@@ -400,7 +401,7 @@ func allSaved(t *testing.T, got map[string]Result, keys ...string) {
 	}
 }
 
-// oneLine holds an error text to the rules for all of them.
+// oneLine checks the rules for all error texts.
 func oneLine(t *testing.T, err error) {
 	t.Helper()
 	text := err.Error()

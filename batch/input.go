@@ -30,12 +30,12 @@ type job struct {
 	template *api.TemplateGenerationRequest
 	hash     string // of the request
 	file     string // of the export, relative to the directory, with slashes; empty: none
-	owned    bool   // an earlier run may have saved it there, and none another input's since
+	owned    bool   // file was saved for this input last, if there is one
 	action   Action
 	err      error
 
 	id       string
-	before   string // the id of the generation that this create replaces
+	replaced string // the id of the generation that this create replaces
 	warnings string
 	since    time.Time // of the last line in the journal
 	nextPoll time.Time
@@ -56,7 +56,7 @@ type keeper struct {
 	dir     string
 	retry   Retry
 	keys    map[string]bool
-	files   map[string]string // the key of each, in lower case: file systems may not tell cases apart
+	files   map[string]string // keys by file in lower case: file systems may ignore case
 }
 
 func (b *Batch) keeper(j *journal) *keeper {
@@ -80,7 +80,7 @@ func (k *keeper) decide(in Input) *job {
 		j.action = Create
 	case entry.state == sent || entry.state == uncertain:
 		j.action, j.err = Leave, &becauseError{"the outcome of a create at " + entry.time.Local().Format(time.DateTime) +
-			" is unknown: look at Gamma, and create it again only if it is not there", gamma.ErrMaybeCreated}
+			" is unknown: look for it at Gamma, and create it again only if it is not there", gamma.ErrMaybeCreated}
 		if k.retry&Uncertain != 0 {
 			j.action = Create
 		}
@@ -99,7 +99,7 @@ func (k *keeper) decide(in Input) *job {
 	if j.action == Create {
 		*j = job{key: j.key, text: j.text, template: j.template, hash: j.hash, file: j.file, owned: j.owned, action: Create}
 		if entry != nil {
-			j.before = entry.id
+			j.replaced = entry.id
 		}
 	}
 	if j.action == Leave {
@@ -111,8 +111,8 @@ func (k *keeper) decide(in Input) *job {
 	return j
 }
 
-// inTheWay returns an error if the export cannot be saved, or would replace a file that is
-// not its own.
+// inTheWay returns an error if the export cannot be saved, or would replace a file of
+// another origin.
 func (j *job) inTheWay(dir string) error {
 	path := j.path(dir)
 	if path == "" || j.owned {
@@ -122,9 +122,9 @@ func (j *job) inTheWay(dir string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil: // such as a name that is too long
-		return &becauseError{"its export cannot be saved", err}
+		return &becauseError{"the export cannot be saved", err}
 	}
-	return fmt.Errorf("gamma: batch: %s exists, and the journal does not have it for this input: move it away", gamma.Printable(path))
+	return fmt.Errorf("gamma: batch: %s exists and is not the export of this input in the journal: move it away", gamma.Printable(path))
 }
 
 func exists(path string) bool {
@@ -143,11 +143,11 @@ func failure(e *entry) error {
 	return err
 }
 
-// check fills in what j is for in, and returns an error if it is not valid.
+// check sets the fields of j from in, and returns an error if in is invalid.
 func (k *keeper) check(j *job, in Input) error {
 	switch {
 	case in.Key == "" || len(in.Key) > maxKey || !utf8.ValidString(in.Key):
-		return fmt.Errorf("gamma: batch: the key %q is not 1 to %d bytes of UTF-8", gamma.Printable(in.Key), maxKey)
+		return fmt.Errorf("gamma: batch: the key %q must be 1 to %d bytes of UTF-8", gamma.Printable(in.Key), maxKey)
 	case k.keys[in.Key]:
 		return errors.New("gamma: batch: another input has the same key")
 	}
@@ -172,7 +172,7 @@ func (k *keeper) check(j *job, in Input) error {
 	case j.template != nil:
 		export = string(j.template.ExportAs)
 	default:
-		return fmt.Errorf("gamma: batch: the request, a %T, is nil or not an api.GenerationRequest or api.TemplateGenerationRequest", in.Request)
+		return fmt.Errorf("gamma: batch: the request is a %T or nil, not an api.GenerationRequest or api.TemplateGenerationRequest", in.Request)
 	}
 	if err := gamma.Validate(j.request()); err != nil {
 		return err
@@ -188,13 +188,14 @@ func (k *keeper) check(j *job, in Input) error {
 	}
 	folded := strings.ToLower(j.file)
 	if other, taken := k.files[folded]; taken {
-		return fmt.Errorf("gamma: batch: its export would replace that of %s: %s", gamma.Printable(other), gamma.Printable(j.file))
+		return fmt.Errorf("gamma: batch: the export would replace that of %s: %s", gamma.Printable(other), gamma.Printable(j.file))
 	}
 	k.files[folded] = j.key
 	return nil
 }
 
-// copyOf returns a deep copy of what the caller may change for the next input; nil for nil.
+// copyOf returns a deep copy of request, which the caller may change for the next input. It
+// returns nil for nil.
 func copyOf[T any](request *T) (*T, error) {
 	if request == nil {
 		return nil, nil
@@ -214,7 +215,7 @@ func (j *job) request() any {
 	return j.text
 }
 
-// hash returns what tells request from others, however its fields are ordered.
+// hash returns a hash of request as JSON, in which the order of fields does not matter.
 func hash(request any) (string, error) {
 	data, err := json.Marshal(request)
 	if err != nil {
@@ -248,14 +249,14 @@ func fileOf(in Input, export string) (string, error) {
 	}
 	file := path.Clean(name + "." + extension)
 	if !filepath.IsLocal(filepath.FromSlash(file)) || strings.HasSuffix(name, "/") || strings.ContainsRune(name, 0) || !utf8.ValidString(name) {
-		return "", fmt.Errorf("gamma: batch: the file %s is not a path in the directory", gamma.Printable(in.File))
+		return "", fmt.Errorf("gamma: batch: the file %s is not in the directory", gamma.Printable(in.File))
 	}
 	return file, nil
 }
 
-// nameOf returns key as the name of a file, without the characters that Windows does not
-// take. One that had to be changed ends in a part of its hash, so that no two keys have one
-// name.
+// nameOf returns key as the name of a file, without characters that are invalid on Windows.
+// A name that differs from its key ends in a part of the key's hash, so that no two keys
+// have the same name.
 func nameOf(key string) string {
 	name := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || strings.ContainsRune(`<>:"/\|?*`, r) || !unicode.IsPrint(r) {

@@ -130,7 +130,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// A plan changes nothing, and says what the run then does.
+// A plan changes nothing. The run does what it says.
 func TestPlan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -206,7 +206,7 @@ func TestHash(t *testing.T) {
 	}
 }
 
-// The caller may also change what the fields of a request point to.
+// The copy shares no memory with the request.
 func TestCopyOf(t *testing.T) {
 	type request struct {
 		Folders []string          `json:"folders"`
@@ -317,8 +317,8 @@ func TestNameOf(t *testing.T) {
 	}
 }
 
-// A file that is not of this batch is not replaced.
-func TestFileInTheWay(t *testing.T) {
+// A file that the batch did not save is not replaced.
+func TestExistingFile(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		before Input // of a run before; none without a key
@@ -356,7 +356,7 @@ func TestFileInTheWay(t *testing.T) {
 				}
 				f.reset()
 				r := collect(t, b.Run(t.Context(), slices.Values([]Input{tt.input})))[tt.input.Key]
-				if r.Err == nil || r.Saved != "" || f.count("") != 0 || !strings.Contains(r.Err.Error(), "exists, and the journal does not have it") {
+				if r.Err == nil || r.Saved != "" || f.count("") != 0 || !strings.Contains(r.Err.Error(), "exists and is not the export of this input") {
 					t.Errorf("%+v", r)
 				}
 				if data, _ := os.ReadFile(there); tt.there != "" && tt.is == "" && string(data) != "foreign" {
@@ -367,8 +367,8 @@ func TestFileInTheWay(t *testing.T) {
 	}
 }
 
-// What cannot be saved is not created.
-func TestNowhereToSave(t *testing.T) {
+// An input whose export cannot be saved is not created.
+func TestNothingIsCreatedThatCannotBeSaved(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows says that such files do not exist")
 	}
@@ -381,15 +381,15 @@ func TestNowhereToSave(t *testing.T) {
 			"a file as a directory": "a\n/b",
 		} {
 			r := collect(t, b.Run(t.Context(), slices.Values([]Input{{Key: "a", Request: request("tea", "pdf"), File: file}})))["a"]
-			if r.Err == nil || f.count("") != 0 || !strings.Contains(r.Err.Error(), "its export cannot be saved: ") {
+			if r.Err == nil || f.count("") != 0 || !strings.Contains(r.Err.Error(), "the export cannot be saved: ") {
 				t.Errorf("%s: %+v", name, r)
 			}
 		}
 	})
 }
 
-// A file that comes while its input is waited for is not replaced.
-func TestFileComesInTheWay(t *testing.T) {
+// A file that appears during a wait is not replaced.
+func TestFileAppearsDuringARun(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		stopped bool // and comes between two runs
@@ -407,7 +407,7 @@ func TestFileComesInTheWay(t *testing.T) {
 				for i := range 3 {
 					r := collect(t, b.Run(ctx, pdfs("tea")))["tea"]
 					ctx = t.Context()
-					if r.Err == nil || r.GenerationID != "gen-tea" || r.Saved != "" || (i > 0 || !tt.stopped) && !strings.Contains(r.Err.Error(), "exists, and the journal does not have it") {
+					if r.Err == nil || r.GenerationID != "gen-tea" || r.Saved != "" || (i > 0 || !tt.stopped) && !strings.Contains(r.Err.Error(), "exists and is not the export of this input") {
 						t.Errorf("run %d: %+v", i+1, r)
 					}
 					if data, err := os.ReadFile(path); string(data) != "foreign" {
@@ -424,8 +424,8 @@ func TestFileComesInTheWay(t *testing.T) {
 	}
 }
 
-// A file belongs to the input that was saved there last: two inputs of different runs may
-// ask for one path.
+// Two inputs of different runs may have the same path. The file belongs to the input that
+// was saved there last.
 func TestFileOfAnotherRun(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -450,7 +450,7 @@ func TestFileOfAnotherRun(t *testing.T) {
 				if r := run("coffee"); r.Err != nil {
 					t.Fatalf("%+v", r)
 				}
-				if r := run("tea"); r.Saved != "" || r.Err == nil || !strings.Contains(r.Err.Error(), "exists, and the journal does not have it") {
+				if r := run("tea"); r.Saved != "" || r.Err == nil || !strings.Contains(r.Err.Error(), "exists and is not the export of this input") {
 					t.Errorf("%+v", r)
 				}
 				if data, err := os.ReadFile(path); string(data) != content("gen-coffee") {
@@ -477,13 +477,13 @@ func TestInvalidInputs(t *testing.T) {
 		{"a long key", Input{Key: strings.Repeat("k", 1025), Request: good}, "gamma: batch: the key"},
 		{"a key that is not UTF-8", Input{Key: "a\xff", Request: good}, "gamma: batch: the key"},
 		{"a key of an input before", Input{Key: "good", Request: good}, "gamma: batch: another input has the same key"},
-		{"no request", Input{Key: "a"}, "gamma: batch: the request, a "},
-		{"a nil request", Input{Key: "a", Request: (*api.GenerationRequest)(nil)}, "gamma: batch: the request, a "},
-		{"a nil template", Input{Key: "a", Request: (*api.TemplateGenerationRequest)(nil)}, "gamma: batch: the request, a "},
-		{"another type", Input{Key: "a", Request: "tea"}, "gamma: batch: the request, a string, is"},
+		{"no request", Input{Key: "a"}, "gamma: batch: the request is a "},
+		{"a nil request", Input{Key: "a", Request: (*api.GenerationRequest)(nil)}, "gamma: batch: the request is a "},
+		{"a nil template", Input{Key: "a", Request: (*api.TemplateGenerationRequest)(nil)}, "gamma: batch: the request is a "},
+		{"another type", Input{Key: "a", Request: "tea"}, "gamma: batch: the request is a string or nil, not"},
 		{"a request without a text", Input{Key: "a", Request: api.GenerationRequest{}}, "gamma: POST /v1.0/generations: inputText"},
 		{"a file above the directory", Input{Key: "a", Request: good, File: "../a"}, "gamma: batch: the file ../a is not"},
-		{"the file of another input", Input{Key: "a", Request: good, File: "GOOD"}, "gamma: batch: its export would replace that of good"},
+		{"the file of another input", Input{Key: "a", Request: good, File: "GOOD"}, "gamma: batch: the export would replace that of good"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

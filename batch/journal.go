@@ -19,18 +19,18 @@ import (
 	"github.com/gamma-sdk/gamma-go/api"
 )
 
-// format is what the first line of a journal says.
+// format is the format in the first line of a journal.
 const format = "gamma batch 1"
 
-// state is what the last line of an input says.
+// state is the state in a line of a journal.
 type state string
 
 const (
 	sent      state = "creating"  // a create is about to be sent
 	uncertain state = "uncertain" // no usable response: it may have been created
-	refused   state = "refused"   // it created nothing: what was known before still holds
+	refused   state = "refused"   // nothing was created: the entry before the create is valid again
 	created   state = "created"
-	waiting   state = "waiting" // the wait ended before the generation
+	waiting   state = "waiting" // the wait ended before the generation had finished
 	lost      state = "lost"    // Gamma does not find the id
 	failed    state = "failed"
 	completed state = "completed"
@@ -42,11 +42,11 @@ type line struct {
 	Time       time.Time       `json:"time"`
 	Key        string          `json:"key"`
 	State      state           `json:"state"`
-	Request    string          `json:"request,omitempty"` // its hash; with sent
-	File       string          `json:"file,omitempty"`    // of the export, which is replaced from then on; with completed
+	Request    string          `json:"request,omitempty"` // its hash; for sent
+	File       string          `json:"file,omitempty"`    // of the export, which may be replaced from now on; for completed
 	ID         string          `json:"generationId,omitempty"`
 	Warnings   string          `json:"warnings,omitempty"`
-	NextPoll   time.Time       `json:"nextPoll,omitzero"` // with waiting
+	NextPoll   time.Time       `json:"nextPoll,omitzero"` // for waiting
 	Generation json.RawMessage `json:"generation,omitempty"`
 	Message    string          `json:"message,omitempty"`
 	StatusCode int             `json:"statusCode,omitempty"`
@@ -57,7 +57,7 @@ type header struct {
 	Server  string `json:"server"`
 }
 
-// entry is what a journal knows of an input.
+// entry is the state of an input in a journal.
 type entry struct {
 	state      state
 	time       time.Time
@@ -69,7 +69,7 @@ type entry struct {
 	generation *api.GenerationStatusResponse
 	message    string
 	statusCode int
-	before     *entry // with sent: what still holds if the create is refused
+	before     *entry // for sent: the entry that is valid again if the create is refused
 }
 
 // journal is the file of a run. Its entries are those of earlier runs.
@@ -84,23 +84,22 @@ type journal struct {
 	size int64 // of the whole lines
 }
 
-// openJournal opens the journal of server at path for one run, and makes it if it is
-// missing.
+// openJournal opens the journal of server at path for one run. It creates a missing one.
 func openJournal(path, server string) (j *journal, err error) {
 	dir, base := filepath.Split(path)
 	if dir != "" {
 		if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // the umask is the user's
-			return nil, &becauseError{"the directory of the journal", err}
+			return nil, &becauseError{"cannot create the directory of the journal", err}
 		}
 	}
 	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target // or else each link to it would have a lock
+		path = target // otherwise every link to it would have a separate lock
 		dir, base = filepath.Split(path)
 	}
 	lock := flock.New(filepath.Join(dir, "."+base+".lock"), flock.SetPermissions(0o600))
 	locked, err := lock.TryLock()
 	if err != nil {
-		return nil, &becauseError{"locking the journal", err}
+		return nil, &becauseError{"cannot lock the journal", err}
 	}
 	if !locked {
 		_ = lock.Close()
@@ -125,7 +124,7 @@ func openJournal(path, server string) (j *journal, err error) {
 	return j, nil
 }
 
-// start drops what follows the whole lines, and writes the first line if there is none.
+// start cuts off a partial last line, and writes the first line if there is none.
 func (j *journal) start(server string) error {
 	if err := j.file.Truncate(j.size); err != nil {
 		return j.failed(err)
@@ -147,7 +146,7 @@ func (j *journal) start(server string) error {
 	if err != nil {
 		return err
 	}
-	if dir, err := os.Open(filepath.Dir(j.path)); err == nil { // its name must survive, too
+	if dir, err := os.Open(filepath.Dir(j.path)); err == nil { // so that the name of the file is on disk, too
 		_ = dir.Sync()
 		_ = dir.Close()
 	}
@@ -163,8 +162,8 @@ func (j *journal) failed(err error) error {
 	return &becauseError{"the journal " + gamma.Printable(j.path), err}
 }
 
-// add writes l, and returns when it is on disk. A lost waiting costs nothing, and there may
-// be thousands when a run ends.
+// add writes l, and returns when it is on disk. A line with the state waiting is not
+// synced: there may be thousands when a run ends, and losing one costs nothing.
 func (j *journal) add(l line) error {
 	l.Time = time.Now().UTC().Round(time.Millisecond)
 	data, err := json.Marshal(l)
@@ -190,7 +189,7 @@ func (j *journal) write(lines []byte, sync bool) error {
 	return nil
 }
 
-// readJournal reads the journal of server at path. One that is missing is empty.
+// readJournal reads the journal of server at path. A missing one is empty.
 func readJournal(path, server string) (*journal, error) {
 	j := &journal{path: path, entries: map[string]*entry{}, owners: map[string]string{}}
 	info, err := os.Stat(path)
@@ -213,7 +212,7 @@ func readJournal(path, server string) (*journal, error) {
 	return j, nil
 }
 
-// read reads the lines of a journal. A last line that a crash cut off is no part of it.
+// read reads the lines of a journal. It ignores a last line that is cut off.
 func (j *journal) read(from io.Reader, server string) error {
 	lines := bufio.NewReader(from)
 	for n := 1; ; n++ {
@@ -231,7 +230,7 @@ func (j *journal) read(from io.Reader, server string) error {
 		if n == 1 {
 			err = readHeader(text, server)
 		} else {
-			err = j.take(text)
+			err = j.apply(text)
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
@@ -240,7 +239,7 @@ func (j *journal) read(from io.Reader, server string) error {
 	}
 }
 
-// isStart reports whether text, the whole file, is a part of the first line of a journal,
+// isStart reports whether text, the whole file, is the start of the first line of a journal,
 // or the zero bytes that a crash can leave.
 func isStart(text []byte) bool {
 	text = bytes.TrimRight(text, "\x00")
@@ -251,22 +250,22 @@ func isStart(text []byte) bool {
 func readHeader(text []byte, server string) error {
 	var h header
 	if err := json.Unmarshal(text, &h); err != nil || h.Journal == "" {
-		return errors.New("this is not the journal of a batch")
+		return errors.New("not the journal of a batch")
 	}
 	switch {
 	case h.Journal != format:
-		return fmt.Errorf("the format %s is not known", gamma.Printable(h.Journal))
+		return fmt.Errorf("unknown format %s", gamma.Printable(h.Journal))
 	case server != "" && h.Server != server:
-		return fmt.Errorf("this is the journal of another server, %s: use another directory", gamma.Printable(h.Server))
+		return fmt.Errorf("the journal belongs to another server, %s: use another directory", gamma.Printable(h.Server))
 	}
 	return nil
 }
 
-// take applies one line to the entries.
-func (j *journal) take(text []byte) error {
+// apply applies one line to the entries.
+func (j *journal) apply(text []byte) error {
 	var l line
 	if err := json.Unmarshal(text, &l); err != nil {
-		return errors.New("this is not a line of a journal")
+		return errors.New("not a line of a journal")
 	}
 	e := j.entries[l.Key]
 	if l.State == sent {
@@ -278,7 +277,7 @@ func (j *journal) take(text []byte) error {
 		j.entries[l.Key] = e
 	}
 	if e == nil {
-		return errors.New("the line of its create is missing")
+		return errors.New("the line of the create is missing")
 	}
 	switch l.State {
 	case sent:
@@ -288,7 +287,7 @@ func (j *journal) take(text []byte) error {
 	case uncertain, created, waiting, lost, failed, completed, saved:
 		e.before = nil
 	default:
-		return fmt.Errorf("the state %s is not known", gamma.Printable(string(l.State)))
+		return fmt.Errorf("unknown state %s", gamma.Printable(string(l.State)))
 	}
 	e.state, e.time, e.nextPoll = l.State, l.Time, l.NextPoll
 	if l.ID != "" {

@@ -13,8 +13,8 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 )
 
-// A journal that is a pipe or a device is an error, and does not block.
-func TestJournalIsNoFile(t *testing.T) {
+// A journal that is a pipe or a device is an error. Run does not block.
+func TestJournalIsNotARegularFile(t *testing.T) {
 	f := newFake()
 	pipe := newBatch(t, f)
 	if err := syscall.Mkfifo(pipe.journalPath(), 0o600); err != nil {
@@ -60,8 +60,8 @@ func fill(t *testing.T, path string, n int64) (empty func()) {
 	}
 }
 
-// On a full disk nothing is sent that the journal does not have, and an id is in the
-// result if it is nowhere else.
+// On a full disk no request is sent without its line in the journal. An id that cannot be
+// written is in the result.
 func TestFullDisk(t *testing.T) {
 	const child = "GAMMA_BATCH_TEST_FULL_DISK"
 	if os.Getenv(child) == "" { // the limit is for the files of the whole process, also those of go test

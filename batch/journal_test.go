@@ -40,9 +40,9 @@ func journalOf(t *testing.T, f *fake, keys ...string) []byte {
 	return data
 }
 
-// A journal that ends anywhere can be used: what has an id is not created again, and what
-// may have been created is named.
-func TestCutJournal(t *testing.T) {
+// A journal that is cut off at any byte can be used: an input with an id is not created
+// again, and one that may have been created has that error.
+func TestTruncatedJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := []string{"tea", "bad"}
 		data := journalOf(t, newFake(), all...)
@@ -61,7 +61,7 @@ func TestCutJournal(t *testing.T) {
 					t.Fatalf("cut at byte %d: %v, %+v, want %d bytes", n, err, j, size)
 				}
 				if !atEnd && int64(n) != whole && n%16 != 0 {
-					continue // the same as at the end of the line before
+					continue // to save time: like a cut at the end of the line before
 				}
 				checkCut(t, filepath.Join(dir, fmt.Sprint(n, len(tail))), data[:n], tail, all)
 				if t.Failed() {
@@ -123,7 +123,7 @@ func checkCut(t *testing.T, dir string, cut []byte, tail string, all []string) {
 	f.once(t)
 }
 
-// What is not the journal of this batch is an error, and stays as it is.
+// A file that is not the journal of this batch is an error, and is not changed.
 func TestWrongJournal(t *testing.T) {
 	const first = `{"journal":"gamma batch 1","server":"https://api.example"}` + "\n"
 	const create = `{"time":"2026-01-02T03:04:05Z","key":"a","state":"creating","request":"00"}` + "\n"
@@ -132,31 +132,31 @@ func TestWrongJournal(t *testing.T) {
 		text string
 		want string // in the error
 	}{
-		{"a text", "tea\ncoffee\n", "line 1: this is not the journal of a batch"},
-		{"a text of one line without its end", "tea and coffee", "line 1: this is not the journal of a batch"},
-		{"one letter", "x", "line 1: this is not the journal of a batch"},
-		{"a long line", strings.Repeat("tea", 100_000), "line 1: this is not the journal of a batch"},
-		{"a binary file", "\x7fELF\x00\x00\x01", "line 1: this is not the journal of a batch"},
-		{"an empty line", "\n", "line 1: this is not the journal of a batch"},
-		{"JSON", `{"tea":1}`, "line 1: this is not the journal of a batch"},
-		{"JSON that is cut off", `{"tea":`, "line 1: this is not the journal of a batch"},
-		{"a list", "[\n1\n]\n", "line 1: this is not the journal of a batch"},
-		{"no first line", create, "line 1: this is not the journal of a batch"},
-		{"another format", `{"journal":"gamma batch 2","server":"https://api.example"}` + "\n", "line 1: the format gamma batch 2 is not known"},
-		{"a format on more than one line", `{"journal":"a\nb\u001b"}` + "\n", `line 1: the format a\nb\x1b is not known`},
-		{"another server", `{"journal":"gamma batch 1","server":"https://other.example"}` + "\n", "line 1: this is the journal of another server, https://other.example: use another directory"},
-		{"a wrong line in the middle", first + create + "tea\n" + create, "line 3: this is not a line of a journal"},
-		{"an empty line in the middle", first + create + "\n" + create, "line 3: this is not a line of a journal"},
-		{"a cut line in the middle", first + create[:40] + "\n" + create, "line 2: this is not a line of a journal"},
-		{"two lines in one", first + strings.TrimSpace(create) + create, "line 2: this is not a line of a journal"},
-		{"two lines in one, the last", first + create + strings.TrimSpace(create) + strings.TrimSpace(create) + "\n", "line 3: this is not a line of a journal"},
-		{"NUL in the middle", first + "\x00\x00\x00\n" + create, "line 2: this is not a line of a journal"},
-		{"a number", first + "7\n", "line 2: this is not a line of a journal"},
+		{"a text", "tea\ncoffee\n", "line 1: not the journal of a batch"},
+		{"a text of one line without its end", "tea and coffee", "line 1: not the journal of a batch"},
+		{"one letter", "x", "line 1: not the journal of a batch"},
+		{"a long line", strings.Repeat("tea", 100_000), "line 1: not the journal of a batch"},
+		{"a binary file", "\x7fELF\x00\x00\x01", "line 1: not the journal of a batch"},
+		{"an empty line", "\n", "line 1: not the journal of a batch"},
+		{"JSON", `{"tea":1}`, "line 1: not the journal of a batch"},
+		{"JSON that is cut off", `{"tea":`, "line 1: not the journal of a batch"},
+		{"a list", "[\n1\n]\n", "line 1: not the journal of a batch"},
+		{"no first line", create, "line 1: not the journal of a batch"},
+		{"another format", `{"journal":"gamma batch 2","server":"https://api.example"}` + "\n", "line 1: unknown format gamma batch 2"},
+		{"a format on more than one line", `{"journal":"a\nb\u001b"}` + "\n", `line 1: unknown format a\nb\x1b`},
+		{"another server", `{"journal":"gamma batch 1","server":"https://other.example"}` + "\n", "line 1: the journal belongs to another server, https://other.example: use another directory"},
+		{"a wrong line in the middle", first + create + "tea\n" + create, "line 3: not a line of a journal"},
+		{"an empty line in the middle", first + create + "\n" + create, "line 3: not a line of a journal"},
+		{"a cut line in the middle", first + create[:40] + "\n" + create, "line 2: not a line of a journal"},
+		{"two lines in one", first + strings.TrimSpace(create) + create, "line 2: not a line of a journal"},
+		{"two lines in one, the last", first + create + strings.TrimSpace(create) + strings.TrimSpace(create) + "\n", "line 3: not a line of a journal"},
+		{"NUL in the middle", first + "\x00\x00\x00\n" + create, "line 2: not a line of a journal"},
+		{"a number", first + "7\n", "line 2: not a line of a journal"},
 		{"null", first + "null\n", "line 2: "},
-		{"a key of another type", first + `{"key":7,"state":"creating"}` + "\n", "line 2: this is not a line of a journal"},
-		{"an unknown state", first + create + `{"key":"a","state":"archived\n"}` + "\n", `line 3: the state archived\n is not known`},
-		{"no state", first + create + `{"key":"a"}` + "\n", "line 3: the state"},
-		{"the line of a create is missing", first + `{"key":"a","state":"created","generationId":"x"}` + "\n", "line 2: the line of its create is missing"},
+		{"a key of another type", first + `{"key":7,"state":"creating"}` + "\n", "line 2: not a line of a journal"},
+		{"an unknown state", first + create + `{"key":"a","state":"archived\n"}` + "\n", `line 3: unknown state archived\n`},
+		{"no state", first + create + `{"key":"a"}` + "\n", "line 3: unknown state"},
+		{"the line of a create is missing", first + `{"key":"a","state":"created","generationId":"x"}` + "\n", "line 2: the line of the create is missing"},
 		{"an id is missing", first + create + `{"key":"a","state":"created"}` + "\n", "line 3: the generation id is missing"},
 		{"an id is missing at the end of a wait", first + create + `{"key":"a","state":"completed"}` + "\n", "line 3: the generation id is missing"},
 		{"a generation of another type", first + create + `{"key":"a","state":"failed","generationId":"x","generation":[]}` + "\n", "line 3: the generation is not valid"},
@@ -185,7 +185,7 @@ func TestWrongJournal(t *testing.T) {
 	}
 }
 
-// What stands for nothing is no error.
+// An empty journal, or the start of one, is no error.
 func TestEmptyJournal(t *testing.T) {
 	const first = `{"journal":"gamma batch 1","server":"https://api.example"}`
 	for name, text := range map[string]string{
@@ -272,7 +272,7 @@ func TestJournalPath(t *testing.T) {
 	})
 }
 
-// A second run on a journal has an error, and the first does not notice.
+// A second run with the same journal gets an error. The first is not disturbed.
 func TestLocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -302,7 +302,7 @@ func TestLocked(t *testing.T) {
 	})
 }
 
-// The same of another process, over sockets.
+// A run in another process gets the error, too.
 func TestLockedByAnotherProcess(t *testing.T) {
 	const journal, server = "GAMMA_BATCH_TEST_JOURNAL", "GAMMA_BATCH_TEST_SERVER"
 	if path := os.Getenv(journal); path != "" {
@@ -347,7 +347,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	}
 }
 
-// What is accepted is read again in the same way after more has been written.
+// A journal that is accepted is read in the same way after a line was added.
 func FuzzJournal(f *testing.F) {
 	const first = `{"journal":"gamma batch 1","server":"https://api.example"}` + "\n"
 	const create = `{"time":"2026-01-02T03:04:05Z","key":"a","state":"creating","request":"00","file":"a.pdf"}` + "\n"

@@ -26,9 +26,9 @@ const (
 	defaultCreates = 4
 	maxCreates     = 64
 	downloads      = 4
-	freshLinks     = 3               // downloads that are tried, each with another link
-	firstAlone     = 2 * time.Second // how long the others wait for the first response to a create
-	maxUseless     = 3               // creates in a row without a usable response
+	maxLinks       = 3               // export links of an input that are tried
+	firstAlone     = 2 * time.Second // how long other creates wait for the response to the first
+	maxUnusable    = 3               // creates in a row without a usable response
 
 	defaultFirstPoll = 20 * time.Second
 	defaultTimeout   = time.Hour
@@ -41,7 +41,7 @@ func (b *Batch) journalPath() string {
 	return filepath.Join(b.Dir, "gamma.jsonl")
 }
 
-// server returns what the client sends requests to.
+// server returns the base URL of the client.
 func (b *Batch) server() string {
 	if b.Client == nil || b.Client.ClientWithResponses == nil {
 		return ""
@@ -57,34 +57,35 @@ func (b *Batch) check(inputs iter.Seq[Input]) error {
 	case inputs == nil:
 		return errors.New("gamma: batch: nil inputs")
 	case b.Creates < 0 || b.Creates > maxCreates:
-		return fmt.Errorf("gamma: batch: Creates is not 0 to %d", maxCreates)
+		return fmt.Errorf("gamma: batch: Creates must be 0 to %d", maxCreates)
 	}
 	return nil
 }
 
-// run is one call of Run. Inputs go from pull to make, wait and save, which have separate
-// goroutines; any of them may yield the result.
+// run is one call of Run. Inputs pass from pull to make, wait and save, which have separate
+// goroutines. Any of them may yield the result.
 type run struct {
 	*Batch
 	journal *journal
 	poller  *poller.Poller
 	inputs  iter.Seq[Input]
 
-	ctx     context.Context // ends everything
-	end     context.CancelFunc
-	pulling context.Context // ends what starts anything: pulling, pauses, polls
-	stop    context.CancelCauseFunc
-	making  context.Context // ends creates that are not in flight
-	enough  context.CancelCauseFunc
+	ctx         context.Context // of everything
+	end         context.CancelFunc
+	pullCtx     context.Context // of what starts requests: pulling, pauses, polls
+	stopPulls   context.CancelCauseFunc
+	createCtx   context.Context // of creates that are not in flight
+	stopCreates context.CancelCauseFunc
 
-	heard   chan struct{} // closed after the first response to a create
-	hear    func()
+	firstResponse chan struct{} // closed after the first response to a create
+	markResponse  func()        // closes it
+
 	creates chan *job
 	waits   chan poller.Progress
 	saves   chan *job
 	results chan Result
 
-	useless atomic.Int64 // creates in a row without a usable response
+	unusable atomic.Int64 // creates in a row without a usable response
 
 	mu       sync.Mutex
 	waited   map[string][]*job // by id
@@ -111,20 +112,20 @@ func (b *Batch) start(ctx context.Context, inputs iter.Seq[Input]) (*run, error)
 	}
 	for result := range r.poller.All(ctx, poller.IDs()) {
 		if ctx.Err() == nil {
-			return nil, result.Err // of its settings, before anything is created
+			return nil, result.Err // bad settings of the Poller
 		}
 	}
 	if r.journal, err = openJournal(b.journalPath(), b.server()); err != nil {
 		return nil, err
 	}
-	r.heard = make(chan struct{})
-	r.hear = sync.OnceFunc(func() { close(r.heard) })
+	r.firstResponse = make(chan struct{})
+	r.markResponse = sync.OnceFunc(func() { close(r.firstResponse) })
 	r.ctx, r.end = context.WithCancel(ctx)
-	r.pulling, r.stop = context.WithCancelCause(r.ctx)
-	r.making, r.enough = context.WithCancelCause(r.pulling)
+	r.pullCtx, r.stopPulls = context.WithCancelCause(r.ctx)
+	r.createCtx, r.stopCreates = context.WithCancelCause(r.pullCtx)
 	select {
 	case <-b.stopped():
-		r.stop(bare{ErrStopped})
+		r.stopPulls(inline{ErrStopped})
 	default:
 	}
 	return r, nil
@@ -136,20 +137,20 @@ func (r *run) loop(yield func(Result) bool) {
 	making.Go(func() { r.guard(r.pull) })
 	for i := range cmp.Or(r.Creates, defaultCreates) {
 		making.Go(func() {
-			if i > 0 { // the first response tells the rate limit
+			if i > 0 { // the first response reports the rate limit
 				select {
-				case <-r.heard:
+				case <-r.firstResponse:
 				case <-time.After(firstAlone):
 				}
 			}
-			defer r.hear()
+			defer r.markResponse()
 			r.guard(r.make)
 		})
 	}
 	for range downloads {
 		saving.Go(func() {
 			for j := range r.saves {
-				r.guard(func() { r.save(j) }) // and take the next one after a panic: wait sends them all
+				r.guard(func() { r.save(j) }) // after a panic the next is received, so that wait does not block
 			}
 		})
 	}
@@ -159,7 +160,7 @@ func (r *run) loop(yield func(Result) bool) {
 	go func() {
 		select {
 		case <-r.stopped():
-			r.stop(bare{ErrStopped})
+			r.stopPulls(inline{ErrStopped})
 		case <-r.ctx.Done():
 		}
 	}()
@@ -182,7 +183,7 @@ func (r *run) loop(yield func(Result) bool) {
 	}
 }
 
-// guard runs f, and keeps a panic for the caller of Run.
+// guard runs f, and keeps a panic for the caller of Run, which is ended.
 func (r *run) guard(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -195,30 +196,31 @@ func (r *run) guard(f func()) {
 	f()
 }
 
-// tell calls OnEvent. A panic must not leave the request that waits in the rate limit.
-func (r *run) tell(e Event) {
+// emit calls OnEvent. It keeps a panic, which must not reach a request that is being counted
+// against the rate limit.
+func (r *run) emit(e Event) {
 	if r.OnEvent != nil {
 		r.guard(func() { r.OnEvent(e) })
 	}
 }
 
-// yield ends j.
+// yield yields the result of j, which has no export.
 func (r *run) yield(j *job, err error) {
 	r.results <- Result{Key: j.key, GenerationID: j.id, Warnings: j.warnings, Generation: j.gen, Earlier: j.action == Leave, Err: err}
 }
 
-// pull hands each input to where it has to go.
+// pull passes each input on to its first step.
 func (r *run) pull() {
 	defer close(r.creates)
-	if r.pulling.Err() == nil {
+	if r.pullCtx.Err() == nil {
 		r.pullAll(r.keeper(r.journal))
 	}
-	if r.pulling.Err() != nil {
-		r.last = &becauseError{"ended before all inputs were pulled", retry.Canceled(r.pulling)}
+	if r.pullCtx.Err() != nil {
+		r.last = &becauseError{"ended before all inputs were pulled", retry.Canceled(r.pullCtx)}
 	}
 }
 
-// pullAll ends early when pulling has ended.
+// pullAll returns early when pullCtx is done.
 func (r *run) pullAll(k *keeper) {
 	for in := range r.inputs {
 		switch j := k.decide(in); {
@@ -231,8 +233,8 @@ func (r *run) pullAll(k *keeper) {
 			}
 			r.results <- result
 		case j.action == Wait:
-			// A first poll after the timeout would end the wait without one; a time ahead of the
-			// clock is wrong.
+			// A first poll after the timeout would end the wait without a poll. A time in the
+			// future is wrong.
 			if p := r.poller; j.nextPoll.IsZero() && j.since.Before(time.Now()) && (p.Timeout <= 0 || p.FirstPoll < p.Timeout) {
 				j.nextPoll = j.since.Add(r.poller.FirstPoll)
 			}
@@ -240,21 +242,21 @@ func (r *run) pullAll(k *keeper) {
 		default:
 			select {
 			case r.creates <- j:
-			case <-r.making.Done():
+			case <-r.createCtx.Done():
 				r.yield(j, r.notCreated())
 			}
 		}
-		if r.pulling.Err() != nil {
+		if r.pullCtx.Err() != nil {
 			return
 		}
 	}
 }
 
-// notCreated is why no more creates are sent.
+// notCreated returns why no more creates are sent.
 func (r *run) notCreated() error {
-	cause := context.Cause(r.making)
+	cause := context.Cause(r.createCtx)
 	if r.ctx.Err() != nil {
-		cause = retry.Canceled(r.making)
+		cause = retry.Canceled(r.createCtx)
 	}
 	return &becauseError{"not created", cause}
 }
@@ -262,7 +264,7 @@ func (r *run) notCreated() error {
 // make creates generations.
 func (r *run) make() {
 	for j := range r.creates {
-		if r.making.Err() != nil {
+		if r.createCtx.Err() != nil {
 			r.yield(j, r.notCreated())
 			continue
 		}
@@ -280,13 +282,13 @@ func (r *run) make() {
 
 // create creates j, and returns once its id is in the journal, or an error.
 func (r *run) create(j *job) error {
-	defer r.hear()
+	defer r.markResponse()
 	inFlight := false
 	pauses := &retry.Pauses{
-		Context: r.making,
+		Context: r.createCtx,
 		Send: func() error {
-			r.tell(Event{Key: j.key, Step: Creating})
-			if err := r.making.Err(); err != nil {
+			r.emit(Event{Key: j.key, Step: Creating})
+			if err := r.createCtx.Err(); err != nil {
 				return err
 			}
 			err := r.add(line{Key: j.key, State: sent, Request: j.hash})
@@ -295,12 +297,12 @@ func (r *run) create(j *job) error {
 		},
 		Tell: func(err error, pause time.Duration) {
 			if inFlight {
-				r.hear()
+				r.markResponse()
 				inFlight = false
 				_ = r.add(line{Key: j.key, State: refused})
 			}
-			if r.making.Err() == nil {
-				r.tell(Event{Key: j.key, Step: Pausing, Pause: pause, Err: err})
+			if r.createCtx.Err() == nil {
+				r.emit(Event{Key: j.key, Step: Pausing, Pause: pause, Err: err})
 			}
 		},
 	}
@@ -319,21 +321,21 @@ func (r *run) create(j *job) error {
 	}
 	var response *gamma.APIError
 	switch {
-	case !inFlight && r.making.Err() != nil:
+	case !inFlight && r.createCtx.Err() != nil:
 		return r.notCreated()
-	case j.id != "": // also with an error: the response was cut off after it
+	case j.id != "": // there may be an error: the response was cut off after the id
 		outcome = line{Key: j.key, State: created, ID: j.id, Warnings: j.warnings}
 		err = nil
-		r.useless.Store(0)
+		r.unusable.Store(0)
 	case errors.Is(err, gamma.ErrMaybeCreated):
 		outcome.State = uncertain
-		r.noUse()
+		r.countUnusable()
 	case errors.Is(err, gamma.ErrUnauthorized), errors.Is(err, gamma.ErrInsufficientCredits):
-		r.enough(bare{err})
+		r.stopCreates(inline{err})
 	case errors.As(err, &response):
-		r.useless.Store(0)
+		r.unusable.Store(0)
 	default: // it was not sent
-		r.noUse()
+		r.countUnusable()
 	}
 	if !inFlight {
 		return err
@@ -342,15 +344,15 @@ func (r *run) create(j *job) error {
 		return &becauseError{"the generation " + j.id + " was created, but its id could not be saved", lost}
 	}
 	if err == nil {
-		r.tell(Event{Key: j.key, GenerationID: j.id, Step: Created})
+		r.emit(Event{Key: j.key, GenerationID: j.id, Step: Created})
 	}
 	return err
 }
 
-// noUse ends the creates when several in a row had no usable response.
-func (r *run) noUse() {
-	if r.useless.Add(1) == maxUseless {
-		r.enough(errOutage)
+// countUnusable stops the creates when several in a row had no usable response.
+func (r *run) countUnusable() {
+	if r.unusable.Add(1) == maxUnusable {
+		r.stopCreates(errOutage)
 	}
 }
 
@@ -358,28 +360,28 @@ func (r *run) noUse() {
 func (r *run) add(l line) error {
 	err := r.journal.add(l)
 	if err != nil {
-		r.enough(bare{err})
+		r.stopCreates(inline{err})
 	}
 	return err
 }
 
-// waitFor hands j to wait.
+// waitFor passes j on to wait.
 func (r *run) waitFor(j *job) {
-	j.text, j.template = nil, nil // of a hundred thousand they would fill the memory
+	j.text, j.template = nil, nil // no longer needed: a hundred thousand would fill the memory
 	r.mu.Lock()
 	r.waited[j.id] = append(r.waited[j.id], j)
 	r.mu.Unlock()
-	r.tell(Event{Key: j.key, GenerationID: j.id, Step: Waiting})
+	r.emit(Event{Key: j.key, GenerationID: j.id, Step: Waiting})
 	select {
 	case r.waits <- poller.Progress{ID: j.id, Export: j.file != "", NextPoll: j.nextPoll}:
-	case <-r.pulling.Done():
+	case <-r.pullCtx.Done():
 		if r.take(j.id) != nil {
 			r.yield(j, r.notWaitedFor())
 		}
 	}
 }
 
-// take returns a job that waits for id, nil if there is none any more.
+// take removes and returns a job that waits for id. It returns nil if there is none.
 func (r *run) take(id string) *job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -394,27 +396,27 @@ func (r *run) take(id string) *job {
 }
 
 func (r *run) notWaitedFor() error {
-	return &becauseError{"not waited for", retry.Canceled(r.pulling)}
+	return &becauseError{"not waited for", retry.Canceled(r.pullCtx)}
 }
 
 // wait waits for generations.
 func (r *run) wait() {
-	for result := range r.poller.All(r.pulling, poller.FromChan(r.pulling, r.waits)) {
-		if j := r.take(result.ID); j != nil { // nil: waits may have had more
+	for result := range r.poller.All(r.pullCtx, poller.FromChan(r.pullCtx, r.waits)) {
+		if j := r.take(result.ID); j != nil { // nil for the error of All itself
 			r.ended(j, result)
 		}
 	}
 	r.mu.Lock()
 	ids := slices.Collect(maps.Keys(r.waited))
 	r.mu.Unlock()
-	for _, id := range ids { // sent to the poller, which ended before it took them
+	for _, id := range ids { // All ended before it received them
 		for j := r.take(id); j != nil; j = r.take(id) {
 			r.yield(j, r.notWaitedFor())
 		}
 	}
 }
 
-// ended records the end of the wait for j, and yields j or hands it to save.
+// ended records the end of the wait for j. It yields the result or passes j on to save.
 func (r *run) ended(j *job, result poller.Result) {
 	var unfinished *poller.WaitError
 	if !errors.As(result.Err, &unfinished) || errors.Is(result.Err, poller.ErrNoExport) {
@@ -422,7 +424,7 @@ func (r *run) ended(j *job, result poller.Result) {
 	}
 	l, err := outcome(j, result), result.Err
 	if err == nil {
-		err = j.inTheWay(r.Dir) // it may have come since the start
+		err = j.inTheWay(r.Dir) // a file may have appeared since the start
 	}
 	if err == nil {
 		l.File = j.file
@@ -437,7 +439,7 @@ func (r *run) ended(j *job, result poller.Result) {
 	r.saves <- j
 }
 
-// outcome is the line for the end of a wait.
+// outcome returns the journal line for the end of a wait.
 func outcome(j *job, result poller.Result) line {
 	l := line{Key: j.key, State: completed}
 	var failure *poller.FailedError
@@ -455,14 +457,14 @@ func outcome(j *job, result poller.Result) line {
 	return l
 }
 
-// withoutLink returns gen as JSON without the link to its export, which opens the file to
-// anyone.
+// withoutLink returns gen as JSON without the link to its export, with which anyone can
+// download it.
 func withoutLink(gen *api.GenerationStatusResponse) json.RawMessage {
 	c := *gen
 	c.ExportURL = ""
 	data, err := json.Marshal(c)
 	if err != nil {
-		return nil // not of a type that came as JSON
+		return nil // cannot happen: gen was JSON
 	}
 	return data
 }
@@ -487,23 +489,23 @@ func (r *run) download(j *job, path string) error {
 	pauses := &retry.Pauses{
 		Context: ctx,
 		Tell: func(err error, pause time.Duration) {
-			if r.pulling.Err() != nil {
-				cancel(context.Cause(r.pulling)) // no further request
+			if r.pullCtx.Err() != nil {
+				cancel(context.Cause(r.pullCtx)) // no further request
 			} else if pause >= time.Second {
-				r.tell(Event{Key: j.key, GenerationID: j.id, Step: Pausing, Pause: pause, Err: err})
+				r.emit(Event{Key: j.key, GenerationID: j.id, Step: Pausing, Pause: pause, Err: err})
 			}
 		},
 	}
 	for try := 1; ; try++ {
-		if r.pulling.Err() != nil {
-			return &becauseError{"not saved", retry.Canceled(r.pulling)}
+		if r.pullCtx.Err() != nil {
+			return &becauseError{"not saved", retry.Canceled(r.pullCtx)}
 		}
-		r.tell(Event{Key: j.key, GenerationID: j.id, Step: Saving})
+		r.emit(Event{Key: j.key, GenerationID: j.id, Step: Saving})
 		err := r.Client.DownloadFile(pauses.With(ctx), j.gen.ExportURL, path)
-		if !errors.Is(err, gamma.ErrLinkExpired) || try == freshLinks {
+		if !errors.Is(err, gamma.ErrLinkExpired) || try == maxLinks {
 			return err
 		}
-		gen, err := r.poller.WaitExport(r.pulling, j.id)
+		gen, err := r.poller.WaitExport(r.pullCtx, j.id)
 		if err != nil {
 			return err
 		}
@@ -511,7 +513,7 @@ func (r *run) download(j *job, path string) error {
 	}
 }
 
-// becauseError is what did not happen, and why.
+// becauseError says what did not happen, and why.
 type becauseError struct {
 	what string
 	err  error
@@ -521,11 +523,11 @@ func (e *becauseError) Error() string { return "gamma: batch: " + e.what + ": " 
 
 func (e *becauseError) Unwrap() error { return e.err }
 
-var errOutage = fmt.Errorf("%d creates in a row had no usable response", maxUseless)
+var errOutage = fmt.Errorf("%d creates in a row had no usable response", maxUnusable)
 
-// bare is an error for the middle of a text.
-type bare struct{ error }
+// inline is an error whose text is used within another text.
+type inline struct{ error }
 
-func (e bare) Error() string { return retry.Inner(e.error) }
+func (e inline) Error() string { return retry.Inner(e.error) }
 
-func (e bare) Unwrap() error { return e.error }
+func (e inline) Unwrap() error { return e.error }

@@ -157,7 +157,7 @@ func TestExportAgain(t *testing.T) {
 	})
 }
 
-// A create whose outcome is unknown is left alone until the caller says otherwise.
+// A create whose outcome is unknown is not repeated without Retry.
 func TestUncertain(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -167,18 +167,18 @@ func TestUncertain(t *testing.T) {
 		id     string        // if the response had it
 		states string
 	}{
-		{"canceled in mid-create", hangs, time.Second, 1, "", "creating uncertain"},
-		{"no response", hangs, 0, 1, "", "creating uncertain"},
-		{"dropped after the effect", drops, 0, 1, "", "creating uncertain"},
+		{"canceled while the create is in flight", hangs, time.Second, 1, "", "creating uncertain"},
+		{"the request times out", hangs, 0, 1, "", "creating uncertain"},
+		{"connection lost after the generation was created", drops, 0, 1, "", "creating uncertain"},
 		{"500", responds(500, `{}`), 0, 0, "", "creating uncertain"},
 		{"503", responds(503, `{}`), 0, 0, "", "creating uncertain"},
 		{"a redirect after a POST", responds(303, ``), 0, 0, "", "creating uncertain"},
-		{"a page", responds(200, `<html>`), 0, 0, "", "creating uncertain"},
+		{"200 with an HTML page", responds(200, `<html>`), 0, 0, "", "creating uncertain"},
 		{"cut off before the id", cuts(10), 0, 1, "", "creating uncertain"},
 		{"cut off in the id", cuts(len(`{"generationId":"gen-te`)), 0, 1, "", "creating uncertain"},
 		{"cut off after the id", cuts(len(`{"generationId":"gen-tea"`)), 0, 1, "gen-tea", "creating created completed saved"},
 		{"cut off in the warnings", cuts(len(`{"generationId":"gen-tea","warn`)), 0, 1, "gen-tea", "creating created completed saved"},
-		{"cut off after all", cuts(1000), 0, 1, "gen-tea", "creating created completed saved"},
+		{"not cut off", cuts(1000), 0, 1, "gen-tea", "creating created completed saved"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestUncertain(t *testing.T) {
 	}
 }
 
-// What was certainly not created is created by the next run.
+// The next run creates what was refused.
 func TestRefused(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -257,7 +257,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A create that was refused changes nothing of what is known.
+// A create that was refused does not change what the journal has for the key.
 func TestRefusedAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -267,11 +267,11 @@ func TestRefusedAgain(t *testing.T) {
 		retry Retry
 		want  error // then, of the first text, without Retry
 	}{
-		{"a changed text that is changed back", "tea", nil, "coffee", 0, nil},
-		{"an uncertain one that is changed", "tea", drops, "coffee", 0, gamma.ErrMaybeCreated},
-		{"an uncertain one", "tea", drops, "tea", Uncertain, gamma.ErrMaybeCreated},
-		{"a failed one", "bad", nil, "bad", Failed, new(poller.FailedError)},
-		{"one that was refused before", "tea", responds(400, `{}`), "tea", 0, nil},
+		{"another text, then the first again", "tea", nil, "coffee", 0, nil},
+		{"another text after an uncertain create", "tea", drops, "coffee", 0, gamma.ErrMaybeCreated},
+		{"an uncertain create, repeated", "tea", drops, "tea", Uncertain, gamma.ErrMaybeCreated},
+		{"a failed generation, repeated", "bad", nil, "bad", Failed, new(poller.FailedError)},
+		{"a refused create, repeated", "tea", responds(400, `{}`), "tea", 0, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -304,8 +304,8 @@ func TestRefusedAgain(t *testing.T) {
 	}
 }
 
-// After 401 and 402 nothing more is created, and the others finish.
-func TestEnough(t *testing.T) {
+// After a 401 or 402 nothing more is created, and the other inputs finish.
+func TestNothingIsCreatedAfter401And402(t *testing.T) {
 	for status, want := range map[int]error{401: gamma.ErrUnauthorized, 402: gamma.ErrInsufficientCredits} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -372,7 +372,7 @@ func TestRateLimit(t *testing.T) {
 	})
 }
 
-// Two hundred inputs, of which two runs are cut off, need few requests more than they must.
+// A batch of 200 inputs that is canceled twice gets few responses 429.
 func TestRateLimitAcrossRuns(t *testing.T) {
 	for i := range 4 {
 		synctest.Test(t, func(t *testing.T) {
@@ -395,8 +395,8 @@ func TestRateLimitAcrossRuns(t *testing.T) {
 	}
 }
 
-// A 429 without headers, again and again, is no end.
-func TestRefusedByRate(t *testing.T) {
+// A create is retried after any number of responses 429 without headers.
+func TestCreateIsRetriedAfter429(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		b := newBatch(t, f)
@@ -411,12 +411,12 @@ func TestRefusedByRate(t *testing.T) {
 	})
 }
 
-// In an outage few inputs become uncertain, and the others can be created later.
+// In an outage few inputs become uncertain. The others can be created later.
 func TestOutage(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		fault hook
-		doubt bool // whether it may have been created
+		maybe bool // whether it may have been created
 		err   error
 	}{
 		{"502", responds(502, ``), true, gamma.ErrMaybeCreated},
@@ -437,7 +437,7 @@ func TestOutage(t *testing.T) {
 						allSaved(t, map[string]Result{key: r}, key)
 					case errors.Is(r.Err, tt.err):
 						failed++
-						uncertain[key] = tt.doubt
+						uncertain[key] = tt.maybe
 					case !errors.Is(r.Err, errOutage) || r.Err.Error() != "gamma: batch: not created: 3 creates in a row had no usable response":
 						t.Errorf("%+v", r)
 					default:
@@ -494,7 +494,7 @@ func TestNoWait(t *testing.T) {
 	})
 }
 
-// Failed and lost generations stay as they are, unless Retry has Failed.
+// Failed generations are not created again, unless Retry has Failed.
 func TestFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -522,7 +522,7 @@ func TestFailed(t *testing.T) {
 	})
 }
 
-func TestLost(t *testing.T) {
+func TestGenerationIsNotFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		b := newBatch(t, f)
@@ -546,7 +546,7 @@ func TestLost(t *testing.T) {
 }
 
 // The caller may use one request for all inputs, and change it from one to the next.
-func TestReusedRequest(t *testing.T) {
+func TestRequestIsCopied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		b := newBatch(t, f)
@@ -568,7 +568,7 @@ func TestReusedRequest(t *testing.T) {
 	})
 }
 
-// What is waited for takes little memory, however long the texts are.
+// A wait takes little memory, however long the text of its input is.
 func TestWaitingMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, size = 50, 100_000
@@ -611,7 +611,7 @@ func TestWaitingMemory(t *testing.T) {
 	})
 }
 
-// The same over sockets: responses that break, and exports that are saved.
+// Responses that are cut off, and exports, over sockets.
 func TestOverSockets(t *testing.T) {
 	f := newFake()
 	f.life = 0
@@ -649,7 +649,7 @@ func TestOverSockets(t *testing.T) {
 	f.once(t)
 }
 
-// The next run polls no sooner than the wait before would have.
+// The next run polls no sooner than the first run would have.
 func TestNextPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -674,8 +674,8 @@ func TestNextPoll(t *testing.T) {
 	})
 }
 
-// A journal that was written when the clock was wrong is no reason to wait for that time.
-func TestClockWasAhead(t *testing.T) {
+// A time in the journal that is in the future does not delay the poll.
+func TestJournalFromTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		b := newBatch(t, f)
@@ -700,16 +700,16 @@ func TestDownload(t *testing.T) {
 		links    int
 	}{
 		{"at once", nil, 0, true, nil, 1},
-		{"a link that has expired", first(1, responds(403, "")), 0, true, nil, 2},
-		{"two links that have expired", first(2, responds(410, "")), 0, true, nil, 3},
-		{"links that have always expired", responds(403, ""), 0, false, gamma.ErrLinkExpired, 3},
+		{"the first link has expired", first(1, responds(403, "")), 0, true, nil, 2},
+		{"the first two links have expired", first(2, responds(410, "")), 0, true, nil, 3},
+		{"all links have expired", responds(403, ""), 0, false, gamma.ErrLinkExpired, 3},
 		{"a link that expires while others are saved", first(1, late), time.Minute, true, nil, 2},
 		{"a transfer that breaks", first(1, cuts(5)), 0, true, nil, 1},
 		{"a transfer that breaks before the first byte", first(2, cuts(0)), 0, true, nil, 1},
 		{"503 for a while", first(3, responds(503, "")), 0, true, nil, 1},
-		{"503 for ever", responds(503, ""), 0, false, nil, 1},
+		{"always 503", responds(503, ""), 0, false, nil, 1},
 		{"404", responds(404, ""), 0, false, gamma.ErrNotFound, 1},
-		{"a page", responds(200, "<html>"), 0, false, gamma.ErrUnexpectedResponse, 1},
+		{"200 with an HTML page", responds(200, "<html>"), 0, false, gamma.ErrUnexpectedResponse, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -742,7 +742,7 @@ func TestDownload(t *testing.T) {
 	}
 }
 
-// A slow download holds back no poll, and four run at a time.
+// Four downloads run at a time. A slow one delays no poll.
 func TestDownloads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -770,8 +770,8 @@ func TestDownloads(t *testing.T) {
 	})
 }
 
-// What cannot be saved is saved by the next run.
-func TestUnwritable(t *testing.T) {
+// The next run saves what could not be saved.
+func TestSaveFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		b := newBatch(t, f)
