@@ -15,36 +15,35 @@ import (
 )
 
 const (
-	// defaultMaxInFlight is where more stops to help: with responses that take 50 ms,
-	// TestAllPacing without a budget is 4.7 s late on average with 32, 2.9 s with
-	// 64, 2.6 s with 128 and 2.6 s with 256.
+	// defaultMaxInFlight: more does not make TestAllPacing faster, with responses that take
+	// 50 ms.
 	defaultMaxInFlight = 128
 
-	// mostInFlight is as many connections as a host has ports.
+	// mostInFlight is the number of ports of a host, and so of its connections.
 	mostInFlight = 1 << 16
 
-	// allJitter is the part of a pause that All adds at most. It spreads the polls
-	// itself, so a little is enough to keep them apart.
+	// allJitter is the jitter of All, as a part of the pause. All spreads the first polls,
+	// so a little is enough to keep them apart.
 	allJitter = 0.02
 )
 
-// All waits for many generations and yields a [Result] for each as it ends, the first to
-// end first. An invalid Progress yields its error; an id that comes twice is waited for
-// twice. Bad settings and nil jobs yield one error.
+// All waits for many generations, and yields a [Result] for each when its wait ends. An
+// invalid Progress yields its error. An id that occurs twice is waited for twice. Bad
+// settings and nil jobs yield one error.
 //
 // All polls in the background while the loop body runs. First polls are spread over one
-// Interval. Of the polls that the rate limit delays, the one that has been due longest
-// goes first, and calls of All take turns. The Timeout counts from Since; a job that is
+// Interval. Of the polls that the rate limit delays, the one that has been due longest is
+// sent first, and calls of All take turns. The Timeout counts from Since; a job that is
 // resumed after it is polled once more.
 //
-// When ctx ends, every job that is still waited for yields its [*WaitError]. If jobs may
-// have had more, a Result without an ID has an error matching that of ctx: without one,
-// every job has had its Result.
+// When ctx is done, every job that is still waited for yields a [*WaitError]. If jobs may
+// have had more, a last Result without an ID has an error matching that of ctx. Without
+// such a Result, every job has had its own.
 //
-// Jobs are pulled as there is capacity, in a separate goroutine. Breaking out of the loop
-// cancels all requests and waits for All's goroutines, and for jobs to return: a sequence
-// that blocks must end when ctx or the loop does. A panic in jobs, the client or OnPoll is
-// propagated to the caller. A waiting generation costs about 160 bytes.
+// A separate goroutine pulls jobs, as MaxWaiting allows. Breaking out of the loop cancels
+// all requests, and waits for All's goroutines and for jobs to return: a sequence that
+// blocks must end when ctx is done or the loop ends. A panic in jobs, the client or OnPoll
+// is propagated to the caller.
 func (p *Poller) All(ctx context.Context, jobs iter.Seq[Progress]) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		c, err := p.policy()
@@ -84,9 +83,9 @@ func (p *Poller) All(ctx context.Context, jobs iter.Seq[Progress]) iter.Seq[Resu
 
 type scheduler = schedule.Scheduler[Progress, job, Result]
 
-// Drop ends the waits for id in every running call of [Poller.All], with a [*WaitError]
-// whose cause is [ErrDropped] unless a poll in flight ends them otherwise. It may be called
-// from the loop body.
+// Drop ends the waits for id in every running call of [Poller.All]. They yield a
+// [*WaitError] whose Cause is [ErrDropped], unless a poll in flight ends the wait
+// differently. Drop may be called from the loop body.
 func (p *Poller) Drop(id string) {
 	for s := range p.running.Range {
 		s.(*scheduler).Drop(func(j *job) bool { return j.id == id }) //nolint:forcetypeassert // nothing else is stored
@@ -104,7 +103,7 @@ func IDs(ids ...string) iter.Seq[Progress] {
 	}
 }
 
-// FromChan returns what is received from ch, for [Poller.All], until ch is closed or ctx
+// FromChan returns the values received from ch, for [Poller.All], until ch is closed or ctx
 // is done.
 func FromChan(ctx context.Context, ch <-chan Progress) iter.Seq[Progress] {
 	return func(yield func(Progress) bool) {
@@ -120,10 +119,10 @@ func FromChan(ctx context.Context, ch <-chan Progress) iter.Seq[Progress] {
 	}
 }
 
-// job is a Progress as small as it can be: there may be a million.
+// job is a Progress that takes little memory: there may be a million.
 type job struct {
 	id        string
-	gen       *api.GenerationStatusResponse // the last one; of most only the status
+	gen       *api.GenerationStatusResponse // the last one; see keep
 	last      error                         // of the last poll
 	since     int64                         // nanoseconds since 1970
 	completed uint32                        // seconds since 1970, rounded up; 0 for not completed
@@ -143,7 +142,7 @@ func (j *job) set(p Progress) {
 	}
 }
 
-// progress is j as a Progress, except for its NextPoll.
+// progress returns j as a Progress, except for its NextPoll.
 func (j *job) progress() Progress {
 	p := Progress{
 		ID:          j.id,
@@ -163,17 +162,17 @@ func (j *job) progress() Progress {
 	return p
 }
 
-// pending is the response of most jobs most of the time.
+// pending is shared by all jobs whose last status was pending.
 var pending = &api.GenerationStatusResponse{Status: api.GenerationStatusPending}
 
-// keep keeps what is worth keeping of a response.
+// keep keeps the status of gen and, if it is completed, all of gen.
 func (j *job) keep(gen *api.GenerationStatusResponse) {
 	switch {
 	case gen == nil || j.gen != nil && j.gen.Status == gen.Status && gen.Status != api.GenerationStatusCompleted:
 	case gen.Status == pending.Status:
 		j.gen = pending
 	case gen.Status == api.GenerationStatusCompleted:
-		j.gen = gen // all but its export
+		j.gen = gen // its export may be missing
 	default:
 		j.gen = &api.GenerationStatusResponse{Status: gen.Status}
 	}
@@ -185,16 +184,16 @@ type all struct {
 	policy
 	ctx      context.Context // the caller's
 	started  int
-	patience time.Duration // with its timer
+	patience time.Duration // how late the timer of ctx may be
 }
 
-// waitOf is the wait for a job.
+// waitOf returns the wait for a job.
 func (a *all) waitOf(j *job) wait {
 	p := j.progress()
 	return wait{Poller: a.Poller, policy: a.policy, ctx: a.ctx, progress: p, last: j.last, deadline: a.Poller.deadline(a.ctx, p.Since, p.Export)}
 }
 
-// over is the end of a job.
+// over returns the last step of a job.
 func (j *job) over(p Progress, err error) schedule.Step[Result] {
 	r := Result{Progress: p, Generation: j.gen, Err: err}
 	if j.gen != nil && j.gen.GenerationID == "" {
@@ -205,9 +204,9 @@ func (j *job) over(p Progress, err error) schedule.Step[Result] {
 	return schedule.Step[Result]{Over: true, Result: r}
 }
 
-// start starts a wait. First polls are spread over the interval by the golden ratio,
-// or over less so that there is time for a response. That keeps any number of them apart,
-// and the first is at once.
+// start starts a wait. First polls are spread over the interval, or over less if a
+// response would come after the deadline. Multiples of the golden ratio keep any number of
+// them apart; the first is sent at once.
 func (a *all) start(p Progress, waiting int) (j job, step schedule.Step[Result]) {
 	now := time.Now()
 	p, err := p.check(now)
@@ -215,7 +214,7 @@ func (a *all) start(p Progress, waiting int) (j job, step schedule.Step[Result])
 		return j, j.over(p, err)
 	}
 	p = a.resume(p)
-	j.id = p.ID // the one field that Drop reads, also while j is polled
+	j.id = p.ID // Drop reads only this field, also while j is polled
 	j.set(p)
 	if p.Status != "" {
 		j.keep(&api.GenerationStatusResponse{GenerationID: p.ID, Status: p.Status})
@@ -259,7 +258,7 @@ func (a *all) poll(ctx context.Context, j *job) schedule.Step[Result] {
 // stop ends a wait without a poll.
 func (a *all) stop(j *job, end schedule.End) Result {
 	if j == nil {
-		return Result{Err: fmt.Errorf("gamma: All: stopped before all jobs were known: %w", end.Cause)}
+		return Result{Err: fmt.Errorf("gamma: All: stopped before all jobs were pulled: %w", end.Cause)}
 	}
 	w := a.waitOf(j)
 	if !end.Due.IsZero() {

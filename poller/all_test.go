@@ -8,7 +8,9 @@ import (
 	"iter"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"net/http"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -125,11 +127,9 @@ func TestAllLimits(t *testing.T) {
 	})
 }
 
-// Whatever ends the loop, nothing is left running: synctest fails otherwise, and
-// the stacks are searched as soon as the loop has ended.
+// No goroutine and no request is left when the loop has ended.
 func TestAllLeavesNothingBehind(t *testing.T) {
-	boom := errors.New("boom")
-	tests := map[string]func(context.Context, context.CancelFunc, *poller.Poller, *farm){
+	for name, run := range map[string]func(context.Context, context.CancelFunc, *poller.Poller, *farm){
 		"break": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
 			for range p.All(ctx, sequence(1000)) {
 				break
@@ -166,20 +166,35 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 				panic(fmt.Sprint(f.requests, n))
 			}
 		},
-		"panic in the body": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
+	} {
+		t.Run(name, func(t *testing.T) {
+			leavesNothingBehind(t, func(t *testing.T, f *farm) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				run(ctx, cancel, poller.New(f), f)
+			})
+		})
+	}
+}
+
+// A panic is propagated to the caller, and nothing is left then either.
+func TestAllPropagatesPanics(t *testing.T) {
+	boom := errors.New("boom")
+	for name, run := range map[string]func(context.Context, *poller.Poller){
+		"in the loop body": func(ctx context.Context, p *poller.Poller) {
 			for range p.All(ctx, sequence(1000)) {
 				panic(boom)
 			}
 		},
-		"panic in jobs": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
+		"in jobs": func(ctx context.Context, p *poller.Poller) {
 			for range p.All(ctx, func(yield func(poller.Progress) bool) { yield(poller.Progress{ID: "gen1"}); panic(boom) }) {
 			}
 		},
-		"panic in jobs at once": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
+		"in jobs at once": func(ctx context.Context, p *poller.Poller) {
 			for range p.All(ctx, func(func(poller.Progress) bool) { panic(boom) }) {
 			}
 		},
-		"panic in jobs after a break": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
+		"in jobs after a break": func(ctx context.Context, p *poller.Poller) {
 			p.MaxWaiting = 5
 			for range p.All(ctx, func(yield func(poller.Progress) bool) {
 				for yield(poller.Progress{ID: "gen0"}) {
@@ -189,44 +204,47 @@ func TestAllLeavesNothingBehind(t *testing.T) {
 				break
 			}
 		},
-		"panic in OnPoll": func(ctx context.Context, _ context.CancelFunc, p *poller.Poller, _ *farm) {
+		"in OnPoll": func(ctx context.Context, p *poller.Poller) {
 			p.OnPoll = func(poller.Event) { panic(boom) }
 			for range p.All(ctx, sequence(1000)) {
 			}
 		},
-	}
-	for name, run := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFarm()
-				f.rtt = 50 * time.Millisecond
-				f.done["gen0"] = 10 * s
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				func() {
-					defer func() {
-						if v := recover(); (v != nil) != strings.HasPrefix(name, "panic") || v != nil && v != any(boom) {
-							t.Errorf("recovered %v", v)
-						}
-					}()
-					run(ctx, cancel, poller.New(f), f)
+			leavesNothingBehind(t, func(t *testing.T, f *farm) {
+				defer func() {
+					if v := recover(); v != any(boom) {
+						t.Errorf("recovered %v", v)
+					}
 				}()
-				synctest.Wait() // the function of an AfterFunc may not have run yet
-				stacks := make([]byte, 1<<20)
-				stacks = stacks[:runtime.Stack(stacks, true)]
-				if bytes.Contains(stacks, []byte("internal/schedule.")) {
-					t.Errorf("a goroutine is left:\n%s", stacks)
-				}
-				if f.inFlight != 0 {
-					t.Errorf("%d requests in flight", f.inFlight)
-				}
+				run(t.Context(), poller.New(f))
 			})
 		})
 	}
 }
 
-// A job that has left its queue when the context ends is not lost.
-func TestAllKeepsTheLastJob(t *testing.T) {
+// leavesNothingBehind calls run, and fails the test if a goroutine or a request of All is left.
+// It searches the stacks as soon as run has returned; synctest does so at the end.
+func leavesNothingBehind(t *testing.T, run func(*testing.T, *farm)) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm()
+		f.rtt = 50 * time.Millisecond
+		f.done["gen0"] = 10 * s
+		run(t, f)
+		synctest.Wait() // the function of an AfterFunc may not have run yet
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		if bytes.Contains(stacks, []byte("internal/schedule.")) {
+			t.Errorf("a goroutine is left:\n%s", stacks)
+		}
+		if f.inFlight != 0 {
+			t.Errorf("%d requests in flight", f.inFlight)
+		}
+	})
+}
+
+// A job that was received when the context ends yields its error.
+func TestAllYieldsTheLastJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -259,7 +277,7 @@ func TestAllKeepsTheLastJob(t *testing.T) {
 	})
 }
 
-// The loop body may take its time: the polls continue, and the results wait.
+// Polls continue while the loop body is busy.
 func TestAllSlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
@@ -283,7 +301,7 @@ func TestAllSlowBody(t *testing.T) {
 	})
 }
 
-// Jobs that come slowly do not hold up the ones that wait.
+// A sequence of jobs that blocks does not delay the waits.
 func TestAllSlowJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
@@ -312,8 +330,7 @@ func TestAllSlowJobs(t *testing.T) {
 	})
 }
 
-// First polls are spread evenly over the interval, or over less before a deadline. The pace
-// of the first of many jobs does not hold up the others.
+// First polls are spread evenly over the interval, or over the time before the deadline.
 func TestAllSpreadsFirstPolls(t *testing.T) {
 	for name, tt := range map[string]struct {
 		timeout time.Duration
@@ -352,7 +369,7 @@ func TestAllSpreadsFirstPolls(t *testing.T) {
 	}
 }
 
-// A first poll is early enough for its response, whatever the settings say.
+// The first poll is sent early enough for its response, whatever the settings are.
 func TestFirstPollLeavesTimeForTheResponse(t *testing.T) {
 	for name, tt := range map[string]struct {
 		rtt, timeout, first time.Duration
@@ -385,7 +402,7 @@ func TestFirstPollLeavesTimeForTheResponse(t *testing.T) {
 	}
 }
 
-// The largest value of a setting is no special case.
+// The largest value of each setting works.
 func TestAllLargestSettings(t *testing.T) {
 	for name, tt := range map[string]struct {
 		set  func(*poller.Poller)
@@ -469,14 +486,14 @@ func TestAllPacing(t *testing.T) {
 				t.Logf("mean lateness %v, %.1f requests per generation, busiest second %d, %d refused, known after %v of %v",
 					mean, float64(f.requests)/float64(n), busiest, f.refused, time.Since(f.start), last)
 				if mean > tt.late || float64(f.requests)/float64(n) > tt.perJob || busiest > tt.busiestRate || f.refused > tt.refused || float64(time.Since(f.start)) > tt.lastAtMost*float64(last) {
-					t.Error("a bar is missed")
+					t.Error("a limit is exceeded")
 				}
 			})
 		})
 	}
 }
 
-// With more polls due than the budget allows, none starves.
+// If more polls are due than the rate limit allows, all generations are polled.
 func TestAllFairness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
@@ -502,9 +519,9 @@ func TestAllFairness(t *testing.T) {
 }
 
 // Calls of All on one Poller take turns when the rate limit is too low for them.
-func TestAllTurns(t *testing.T) {
+func TestCallsOfAllTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const rate, burst = 20.0, 20.0 // a bucket of requests that is never quite empty
+		const rate, burst = 20.0, 20.0 // a leaky bucket of requests
 		var mu sync.Mutex
 		left, at, polls := burst, time.Now(), map[string]int{}
 		p := poller.New(stub(func(ctx context.Context, id string) (*api.GetGenerationStatusHTTPResponse, error) {
@@ -559,7 +576,7 @@ func TestAllTurns(t *testing.T) {
 	})
 }
 
-// All continues as soon as the request of another wait has left some of the rate limit.
+// All polls as soon as the request of another wait has ended, if one request remains then.
 func TestAllWaitsForRequestsInFlight(t *testing.T) {
 	for _, interval := range []time.Duration{1, 0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -591,8 +608,8 @@ func TestAllWaitsForRequestsInFlight(t *testing.T) {
 	}
 }
 
-// A request that takes minutes, as a create may, does not hold back the polls until it
-// ends when nothing remains of a short window.
+// A request that takes minutes, as a create may, does not delay polls until it ends if no
+// requests remain in a short window.
 func TestPollsBesideASlowRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -620,7 +637,7 @@ func TestPollsBesideASlowRequest(t *testing.T) {
 	})
 }
 
-// What All learns, a Wait on the same Poller obeys.
+// A 429 to All delays a Wait of the same Poller.
 func TestAllSharesTheRateLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
@@ -665,8 +682,8 @@ func TestAllSharesTheRateLimit(t *testing.T) {
 	})
 }
 
-// At the deadline itself All must not poll again and again until the context tells.
-func TestAllIsQuietAtTheDeadline(t *testing.T) {
+// At the deadline All polls once, even if the timer of the context fires late.
+func TestAllPollsOnceAtTheDeadline(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
 			p, s := newPoller(t, pending)
@@ -695,7 +712,7 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// FromChan ends when the channel is closed, when its context is done, or when the loop is.
+// FromChan ends when the channel is closed, the context is done, or the loop ends.
 func TestFromChan(t *testing.T) {
 	for name, tt := range map[string]struct {
 		at   time.Duration
@@ -749,8 +766,9 @@ func TestFromChan(t *testing.T) {
 	}
 }
 
-// The end of the loop never means that all are done when they are not.
-func TestAllIsNeverSilent(t *testing.T) {
+// When the context is done, every pulled job yields a result, and one more Result reports
+// that jobs may have had more.
+func TestAllYieldsEveryJob(t *testing.T) {
 	const n = 1000
 	why := errors.New("shut down")
 	for name, tt := range map[string]struct {
@@ -820,7 +838,7 @@ func TestAllIsNeverSilent(t *testing.T) {
 	}
 }
 
-// What was waited for when the context ended can be resumed.
+// The results of a canceled All can be resumed.
 func TestAllCanceledKeepsProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := newPoller(t, pending)
@@ -855,7 +873,7 @@ func TestAllCanceledKeepsProgress(t *testing.T) {
 	})
 }
 
-// NextPoll is not the deadline, also if that comes first.
+// NextPoll is when the next poll would be sent, even if the deadline comes first.
 func TestAllKeepsThePauseBeyondTheDeadline(t *testing.T) {
 	for name, tt := range map[string]struct {
 		then []step
@@ -879,7 +897,7 @@ func TestAllKeepsThePauseBeyondTheDeadline(t *testing.T) {
 	}
 }
 
-// An invalid Progress yields its id, and does not stop the others.
+// An invalid Progress yields an error with its id. The other waits continue.
 func TestAllInvalidProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
@@ -987,7 +1005,7 @@ func TestDropFromTheLoop(t *testing.T) {
 	})
 }
 
-// Drop may be called while the loop ends, by whatever ends it.
+// Drop may be called while the loop ends.
 func TestDropAtTheEnd(t *testing.T) {
 	for name, end := range map[string]func(*poller.Poller, context.CancelFunc) bool{
 		"after the last": func(p *poller.Poller, _ context.CancelFunc) bool { p.Drop("gen0"); return true },
@@ -1048,8 +1066,7 @@ func TestDropFromOnPoll(t *testing.T) {
 	})
 }
 
-// Drop reaches every call of All, each id as often as it is waited for, and no other
-// Poller.
+// Drop ends all waits for the id in every call of All of the Poller, and of no other Poller.
 func TestDropReachesEveryCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
@@ -1076,7 +1093,7 @@ func TestDropReachesEveryCall(t *testing.T) {
 	})
 }
 
-// A call of All whose loop body is busy does not hold up Drop.
+// Drop does not wait for a loop body that is busy.
 func TestDropWhileTheBodyIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm()
@@ -1101,7 +1118,7 @@ func TestDropWhileTheBodyIsBusy(t *testing.T) {
 	})
 }
 
-// endless has a deadline and no timer.
+// endless is a context that has a deadline, but is not done when it passes.
 type endless struct {
 	context.Context
 	deadline time.Time
@@ -1109,7 +1126,7 @@ type endless struct {
 
 func (c endless) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// Many jobs end together also at the deadline of a context that does not end.
+// At the deadline of such a context all jobs end.
 func TestAllAtTheDeadlineOfAnEndlessContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 2000
@@ -1133,8 +1150,8 @@ func TestAllAtTheDeadlineOfAnEndlessContext(t *testing.T) {
 	})
 }
 
-// All that was stopped past the deadlines, as by SIGSTOP, polls each once more.
-func TestAllStoppedPastTheDeadline(t *testing.T) {
+// If All was suspended past the deadlines, as by SIGSTOP, it polls each job once more.
+func TestAllSuspendedPastTheDeadline(t *testing.T) {
 	for name, tt := range map[string]struct {
 		then step
 		want error
@@ -1164,4 +1181,351 @@ func TestAllStoppedPastTheDeadline(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A spent window does not keep All from polling when all windows have capacity again.
+func TestAllUsesWhatEveryWindowAllows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{name: "-Burst", limit: 200, length: time.Minute}, {limit: 340, length: time.Hour}}}
+		p := pollerOf(t, server)
+		p.Timeout = -1
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Hour)
+		defer cancel()
+		for range p.All(ctx, func(yield func(poller.Progress) bool) { // none of them finishes
+			for job := range sequence(112) {
+				if job.ID == "gen12" {
+					time.Sleep(time.Hour + s) // the others come in the next hour
+				}
+				if !yield(job) {
+					return
+				}
+			}
+		}) {
+		}
+		if server.silent > time.Minute || server.good < 3*340 {
+			t.Errorf("%d requests, %d refused, silent for %v with capacity", server.good, server.refused, server.silent)
+		}
+	})
+}
+
+// The first polls of more waits than the rate limit allows for are delayed. It allows two
+// requests per second here.
+func TestFirstPollIsStretched(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		jobs     int // of All
+		resumed  bool
+		interval time.Duration
+		last     time.Duration // the last first poll comes before
+		sooner   int           // so many jobs are polled within 20 seconds, at most
+	}{
+		{"one", 1, false, 0, 0, 1},
+		{"a few", 15, false, 0, 5 * s, 15},
+		{"more than it allows in two intervals", 60, false, 0, 25 * s, 20},
+		{"more, with a short interval", 60, false, s, 5 * s, 60},
+		{"more, with a long interval", 400, false, time.Minute, 80 * s, 85},
+		{"more, resumed", 60, true, 0, 5 * s, 60},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &limited{windows: []clocked{{limit: 7200, length: time.Hour}}}
+				p := pollerOf(t, server)
+				p.Interval, p.KeepWaiting = tt.interval, true
+				server.finishes("known", time.Now())
+				if _, err := p.Wait(t.Context(), "known"); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				var mu sync.Mutex
+				first := map[string]time.Duration{}
+				p.OnPoll = func(e poller.Event) {
+					mu.Lock()
+					defer mu.Unlock()
+					if _, polled := first[e.ID]; !polled {
+						first[e.ID] = time.Since(start) - 100*time.Millisecond
+					}
+				}
+				for i := range tt.jobs {
+					server.finishes(fmt.Sprintf("gen%d", i), start)
+				}
+				for r := range p.All(t.Context(), func(yield func(poller.Progress) bool) {
+					for job := range sequence(tt.jobs) {
+						if tt.resumed {
+							job.Polls = 1
+						}
+						if !yield(job) {
+							return
+						}
+					}
+				}) {
+					if r.Err != nil {
+						t.Error(r.Err)
+					}
+				}
+				sooner, last := 0, time.Duration(0)
+				for _, d := range first {
+					if last = max(last, d); d < 20*s {
+						sooner++
+					}
+				}
+				if sooner > tt.sooner || last > tt.last {
+					t.Errorf("%d first polls within 20 seconds, the last of all after %v", sooner, last)
+				}
+			})
+		})
+	}
+}
+
+// The rate of requests adapts to a limit that no header reports.
+func TestLimitWithoutHeaders(t *testing.T) {
+	const n = 1000
+	for _, way := range []string{"All", "Wait"} {
+		t.Run(way, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &bucket{perSecond: 100, burst: 20}
+				random := rand.New(rand.NewPCG(1, 2))
+				for job := range sequence(n) {
+					server.finishes(job.ID, time.Now().Add(20*s+time.Duration(random.Int64N(int64(100*s)))))
+				}
+				known := run(t, way, pollerOf(t, server), sequence(n), func(id string, err error) {
+					t.Errorf("%s: %v", id, err)
+				})
+				if known != n || server.refused > (server.good+server.refused)/20 {
+					t.Errorf("%d known, %d responses are good, %d refused", known, server.good, server.refused)
+				}
+			})
+		})
+	}
+}
+
+// A daily limit lasts for two days of generations, one every 50 seconds. The limits are a
+// fortieth of the documented ones: a poll every five seconds would spend the day's in five
+// hours.
+func TestDailyLimitLasts(t *testing.T) {
+	const n = 2 * 24 * 60 * 60 / 50
+	for _, way := range []string{"All", "Wait", "Check"} {
+		t.Run(way, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &limited{windows: []clocked{
+					{name: "-Burst", limit: 250, length: time.Minute},
+					{limit: 1000, length: time.Hour},
+					{name: "-Daily", limit: 5000, length: 24 * time.Hour},
+				}}
+				random := rand.New(rand.NewPCG(1, 2))
+				jobs := func(yield func(poller.Progress) bool) {
+					for job := range sequence(n) {
+						server.finishes(job.ID, time.Now().Add(time.Duration(60*math.Exp(0.668*random.NormFloat64())*float64(s))))
+						if !yield(job) {
+							return
+						}
+						time.Sleep(50 * s)
+					}
+				}
+				lost := 0
+				known := run(t, way, pollerOf(t, server), jobs, func(id string, _ error) {
+					if server.done(id) {
+						lost++
+					}
+				})
+				if lost > 0 || known < n*9/10 || server.refused > 0 || server.silent > 5*time.Minute {
+					t.Errorf("%d known, %d lost, %d requests refused, silent for %v", known, lost, server.refused, server.silent)
+				}
+			})
+		})
+	}
+}
+
+// run waits for jobs in one of three ways. It returns how many ended without an error,
+// and calls fail for the others.
+func run(t *testing.T, way string, p *poller.Poller, jobs iter.Seq[poller.Progress], fail func(id string, err error)) (known int) {
+	t.Helper()
+	var mu sync.Mutex
+	over := func(id string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			fail(id, err)
+		} else {
+			known++
+		}
+	}
+	if way == "All" {
+		for r := range p.All(t.Context(), jobs) {
+			over(r.ID, r.Err)
+		}
+		return known
+	}
+	var all sync.WaitGroup
+	for job := range jobs {
+		all.Go(func() {
+			if way == "Wait" {
+				_, err := p.Wait(t.Context(), job.ID)
+				over(job.ID, err)
+				return
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // Check has no last poll
+			defer cancel()
+			for {
+				_, pause, err := p.Check(ctx, &job)
+				if pause == 0 {
+					over(job.ID, err)
+					return
+				}
+				sleepCtx(ctx, pause)
+			}
+		})
+	}
+	all.Wait()
+	return known
+}
+
+// byKind counts the requests by the first letter of the id.
+type byKind struct {
+	http.RoundTripper
+	mu     sync.Mutex
+	counts map[byte]int
+}
+
+func (k *byKind) RoundTrip(req *http.Request) (*http.Response, error) {
+	k.mu.Lock()
+	k.counts[path.Base(req.URL.Path)[0]]++
+	k.mu.Unlock()
+	return k.RoundTripper.RoundTrip(req)
+}
+
+// All and Check share a rate limit that is too low for both.
+func TestChecksBesideAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &byKind{RoundTripper: &limited{windows: []clocked{{name: "-Burst", limit: 120, length: time.Minute}}}, counts: map[byte]int{}}
+		p := pollerOf(t, server)
+		p.Timeout = -1
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		var checks sync.WaitGroup
+		for i := range 20 {
+			checks.Go(func() {
+				progress := poller.Progress{ID: fmt.Sprintf("check%d", i)}
+				for ctx.Err() == nil {
+					_, pause, _ := p.Check(ctx, &progress)
+					sleepCtx(ctx, pause)
+				}
+			})
+		}
+		for range p.All(ctx, sequence(90)) { // none of them finishes
+		}
+		checks.Wait()
+		if all, check := server.counts['g'], server.counts['c']; all < 1500 || check < 1500 || all+check < 6500 {
+			t.Errorf("%d requests of All, %d of Check", all, check)
+		}
+	})
+}
+
+// A job that is dropped while the rate limit delays it leaves the queue, so that it does not
+// delay other waits.
+func TestDroppedJobLeavesTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{limit: 100, length: time.Hour}}}
+		p := pollerOf(t, server)
+		p.Timeout = -1
+		server.finishes("gen1", time.Now())
+		for held := false; !held; { // little remains of the hour
+			_, pause, _ := p.Check(t.Context(), &poller.Progress{ID: "gen1", Polls: 1})
+			held = pause > 10*s
+			time.Sleep(s)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ch := make(chan poller.Progress, 2)
+		ch <- poller.Progress{ID: "gen2"}
+		ch <- poller.Progress{ID: "gen3"}
+		go func() {
+			defer cancel()
+			time.Sleep(4 * s)
+			p.Drop("gen2")
+			p.Drop("gen3")
+			start := time.Now()
+			for _, id := range []string{"gen4", "gen5", "gen6"} {
+				server.finishes(id, start)
+				if _, err := p.Wait(ctx, id); err != nil {
+					t.Error(err)
+				}
+			}
+			if d := time.Since(start); d > 5*time.Minute {
+				t.Errorf("three waits were held for %v", d)
+			}
+		}()
+		for range p.All(ctx, poller.FromChan(ctx, ch)) {
+		}
+	})
+}
+
+// BenchmarkAll measures what All itself costs, against a client that responds at
+// once: the live memory for each waiting job after its first poll, ids of 21 bytes
+// included, and the time for each poll.
+func BenchmarkAll(b *testing.B) {
+	for _, jobs := range []int{1000, 100000} {
+		b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {
+			var bytes, polls float64
+			var took time.Duration
+			for b.Loop() {
+				n, d, perJob := benchmarkAll(b, jobs)
+				polls, took, bytes = polls+float64(n), took+d, perJob
+			}
+			b.ReportMetric(bytes, "B/job")
+			b.ReportMetric(float64(took)/polls, "ns/poll")
+			b.ReportMetric(0, "ns/op") // which would be the interval
+		})
+	}
+}
+
+func benchmarkAll(b *testing.B, jobs int) (polls int64, took time.Duration, bytesPerJob float64) {
+	var pulled, count atomic.Int64
+	header := http.Header{}
+	p := poller.New(stub(func(_ context.Context, id string) (*api.GetGenerationStatusHTTPResponse, error) {
+		count.Add(1)
+		return &api.GetGenerationStatusHTTPResponse{
+			HTTPResponse: &http.Response{StatusCode: http.StatusOK, Header: header},
+			JSON200:      &api.GenerationStatusResponse{GenerationID: id, Status: api.GenerationStatusPending},
+		}, nil
+	}))
+	p.Interval = time.Millisecond // as fast as it goes
+	p.Timeout = -1
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	before := heap()
+	go func() {
+		defer close(done)
+		for range p.All(ctx, func(yield func(poller.Progress) bool) {
+			for i := range jobs {
+				pulled.Add(1)
+				if !yield(poller.Progress{ID: fmt.Sprintf("gen-%017d", i)}) {
+					return
+				}
+			}
+		}) {
+			break // the first of the canceled ones
+		}
+	}()
+	await := func(n *atomic.Int64, target int) {
+		for n.Load() < int64(target) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	await(&pulled, jobs)
+	first, start := count.Load(), time.Now()
+	await(&count, int(first)+2*jobs) // so that each had one: the longest without goes first
+	took = time.Since(start)
+	polls = count.Load() - first
+	bytesPerJob = float64(heap()-before) / float64(jobs)
+	cancel()
+	<-done
+	return polls, took, bytesPerJob
+}
+
+// heap returns the size of the live memory.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
 }

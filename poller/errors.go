@@ -12,19 +12,19 @@ import (
 
 // Causes of a [WaitError]; use [errors.Is].
 var (
-	// ErrPause: Retry-After or the rate limit allows no poll before the deadline. Resume
-	// after NextPoll.
+	// ErrPause means that Retry-After or the rate limit allows no poll before the deadline.
+	// Resume after NextPoll.
 	ErrPause = errors.New("gamma: no poll may be sent before the deadline")
 
-	// ErrNoExport: three minutes after the generation completed it still had no export.
-	// It is returned too. Resume to ask again.
+	// ErrNoExport means that the generation had no export three minutes after it completed.
+	// The generation is returned, too. Resume to poll again.
 	ErrNoExport = errors.New("gamma: the generation has completed, but has no export")
 
-	// ErrDropped: [Poller.Drop] ended the wait.
+	// ErrDropped means that [Poller.Drop] ended the wait.
 	ErrDropped = errors.New("gamma: the wait was dropped")
 )
 
-// pauseError returns ErrPause because of err, which may be nil.
+// pauseError returns an error that matches ErrPause and err, which may be nil.
 func pauseError(err error) error {
 	if err == nil {
 		return ErrPause
@@ -32,19 +32,19 @@ func pauseError(err error) error {
 	return &explainedError{err}
 }
 
-// explainedError is ErrPause and what it is because of.
+// explainedError is ErrPause and the reason for it.
 type explainedError struct{ why error }
 
 func (e *explainedError) Error() string   { return ErrPause.Error() + ": " + retry.Inner(e.why) }
 func (e *explainedError) Unwrap() []error { return []error{ErrPause, e.why} }
 
-// FailedError reports that the generation failed: waiting longer does not help. Whether
-// its credits come back is not documented; Generation.Credits has what was deducted,
-// if the server says so.
+// FailedError reports that the generation failed. Waiting longer does not help. Gamma does
+// not document whether credits are refunded; Generation.Credits has what was deducted, if
+// the server reports it.
 type FailedError struct {
 	Progress
 	Message    string                        // the server's reason, escaped and cut to about 512 bytes; empty if it gave none
-	StatusCode int                           // that comes with the reason, such as 422; 0 if none does
+	StatusCode int                           // the status code of the reason, such as 422; 0 if there is none
 	Generation *api.GenerationStatusResponse // the whole response; never nil
 }
 
@@ -75,19 +75,19 @@ func (e *FailedError) Error() string {
 	return s
 }
 
-// WaitError reports that only the wait ended. The generation may still finish, and its
-// result is not lost: pass Progress to [Poller.Watch], [Poller.Check] or [Poller.All] to
-// resume, after NextPoll.
+// WaitError reports that a wait ended before its generation did. The generation may still
+// finish. To resume the wait after NextPoll, pass Progress to [Poller.Watch], [Poller.Check]
+// or [Poller.All].
 type WaitError struct {
 	Progress
 
 	// Cause is why the wait ended: [context.DeadlineExceeded], the error and the
-	// [context.Cause] of a context that has ended, [ErrPause], [ErrNoExport],
-	// [ErrDropped], or the error of a poll that cannot succeed later, often a
-	// [*gamma.APIError]. It is never nil.
+	// [context.Cause] of a context that is done, [ErrPause], [ErrNoExport], [ErrDropped],
+	// or the error of a poll that is not retried, often a [*gamma.APIError]. It is never
+	// nil.
 	Cause error
 
-	// Last is the error of the last poll, nil if that succeeded or there was none.
+	// Last is the error of the last poll. It is nil if that succeeded or there was none.
 	Last error
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// A WaitError matches its Cause alone: a wait that had a 404 before it was canceled is not
-// one for a generation that does not exist.
+// A WaitError matches only its Cause: the error of a canceled wait does not match
+// ErrNotFound because of an earlier 404.
 func TestWaitErrorMatchesItsCauseAlone(t *testing.T) {
 	for way, resume := range resumptions {
 		synctest.Test(t, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestWaitErrorText(t *testing.T) {
 		{"one poll", &poller.WaitError{Progress: poller.Progress{ID: "gen1", Polls: 1}, Cause: poller.ErrDropped}, "gamma: stopped waiting for generation gen1 after 1 poll: the wait was dropped"},
 		{"the last error is the cause", &poller.WaitError{Progress: poller.Progress{ID: "gen1", Polls: 2}, Cause: api, Last: api}, "gamma: stopped waiting for generation gen1 after 2 polls: GET /x: 503 Service Unavailable: busy"},
 		{"another last error", &poller.WaitError{Progress: poller.Progress{ID: "gen1", Polls: 2}, Cause: context.DeadlineExceeded, Last: api}, "gamma: stopped waiting for generation gen1 after 2 polls: context deadline exceeded; last error: GET /x: 503 Service Unavailable: busy"},
-		{"lines from elsewhere", &poller.WaitError{Progress: poller.Progress{ID: "gen1", Polls: 2}, Cause: errors.New("a\nb")}, `gamma: stopped waiting for generation gen1 after 2 polls: a\nb`},
+		{"a cause of two lines", &poller.WaitError{Progress: poller.Progress{ID: "gen1", Polls: 2}, Cause: errors.New("a\nb")}, `gamma: stopped waiting for generation gen1 after 2 polls: a\nb`},
 	} {
 		if got := tt.err.Error(); got != tt.want {
 			t.Errorf("%s: %s", tt.name, got)

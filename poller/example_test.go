@@ -15,7 +15,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// The examples find a fake server in the environment.
+// The examples use the fake server that fake.Main puts into the environment.
 func TestMain(m *testing.M) { fake.Main(m) }
 
 func ExamplePoller_Wait() {
@@ -134,8 +134,7 @@ func ExamplePoller_All() {
 	// Output: done4 https://gamma.app/docs/done4
 }
 
-// Every poll as a line of a structured log. The message of an error is safe to
-// log: it has no key, no URL and no body.
+// Log every poll. Error messages are safe to log: they contain no key, no URL and no body.
 func ExamplePoller_slog() {
 	client, err := gamma.NewClientFromEnv()
 	if err != nil {

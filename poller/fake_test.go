@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -19,8 +20,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// script is a RoundTripper that gives one response after another and repeats the
-// last. It records when each request came, counted from the first.
+// script is a RoundTripper that returns one response after another and repeats the last. It
+// records the time of each request, from the first.
 type script struct {
 	mu    sync.Mutex
 	steps []step
@@ -96,8 +97,7 @@ func newPoller(t *testing.T, steps ...step) (*poller.Poller, *script) {
 	return poller.New(client), s
 }
 
-// within checks that each poll came at its due time, stretched by at most a fifth
-// of each pause before it.
+// within checks that each poll came at its time, or up to a fifth later because of jitter.
 func within(t *testing.T, got []time.Duration, want ...time.Duration) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -112,7 +112,7 @@ func within(t *testing.T, got []time.Duration, want ...time.Duration) {
 
 const s = time.Second
 
-// oneLine holds an error text to the rules for all of them.
+// oneLine checks the rules for all error texts.
 func oneLine(t *testing.T, err error) {
 	t.Helper()
 	text := err.Error()
@@ -128,13 +128,13 @@ func (f stub) GetGenerationStatusWithResponse(ctx context.Context, id string, _ 
 	return f(ctx, id)
 }
 
-// farm is a Client with generations that finish some time after the start, and a
-// budget of requests in every window.
+// farm is a Client with generations that finish some time after the start, and a limit of
+// requests in every window.
 type farm struct {
 	mu       sync.Mutex
 	start    time.Time
 	rtt      time.Duration
-	done     map[string]time.Duration // since start; never, if not there
+	done     map[string]time.Duration // since start; missing: never
 	failed   map[string]bool
 	budget   int64 // 0 for none
 	window   time.Duration
@@ -242,10 +242,158 @@ func lognormal(n int) []time.Duration {
 	return out
 }
 
-// stalled is a body that does not come.
+// stalled is a body that never arrives.
 type stalled struct{ ctx context.Context }
 
 func (b stalled) Read([]byte) (int, error) {
 	<-b.ctx.Done()
 	return 0, b.ctx.Err()
+}
+
+// limited is a RoundTripper with generations that finish at a given time, and rate-limit
+// windows that start at fixed times. It responds after 100 ms.
+type limited struct {
+	mu       sync.Mutex
+	windows  []clocked
+	finished map[string]time.Time
+	good     int
+	refused  int
+	capacity time.Time     // since when there is capacity in every window
+	silent   time.Duration // the longest time that none of it was used
+}
+
+// clocked is a window that starts at multiples of its length.
+type clocked struct {
+	name        string // the end of the headers' names
+	limit, used int
+	length      time.Duration
+	end         time.Time
+}
+
+func (l *limited) RoundTrip(req *http.Request) (*http.Response, error) {
+	sleepCtx(req.Context(), 50*time.Millisecond)
+	status, h := l.count(time.Now())
+	sleepCtx(req.Context(), 50*time.Millisecond)
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	return l.respond(req, status, h), nil
+}
+
+func (l *limited) count(now time.Time) (status int, h http.Header) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	status, h = 200, http.Header{}
+	for i := range l.windows {
+		w := &l.windows[i]
+		if !now.Before(w.end) {
+			w.used, w.end = 0, now.Truncate(w.length).Add(w.length)
+		}
+		if w.used == w.limit {
+			status = 429
+		}
+	}
+	if !l.capacity.IsZero() {
+		l.silent = max(l.silent, now.Sub(l.capacity))
+	}
+	l.capacity = now
+	for i := range l.windows {
+		w := &l.windows[i]
+		if status == 200 {
+			w.used++
+		}
+		if w.used == w.limit && w.end.After(l.capacity) {
+			l.capacity = w.end
+		}
+		h.Set("X-Ratelimit-Limit"+w.name, fmt.Sprint(w.limit))
+		h.Set("X-Ratelimit-Remaining"+w.name, fmt.Sprint(w.limit-w.used))
+	}
+	if status == 200 {
+		l.good++
+	} else {
+		l.refused++
+	}
+	return status, h
+}
+
+func (l *limited) respond(req *http.Request, status int, h http.Header) *http.Response {
+	id := path.Base(req.URL.Path)
+	body := fmt.Sprintf(`{"generationId":%q,"status":"pending"}`, id)
+	if l.done(id) {
+		body = fmt.Sprintf(`{"generationId":%q,"status":"completed"}`, id)
+	}
+	if status != 200 {
+		body = `{"message":"Too many requests"}`
+	}
+	h.Set("Content-Type", "application/json")
+	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req}
+}
+
+// done reports whether the generation id has finished.
+func (l *limited) done(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, ok := l.finished[id]
+	return ok && !time.Now().Before(at)
+}
+
+func (l *limited) finishes(id string, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.finished == nil {
+		l.finished = map[string]time.Time{}
+	}
+	l.finished[id] = at
+}
+
+func pollerOf(t *testing.T, transport http.RoundTripper) *poller.Poller {
+	t.Helper()
+	client, err := gamma.NewClient("sk-gamma-test", gamma.WithHTTPClient(&http.Client{Transport: transport}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return poller.New(client)
+}
+
+// bucket is a limit of requests per second, a leaky bucket as in nginx.
+type bucket struct {
+	limited
+	perSecond, burst float64
+	excess           float64
+	last             time.Time
+	tell             bool // Retry-After and what remains
+}
+
+func (b *bucket) RoundTrip(req *http.Request) (*http.Response, error) {
+	sleepCtx(req.Context(), 30*time.Millisecond)
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	status, h := b.drip(time.Now())
+	return b.respond(req, status, h), nil
+}
+
+func (b *bucket) drip(now time.Time) (status int, h http.Header) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h = http.Header{}
+	excess := 0.0
+	if !b.last.IsZero() {
+		excess = max(0, b.excess-b.perSecond*now.Sub(b.last).Seconds()+1)
+	}
+	status = 429
+	if excess <= b.burst {
+		status, b.excess, b.last = 200, excess, now
+		b.good++
+	} else {
+		b.refused++
+	}
+	if b.tell {
+		h.Set("X-Ratelimit-Limit", fmt.Sprint(b.burst))
+		h.Set("X-Ratelimit-Remaining", fmt.Sprint(int(max(0, b.burst-excess))))
+		if status == 429 {
+			h.Set("Retry-After", "1")
+		}
+	}
+	return status, h
 }

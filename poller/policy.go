@@ -14,38 +14,37 @@ import (
 
 const (
 	defaultInterval = 5 * time.Second
-	maxInterval     = 24 * time.Hour // keeps every multiple of it in range
+	maxInterval     = 24 * time.Hour // so that multiples do not overflow
 	defaultTimeout  = 5 * time.Minute
 
-	// maxBackoff is the most intervals that a failed poll waits for its repetition.
+	// maxBackoff is the longest pause after a failure, in intervals.
 	maxBackoff = 6
 
 	// exportPatience is how long a completed generation is polled for its export.
 	// Users of the API report 30 to 120 seconds.
 	exportPatience = 3 * time.Minute
 
-	// mostTakeLonger is the longest that the first poll of a new wait is put off where the
-	// rate limit makes polls late. Few generations finish sooner.
+	// mostTakeLonger is the longest delay of the first poll of a new wait while the rate
+	// limit delays polls. Few generations finish sooner.
 	mostTakeLonger = 20 * time.Second
 
-	// mostOverdue is how long a wait that was suspended past its deadline may take for its
-	// last poll.
+	// mostOverdue is the timeout of the last poll of a wait that was suspended past its
+	// deadline.
 	mostOverdue = 30 * time.Second
 
-	// leastMargin is enough for most round trips.
+	// leastMargin is longer than most round trips.
 	leastMargin = 500 * time.Millisecond
 )
 
-// policy is what decisions depend on: the settings of a Poller, with the defaults
-// filled in.
+// policy has the settings of a Poller that decisions depend on, with defaults.
 type policy struct {
 	interval    time.Duration
-	maxFailures int // 0 for no number
+	maxFailures int // 0 for no limit
 	keepWaiting bool
-	jitter      float64 // the most that is added to a pause, as a part of it
+	jitter      float64 // the maximum that is added to a pause, as a part of it
 }
 
-// policy checks the fields of p, and fills in the defaults.
+// policy validates the fields of p, and applies the defaults.
 func (p *Poller) policy() (policy, error) {
 	c := policy{interval: min(p.Interval, maxInterval), maxFailures: p.MaxFailures, keepWaiting: p.KeepWaiting, jitter: 0.2}
 	for _, setting := range [...]struct {
@@ -68,7 +67,7 @@ func (p *Poller) policy() (policy, error) {
 	return c, nil
 }
 
-// deadline is that of a wait with the context ctx, whose Timeout counts from start; the
+// deadline returns the deadline of a wait with ctx whose Timeout counts from start, the
 // zero time for none.
 func (p *Poller) deadline(ctx context.Context, start time.Time, export bool) time.Time {
 	deadline, ok := ctx.Deadline()
@@ -84,7 +83,7 @@ func (p *Poller) deadline(ctx context.Context, start time.Time, export bool) tim
 	return deadline
 }
 
-// response is what one poll led to.
+// response is the outcome of one poll.
 type response struct {
 	gen        *api.GenerationStatusResponse // nil if err is not
 	err        error
@@ -94,16 +93,16 @@ type response struct {
 	limits     ratelimit.Limits
 }
 
-// kind sorts responses by what can be done about them.
+// kind is the kind of a response, by what the policy does about it.
 type kind int
 
 const (
 	good      kind = iota
-	limited        // the server is busy with us
-	notFound       // perhaps not yet
-	transient      // perhaps better next time
-	unknown        // no such host or a bad certificate
-	final          // the same next time
+	limited        // 429
+	notFound       // 404
+	transient      // a retry may succeed
+	unknown        // unknown host or invalid certificate
+	final          // a retry would fail, too
 )
 
 func classify(err error) kind {
@@ -128,7 +127,7 @@ func classify(err error) kind {
 	return transient
 }
 
-// situation is what a decision depends on beside the response.
+// situation is what a decision depends on, in addition to the response.
 type situation struct {
 	now       time.Time
 	remaining time.Duration // until the last poll before the deadline
@@ -148,15 +147,15 @@ const (
 	ended                    // only the wait is over
 )
 
-// decision is the verdict on a response, and what follows from it.
+// decision is what follows from a response.
 type decision struct {
 	verdict verdict
 	pause   time.Duration // again: until the next poll, jitter included
 	cause   error         // ended: why
 }
 
-// decide is the whole policy: what response r means to a wait that has come to p. It
-// returns p with its counters and NextPoll updated. It has no other effects.
+// decide is the policy: it returns what follows from response r for a wait with progress p,
+// and p with its counters and NextPoll updated. It has no other effect.
 func (c policy) decide(p Progress, r response, at situation) (Progress, decision) {
 	kind, pause := r.kind, c.interval
 	if kind == unknown {
@@ -210,7 +209,7 @@ func (c policy) decide(p Progress, r response, at situation) (Progress, decision
 	if at.until.After(p.NextPoll) {
 		p.NextPoll = utc(at.until)
 	}
-	// A pause that the server asked for must not be cut short by the deadline.
+	// The last poll before the deadline must not come before Retry-After has passed.
 	if r.retryAfter > max(at.remaining, 0) && d.verdict == again {
 		if d.pause = retry.Never; !c.keepWaiting {
 			d = decision{verdict: ended, cause: pauseError(r.err)}
@@ -242,8 +241,8 @@ func (c policy) decideStatus(p *Progress, gen *api.GenerationStatusResponse, now
 	return decision{}
 }
 
-// resume returns p for a wait that starts: no failure counts against it, but all count
-// for the backoff.
+// resume returns p for a wait that starts: earlier failures count for the backoff, but not
+// for MaxFailures.
 func (c policy) resume(p Progress) Progress {
 	if n := c.maxFailures; n > 0 {
 		p.Failures = (p.Failures + n - 1) / n * n
@@ -251,8 +250,8 @@ func (c policy) resume(p Progress) Progress {
 	return p
 }
 
-// firstPause returns when a wait that starts at now is to be polled first, or why it is
-// not. stretched says that the polls of other waits come late because of the rate limit.
+// firstPause returns the pause before the first poll of a wait that starts at now, or why
+// there is none. stretched reports whether the rate limit delays polls.
 func (c policy) firstPause(p Progress, firstPoll, remaining time.Duration, stretched bool, now time.Time) (time.Duration, error) {
 	pause, last := time.Duration(0), remaining
 	if remaining != retry.Never {
@@ -274,8 +273,8 @@ func (c policy) firstPause(p Progress, firstPoll, remaining time.Duration, stret
 	return max(pause, 0), nil
 }
 
-// margin is how long before the deadline the last poll starts: long enough for its
-// response, going by the longest round trip so far; 0 if there was none.
+// margin returns how long before the deadline the last poll starts: at least twice rtt, the
+// longest round trip so far, 0 if there was none.
 func (c policy) margin(rtt time.Duration) time.Duration {
 	if rtt == 0 {
 		rtt = leastMargin
@@ -283,5 +282,5 @@ func (c policy) margin(rtt time.Duration) time.Duration {
 	return min(max(2*rtt, leastMargin), c.interval)
 }
 
-// utc is t without the monotonic clock, which does not survive JSON.
+// utc returns t without its monotonic clock reading, which JSON does not have.
 func utc(t time.Time) time.Time { return t.UTC().Round(0) }

@@ -18,7 +18,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
-// A row for every line of the policy, and for its edges.
+// The rows follow the policy in the package comment.
 func TestDecide(t *testing.T) {
 	const (
 		s     = time.Second
@@ -70,7 +70,7 @@ func TestDecide(t *testing.T) {
 		{name: "a good response resets every count", progress: Progress{Failures: 4, RateLimited: 2, NotFound: true}, response: gen("pending"), pause: 5 * s, after: Progress{Status: "pending"}},
 
 		{name: "Retry-After on success", response: asks(gen("pending"), 9*s), pause: 9 * s, after: Progress{Status: "pending"}},
-		{name: "Retry-After is no way to poll faster", response: asks(gen("pending"), s), pause: 5 * s, after: Progress{Status: "pending"}},
+		{name: "Retry-After shorter than the interval", response: asks(gen("pending"), s), pause: 5 * s, after: Progress{Status: "pending"}},
 		{name: "Retry-After on success beyond the deadline", response: asks(gen("pending"), 9*s), remaining: 8 * s, want: ended, next: 9 * s, cause: ErrPause, after: Progress{Status: "pending"}},
 		{name: "pause beyond the deadline", response: gen("pending"), remaining: s, pause: 5 * s, after: Progress{Status: "pending"}},
 		{name: "no time remaining", response: gen("pending"), remaining: -s, pause: 5 * s, after: Progress{Status: "pending"}},
@@ -82,7 +82,7 @@ func TestDecide(t *testing.T) {
 		{name: "second 429", progress: Progress{RateLimited: 1}, response: code(429), pause: 60 * s, after: Progress{RateLimited: 2}},
 		{name: "third 429", progress: Progress{RateLimited: 2}, response: code(429), pause: 120 * s, after: Progress{RateLimited: 3}},
 		{name: "hundredth 429", progress: Progress{RateLimited: 99}, response: code(429), pause: 120 * s, after: Progress{RateLimited: 100}},
-		{name: "429 is no failure", progress: Progress{Failures: 4, NotFound: true}, response: code(429), pause: 30 * s, after: Progress{Failures: 4, NotFound: true, RateLimited: 1}},
+		{name: "429 does not change the failures", progress: Progress{Failures: 4, NotFound: true}, response: code(429), pause: 30 * s, after: Progress{Failures: 4, NotFound: true, RateLimited: 1}},
 		{name: "429 beyond the deadline", response: asks(code(429), 7*s), remaining: 6 * s, want: ended, next: 7 * s, cause: ErrPause, after: Progress{RateLimited: 1}},
 
 		{name: "network error", response: network, pause: 5 * s, after: Progress{Failures: 1}},
@@ -212,8 +212,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// Whatever comes, a pause is never shorter than the interval, or than Retry-After, and
-// never longer than a day and a minute.
+// A pause is never shorter than the interval or Retry-After, and never longer than a day and
+// a minute.
 func FuzzDecide(f *testing.F) {
 	f.Add(429, "pending", int64(1), 4, 2, true, int64(time.Hour), 0.3)
 	f.Add(0, "completed", int64(0), 0, 0, false, int64(-1), 0.99)
@@ -292,10 +292,10 @@ func TestFirstPause(t *testing.T) {
 		cause     error
 	}{
 		{name: "a new wait, polls come late because of the rate limit", firstPoll: s, stretched: true, progress: Progress{Since: start}, remaining: retry.Never, want: 20 * s},
-		{name: "and FirstPoll is longer", firstPoll: 30 * s, stretched: true, progress: Progress{Since: start}, remaining: retry.Never, want: 30 * s},
-		{name: "and its generation was created before", firstPoll: s, stretched: true, progress: Progress{Since: at(-15 * s)}, remaining: retry.Never, want: 5 * s},
-		{name: "and it has little time", firstPoll: s, stretched: true, progress: Progress{Since: start}, remaining: 9 * s, want: 2 * s},
-		{name: "and it is resumed", firstPoll: s, stretched: true, progress: Progress{Since: start, Polls: 1}, remaining: retry.Never},
+		{name: "a new wait, polls come late, FirstPoll is longer", firstPoll: 30 * s, stretched: true, progress: Progress{Since: start}, remaining: retry.Never, want: 30 * s},
+		{name: "a new wait, polls come late, created 15 seconds before", firstPoll: s, stretched: true, progress: Progress{Since: at(-15 * s)}, remaining: retry.Never, want: 5 * s},
+		{name: "a new wait, polls come late, 9 seconds remain", firstPoll: s, stretched: true, progress: Progress{Since: start}, remaining: 9 * s, want: 2 * s},
+		{name: "a resumed wait, polls come late", firstPoll: s, stretched: true, progress: Progress{Since: start, Polls: 1}, remaining: retry.Never},
 		{name: "a new wait", progress: Progress{Since: start}, remaining: retry.Never, want: 20 * s},
 		{name: "a new wait whose generation was created before", progress: Progress{Since: at(-15 * s)}, remaining: retry.Never, want: 5 * s},
 		{name: "a new wait whose generation was created long before", progress: Progress{Since: at(-time.Hour)}, remaining: retry.Never},

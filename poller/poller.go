@@ -2,53 +2,55 @@
 //
 //	gen, err := poller.New(client).Wait(ctx, id)
 //
-// [Poller.Wait] blocks until the generation has finished, [Poller.WaitExport] until its
-// export is there, too. [Poller.Watch] also yields every poll. [Poller.Check] polls once,
-// for a program with its own scheduler. [Poller.All] waits for many generations without
-// a goroutine for each.
+// [Poller.Wait] blocks until the generation has finished. [Poller.WaitExport] also waits for
+// its export. [Poller.Watch] yields every poll. [Poller.Check] polls once, for a program with
+// its own scheduler. [Poller.All] waits for many generations without a goroutine for each.
 //
 // # Policy
 //
-// A poll follows another after the Interval plus up to a fifth at random. What its
-// response means:
+// The pause between two polls is the Interval plus up to a fifth of it at random. The
+// response to a poll decides what follows:
 //
-//   - Pending, or a status that the OpenAPI document does not list: poll again. With an
-//     error object, an unlisted status is a failure of the generation.
-//   - Completed: the end. If an export was asked for and is not there, poll for three
-//     minutes more.
-//   - 429: poll again after Retry-After, or after 6, 12, then 24 intervals. It is no failure.
-//   - Retry-After with any other status: poll no sooner.
+//   - Pending, or a status that the OpenAPI document does not list: poll again. An unlisted
+//     status with an error object means that the generation failed.
+//   - Completed or failed: the wait ends. If an export was requested and is missing, poll
+//     for up to three more minutes.
+//   - 429: poll again after Retry-After, or without it after 6, 12, then 24 intervals. This
+//     is not a failure.
+//   - Retry-After with any other status: poll no earlier.
 //   - No response, a timeout, 408, 425, 5xx except 501, 505 and 511, or a body that is not
 //     the documented JSON about this generation: a failure. Poll again after 1, 2, 4, then
-//     6 intervals, until the deadline; see MaxFailures. A client may retry 100 times so
-//     early, and ten good responses earn one more; otherwise it takes 6 intervals.
-//   - No such host, or a certificate that does not verify: such a failure if the Poller
-//     has had a good response before. Otherwise the wait ends.
-//   - 404: the wait ends at the second in a row.
+//     6 intervals, until the deadline; see MaxFailures. A client has a budget of 100 such
+//     retries, and ten good responses add one; without it, each comes after 6 intervals.
+//   - Unknown host, or invalid certificate: a failure if the Poller had a good response
+//     before. Otherwise the wait ends.
+//   - 404: the second in a row ends the wait.
 //   - Any other status, such as 401 or a redirect, a body above the size limit, a proxy that
-//     refuses to connect: the wait ends. KeepWaiting changes that.
+//     refuses to connect: the wait ends, unless KeepWaiting is set.
 //
-// The last poll is sent just before the deadline. A wait that was suspended past it, as by
-// SIGSTOP, polls once more. A canceled wait ends at once, but returns a finished
-// generation whose response has arrived.
+// The last poll is sent just before the deadline. A process that was suspended past the
+// deadline, as by SIGSTOP, polls once more. A canceled wait ends at once, but returns a
+// finished generation whose response has arrived.
 //
 // # Rate limits
 //
-// All Pollers of a [gamma.Client] share what it learns from the responses to all of its
-// requests. What remains of the hour and of the day is spread until the window resets, so
-// that it lasts; what exceeds half of the hour and four fifths of the day may be
-// used within a minute. If more polls are due than that allows, they come later. While
-// that is so, or All has more waits than the limit lasts for, a new wait is first polled
-// after four intervals, 20 seconds or a quarter of its time, the shortest: few generations
-// finish sooner. A 429 that no header explains halves the rate of requests, which then
-// grows slowly. After a 429 to a poll, none is sent before its Retry-After has passed. The
-// last poll before a deadline need not keep the pace. A wait that may not poll before its
-// deadline ends with [ErrPause].
+// All Pollers of a [gamma.Client] share its rate limit, which it learns from the responses
+// to all of its requests. The requests that remain in the hour and in the day are spread
+// over the time until the window resets. Those above half of the hour's limit and four
+// fifths of the day's may be used within a minute. Polls in excess of that are delayed.
+// While polls are delayed, or All has more waits than the limit lasts for, a new wait is
+// first polled after four intervals, 20 seconds or a quarter of its time, whichever is
+// shortest, because few generations finish sooner.
+//
+// A 429 without rate-limit headers halves the rate of requests, which then increases slowly.
+// After a 429 to a poll, no poll is sent until its Retry-After has passed. The last poll
+// before a deadline is not spread. A wait that may not poll before its deadline ends with
+// [ErrPause].
 //
 // # Resuming
 //
-// The [Progress] of an Event, a Result or a WaitError resumes the wait in this process or
-// another. Nothing is sent before its NextPoll, and the backoff continues.
+// An Event, a Result and a WaitError have a [Progress], with which this process or another
+// can resume the wait. Nothing is sent before its NextPoll, and the backoff continues.
 package poller
 
 import (
@@ -64,47 +66,46 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
-// operation names what a Poller sends.
+// operation is the operation that a Poller calls.
 const operation = "GET /v1.0/generations/{id}"
 
-// Client is the one generated method that a Poller needs. A [gamma.Client] has it; so has
-// a stub in a test.
+// Client is the method of [gamma.Client] that a Poller calls. A test can use a stub.
 type Client interface {
 	GetGenerationStatusWithResponse(ctx context.Context, id string, reqEditors ...api.RequestEditorFn) (*api.GetGenerationStatusHTTPResponse, error)
 }
 
-// Poller waits for generations. Make one with [New] and set its fields before the first
-// call; after that it is safe for concurrent use, and must not be copied. A negative
-// setting is an error, except for Timeout.
+// Poller waits for generations. Create one with [New], and set its fields before the first
+// call. After that it is safe for concurrent use; it must not be copied. A negative setting
+// is an error, except for Timeout.
 type Poller struct {
-	// Interval is the pause between two polls: 0 means 5 seconds, at most 24 hours.
+	// Interval is the pause between two polls. 0 means 5 seconds; the maximum is 24 hours.
 	Interval time.Duration
 
-	// Timeout bounds a wait, together with the context's deadline: the earlier one
-	// counts. 0 means the context's deadline, or 5 minutes if it has none, and 8 for a
-	// wait with Export. A negative Timeout means no bound. Check has no timeout.
+	// Timeout limits a wait, as does the context's deadline, whichever is earlier. 0 means
+	// the context's deadline or, if it has none, 5 minutes, and 8 minutes for a wait with
+	// Export. A negative Timeout means no limit. Check has no timeout.
 	Timeout time.Duration
 
-	// MaxFailures is the number of failures in a row that ends a wait; a resumed wait
-	// starts to count again. 0 means that an outage is waited out until the deadline.
+	// MaxFailures is the number of failures in a row that ends a wait. A resumed wait
+	// counts from 0 again. 0 means no limit: failed polls are retried until the deadline.
 	MaxFailures int
 
-	// KeepWaiting lets nothing end a wait except the generation's end, a second 404 in a
-	// row, and the deadline or the context. What would end it otherwise, such as 401, is
-	// tried again after the longest pause. MaxFailures is not used.
+	// KeepWaiting retries what would end a wait otherwise, such as a 401, after the longest
+	// pause. Only the end of the generation, a second 404 in a row, the deadline and the
+	// context end the wait then. MaxFailures is not used.
 	KeepWaiting bool
 
-	// FirstPoll is how long after the start of a new wait its first poll is sent. Few
-	// generations finish within 20 seconds, so 20 seconds save about three requests each.
-	// 0 means at once, if the rate limit allows it. Check and a resumed wait do not use it.
+	// FirstPoll is the time from the start of a new wait to its first poll. 0 means at
+	// once, if the rate limit allows it. Few generations finish within 20 seconds, so 20
+	// seconds save about three requests each. Check and a resumed wait do not use it.
 	FirstPoll time.Duration
 
-	// MaxInFlight bounds the requests that one call of All has in flight: 0 means 128, at
-	// most 65536.
+	// MaxInFlight is the maximum number of requests that a call of All has in flight. 0
+	// means 128; the maximum is 65536.
 	MaxInFlight int
 
-	// MaxWaiting bounds the generations that one call of All waits for at once; it pulls
-	// the next job when one has finished. 0 means no bound.
+	// MaxWaiting is the maximum number of generations that a call of All waits for at once.
+	// It pulls the next job when a wait ends. 0 means no limit.
 	MaxWaiting int
 
 	// OnPoll, if not nil, is called after every poll, before the pause, in the goroutine
@@ -112,9 +113,9 @@ type Poller struct {
 	OnPoll func(Event)
 
 	client  Client
-	status  *ratelimit.Operation // of the client's rate limit
+	status  *ratelimit.Operation // polls, in the rate limit of the client
 	reached atomic.Bool          // there was a good response
-	running sync.Map             // of *scheduler
+	running sync.Map             // the *scheduler of each running call of All
 }
 
 // New returns a Poller with the default settings.
@@ -126,18 +127,18 @@ func New(client Client) *Poller {
 	return &Poller{client: client, status: b.Operation(operation)}
 }
 
-// Wait polls until the generation id has finished. It returns the generation and nil if
-// it completed, the generation and a [*FailedError] if it failed, and the last response,
-// or nil, and a [*WaitError] if the wait ended first. Bad input is another error, given
-// before any request is sent. Of a completed generation only GenerationID and Status are
-// certain.
+// Wait polls until the generation id has finished. It returns the generation and a nil
+// error if it completed, the generation and a [*FailedError] if it failed, and the last
+// response, or nil, and a [*WaitError] if the wait ended first. Invalid input is another
+// error, returned before any request is sent. A completed generation always has a
+// GenerationID and a Status; other fields may be missing.
 func (p *Poller) Wait(ctx context.Context, id string) (*api.GenerationStatusResponse, error) {
 	return p.waitFor(ctx, Progress{ID: id})
 }
 
-// WaitExport is Wait for a generation that was created with ExportAs: it also waits for
-// the ExportURL, which comes up to two minutes after the rest. If it is not there after
-// three, the generation is returned with a [*WaitError] whose cause is [ErrNoExport].
+// WaitExport is Wait for a generation that was created with ExportAs. It also waits for the
+// ExportURL, which comes up to two minutes after the rest. If that is missing after three
+// minutes, it returns the generation and a [*WaitError] whose Cause is [ErrNoExport].
 func (p *Poller) WaitExport(ctx context.Context, id string) (*api.GenerationStatusResponse, error) {
 	return p.waitFor(ctx, Progress{ID: id, Export: true})
 }
@@ -152,10 +153,10 @@ func (p *Poller) waitFor(ctx context.Context, progress Progress) (*api.Generatio
 	return w.gen, w.err
 }
 
-// Watch waits as Wait does, and yields every poll. It resumes from progress; the Timeout
-// starts again. While the wait lasts the error is nil, also for a poll that failed: see
-// [Event.Err]. The last pair has what Wait would return; that of a [*WaitError] may come
-// without a poll. Breaking out of the loop ends the wait.
+// Watch waits as Wait does, and yields every poll. It resumes from progress, with a new
+// Timeout. Until the wait ends the error is nil, also for a poll that failed: see
+// [Event.Err]. The last pair has the results of Wait; if its error is a [*WaitError], there
+// may be no poll for it. Breaking out of the loop ends the wait.
 func (p *Poller) Watch(ctx context.Context, progress Progress) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		w, err := p.begin(ctx, progress)
@@ -172,12 +173,12 @@ func (p *Poller) Watch(ctx context.Context, progress Progress) iter.Seq2[Event, 
 	}
 }
 
-// Check polls once, updates progress and never sleeps. While the generation has not
-// finished it returns the pause until the next Check, which progress.NextPoll has too, and
-// a nil error, also if the poll failed in a way that may pass. Before NextPoll, and while
-// the rate limit does not allow a request, it sends nothing and returns the remaining
-// pause. At the end the pause is 0 and the rest is as for Wait. A progress must not be
-// checked twice at the same time.
+// Check polls once, updates progress and never sleeps. If the generation has not finished,
+// it returns the pause until the next Check, which is also in progress.NextPoll, and a nil
+// error, also after a failed poll that is to be retried. Before NextPoll, and while the rate
+// limit does not allow a request, it sends nothing and returns the remaining pause. At the
+// end the pause is 0 and the other results are those of Wait. Concurrent calls must not
+// share a progress.
 func (p *Poller) Check(ctx context.Context, progress *Progress) (*api.GenerationStatusResponse, time.Duration, error) {
 	if progress == nil {
 		return nil, 0, errors.New("gamma: Check: nil Progress")

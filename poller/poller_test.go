@@ -3,6 +3,7 @@ package poller_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -32,9 +33,9 @@ func TestBadInput(t *testing.T) {
 		{"escape", poller.New(client), poller.Progress{ID: "a%2fb"}, "position 1"},
 		{"line break", poller.New(client), poller.Progress{ID: "a\n"}, "position 1"},
 		{"long", poller.New(client), poller.Progress{ID: strings.Repeat("a", 257)}, "257 characters"},
-		{"negative Polls", poller.New(client), poller.Progress{ID: "x", Polls: -1}, "not valid"},
-		{"negative Failures", poller.New(client), poller.Progress{ID: "x", Failures: -1}, "not valid"},
-		{"negative RateLimited", poller.New(client), poller.Progress{ID: "x", RateLimited: -1}, "not valid"},
+		{"negative Polls", poller.New(client), poller.Progress{ID: "x", Polls: -1}, "is invalid"},
+		{"negative Failures", poller.New(client), poller.Progress{ID: "x", Failures: -1}, "is invalid"},
+		{"negative RateLimited", poller.New(client), poller.Progress{ID: "x", RateLimited: -1}, "is invalid"},
 	}
 	negative := poller.New(client)
 	negative.Interval = -1
@@ -166,7 +167,7 @@ func TestCheck(t *testing.T) {
 	})
 }
 
-// A Check does not get around a 429 to another.
+// A 429 to one generation delays the Check of another.
 func TestCheckSharesTheRateLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, script := newPoller(t, reply(429, "", "Retry-After", "60"), completed)
@@ -247,6 +248,98 @@ func TestFirstPoll(t *testing.T) {
 		_, err = p.Wait(t.Context(), "short")
 		if at := f.polls["short"]; !slices.Equal(at, []time.Duration{start + 9*s, start + 9500*time.Millisecond}) || !errors.Is(err, context.DeadlineExceeded) || time.Since(f.start) != start+10*s {
 			t.Errorf("a short wait polled at %v from %v: %v", at, start, err)
+		}
+	})
+}
+
+// A program may call Check with a new Progress each time.
+func TestCheckOfNewProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{name: "-Daily", limit: 1000, length: 24 * time.Hour}}}
+		p := pollerOf(t, server)
+		for range 600 {
+			if _, _, err := p.Check(t.Context(), &poller.Progress{ID: "gen1"}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if server.good < 200 || server.refused > 0 {
+			t.Errorf("%d requests of 600, %d refused", server.good, server.refused)
+		}
+	})
+}
+
+func TestCheckOfNewProgressBesideAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{limit: 200, used: 110, length: time.Hour, end: time.Now().Add(time.Hour)}}}
+		p := pollerOf(t, server)
+		kept, polled := poller.Progress{ID: "kept"}, 0
+		p.OnPoll = func(e poller.Event) {
+			if e.ID == "gen1" {
+				polled++
+			}
+		}
+		for i := range 3000 {
+			if _, _, err := p.Check(t.Context(), &kept); err != nil {
+				t.Fatal(err)
+			}
+			if i%300 == 0 {
+				if _, _, err := p.Check(t.Context(), &poller.Progress{ID: "gen1"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(s)
+		}
+		if polled == 0 {
+			t.Error("gen1 was not polled")
+		}
+	})
+}
+
+// A program may call Check for all of its ids every few minutes, later than NextPoll.
+func TestChecksThatComeLate(t *testing.T) {
+	for _, every := range []time.Duration{15 * s, time.Minute, 5 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			server := &limited{windows: []clocked{{limit: 600, used: 320, length: time.Hour, end: time.Now().Add(time.Hour)}}}
+			p := pollerOf(t, server)
+			jobs := make([]poller.Progress, 30)
+			for range 100 {
+				for i := range jobs {
+					jobs[i].ID = fmt.Sprintf("gen%d", i)
+					if _, _, err := p.Check(t.Context(), &jobs[i]); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(every)
+			}
+			least, most := jobs[0].Polls, jobs[0].Polls
+			for _, j := range jobs {
+				least, most = min(least, j.Polls), max(most, j.Polls)
+			}
+			if least == 0 || most > 4*least {
+				t.Errorf("every %v: %d to %d polls", every, least, most)
+			}
+		})
+	}
+}
+
+// Generations that are no longer checked do not delay others.
+func TestAbandonedChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{limit: 300, length: time.Hour}}}
+		p := pollerOf(t, server)
+		for i := range 100 {
+			if _, _, err := p.Check(t.Context(), &poller.Progress{ID: fmt.Sprintf("gen%d", i), Polls: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2*time.Hour + time.Second)
+		for _, id := range []string{"alone1", "alone2"} {
+			server.finishes(id, time.Now())
+			start := time.Now()
+			if _, err := p.Wait(t.Context(), id); err != nil || time.Since(start) > s {
+				t.Errorf("%s: %v after %v", id, err, time.Since(start))
+			}
 		}
 	})
 }

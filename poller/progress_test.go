@@ -16,7 +16,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// A program stops, and another one carries on from the saved Progress.
+// A wait that ended is resumed from its saved Progress.
 func TestProgressResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, _ := newPoller(t, pending, reply(404, ""), reply(429, ""), dropped, dropped, dropped)
@@ -45,7 +45,7 @@ func TestProgressResumes(t *testing.T) {
 	})
 }
 
-// saved returns p as it comes back from where it was kept as JSON.
+// saved returns p after a round trip as JSON.
 func saved(t *testing.T, p poller.Progress) (back poller.Progress) {
 	t.Helper()
 	text, err := json.Marshal(p)
@@ -58,8 +58,7 @@ func saved(t *testing.T, p poller.Progress) (back poller.Progress) {
 	return back
 }
 
-// resumptions are the ways to resume a wait until it ends. Each sends no more than one
-// request before the time of the Progress.
+// resumptions are the ways to resume a wait until it ends.
 var resumptions = map[string]func(context.Context, *poller.Poller, poller.Progress) poller.Result{
 	"Watch": func(ctx context.Context, p *poller.Poller, progress poller.Progress) (r poller.Result) {
 		for ev, err := range p.Watch(ctx, progress) {
@@ -84,12 +83,12 @@ var resumptions = map[string]func(context.Context, *poller.Poller, poller.Progre
 	},
 }
 
-// one is the job p.
+// one returns the job p.
 func one(p poller.Progress) iter.Seq[poller.Progress] {
 	return func(yield func(poller.Progress) bool) { yield(p) }
 }
 
-// Another process keeps to the pause of the first.
+// A wait that is resumed in another process sends nothing before NextPoll.
 func TestNextPoll(t *testing.T) {
 	for name, tt := range map[string]struct {
 		first step
@@ -141,7 +140,7 @@ func TestNextPoll(t *testing.T) {
 	}
 }
 
-// A wait that a 429 to another holds back knows when it may be resumed.
+// NextPoll of a wait that a 429 to another delays is when its Retry-After has passed.
 func TestNextPollAfterAnothers429(t *testing.T) {
 	for _, way := range []string{"Watch", "All"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -160,8 +159,8 @@ func TestNextPollAfterAnothers429(t *testing.T) {
 	}
 }
 
-// A supervisor that starts a program again and again does not get around Retry-After.
-func TestNextPollHoldsForEveryProcess(t *testing.T) {
+// Retry-After is obeyed even if a supervisor restarts the program again and again.
+func TestNextPollAcrossRestarts(t *testing.T) {
 	for way, resume := range resumptions {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
@@ -207,7 +206,7 @@ func TestNextPollHoldsForEveryProcess(t *testing.T) {
 	}
 }
 
-// A wait that MaxFailures ended may be resumed, and does not start with short pauses.
+// A wait that MaxFailures ended can be resumed, and continues with long pauses.
 func TestResumedWaitKeepsItsBackoff(t *testing.T) {
 	for way, resume := range resumptions {
 		synctest.Test(t, func(t *testing.T) {
@@ -240,7 +239,7 @@ func TestResumedWaitKeepsItsBackoff(t *testing.T) {
 	}
 }
 
-// No MaxFailures makes a Progress that is not valid.
+// The largest MaxFailures does not make the Progress invalid.
 func TestResumedWaitWithTheLargestMaxFailures(t *testing.T) {
 	for way, resume := range resumptions {
 		synctest.Test(t, func(t *testing.T) {
@@ -258,7 +257,7 @@ func TestResumedWaitWithTheLargestMaxFailures(t *testing.T) {
 	}
 }
 
-// A resumed wait has as many failures before it as a new one, wherever the last one ended.
+// A resumed wait counts its failures from 0 again for MaxFailures.
 func TestResumedWaitCountsAgain(t *testing.T) {
 	for _, way := range []string{"Watch", "All"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -272,7 +271,7 @@ func TestResumedWaitCountsAgain(t *testing.T) {
 	}
 }
 
-// The counters of a job that was saved carry on in All, and its Timeout counts from Since.
+// All continues the counters of a resumed job, and its Timeout counts from Since.
 func TestResumedJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -328,8 +327,7 @@ func TestResumedJobAfterItsTimeout(t *testing.T) {
 	}
 }
 
-// A saved Progress may have been changed by anyone. It is refused, or every poll
-// counts on from it.
+// Any Progress that was read as JSON is either refused or polled, with valid counters.
 func FuzzProgress(f *testing.F) {
 	f.Add(`{"id":"gen1","since":"2026-04-24T12:00:00Z","polls":3,"status":"pending","failures":1}`)
 	f.Add(`{"id":"gen1","since":"0001-01-01T00:00:01Z","nextPoll":"9999-04-24T12:00:00Z"}`)
@@ -365,7 +363,7 @@ func FuzzProgress(f *testing.F) {
 	})
 }
 
-// Times that another machine wrote are understood as far as they make sense.
+// The time Completed may be wrong, since another machine may have set it.
 func TestResumedTimes(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
@@ -376,7 +374,7 @@ func TestResumedTimes(t *testing.T) {
 		{"in another zone", func(now time.Time) time.Time {
 			return now.Add(-2 * time.Minute).In(time.FixedZone("", 3600))
 		}, time.Minute},
-		{"before the wait began", func(now time.Time) time.Time { return now.Add(-time.Hour) }, 0},
+		{"before the wait started", func(now time.Time) time.Time { return now.Add(-time.Hour) }, 0},
 		{"long ago", func(time.Time) time.Time { return time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC) }, 0},
 		{"in the future", func(now time.Time) time.Time { return now.Add(time.Hour) }, 3 * time.Minute},
 		{"in the far future", func(time.Time) time.Time { return time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC) }, 3 * time.Minute},

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The loop in README.md is that of ExamplePoller_All.
+// The loop in README.md is the loop of ExamplePoller_All.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/retry"
 )
 
-// wait is one wait. A goroutine that sleeps in it keeps a small stack and no context of
-// its own, so that many can.
+// wait is one wait. A goroutine that sleeps in it has a small stack and no separate context,
+// so that there can be many.
 type wait struct {
 	*Poller
 	policy
@@ -29,7 +29,7 @@ type wait struct {
 	last     error                         // of the last poll
 	gen      *api.GenerationStatusResponse // the last one
 
-	err error // why the wait is over, also before its first poll
+	err error // why the wait has ended
 
 	// Of the last poll.
 	polled struct {
@@ -39,7 +39,7 @@ type wait struct {
 	}
 }
 
-// newWait returns a wait without a deadline that has come to progress at now.
+// newWait returns a wait that resumes from progress at now, without a deadline.
 func (p *Poller) newWait(ctx context.Context, progress Progress, now time.Time) (*wait, error) {
 	c, err := p.policy()
 	if err == nil {
@@ -72,7 +72,8 @@ func (w *wait) next() bool {
 	return w.send(w.ctx)
 }
 
-// await returns nil when the next poll may be sent. The budget has counted it then.
+// await waits until the next poll may be sent. It returns nil when the rate limit has
+// counted that poll, else why the wait ends.
 func (w *wait) await() error {
 	if w.err != nil {
 		return w.err
@@ -89,7 +90,7 @@ func (w *wait) await() error {
 		case remaining <= 0 && (tried || !w.due.Before(w.deadline)):
 			return w.expired(tried, time.Millisecond)
 		}
-		// Its last poll also if its time has passed, as after SIGSTOP.
+		// The deadline may have passed, as after SIGSTOP; there is still one last poll.
 		last := remaining != retry.Never && remaining <= w.margin(w.rtt)
 		pause, why := w.status.Admit(&w.ticket, now, last)
 		if pause <= 0 {
@@ -107,9 +108,9 @@ func (w *wait) await() error {
 	}
 }
 
-// expired is the cause of a wait whose deadline has come. held says that the rate limit
-// did not allow its last poll. The timer of the context may come up to patience later,
-// and with it the cause.
+// expired returns the cause for a wait whose deadline has passed. held reports whether the
+// rate limit did not allow its last poll. It waits up to patience for the timer of the
+// context, whose cause it returns.
 func (w *wait) expired(held bool, patience time.Duration) error {
 	err := context.DeadlineExceeded
 	if d, ok := w.ctx.Deadline(); ok && !time.Now().Before(d) {
@@ -124,7 +125,7 @@ func (w *wait) expired(held bool, patience time.Duration) error {
 	return err
 }
 
-// remaining is the time from now until the deadline.
+// remaining returns the time from now until the deadline.
 func (w *wait) remaining(now time.Time) time.Duration {
 	if w.deadline.IsZero() {
 		return retry.Never
@@ -132,16 +133,16 @@ func (w *wait) remaining(now time.Time) time.Duration {
 	return w.deadline.Sub(now)
 }
 
-// send sends a poll that the budget has counted.
+// send sends a poll that the rate limit has counted.
 func (w *wait) send(ctx context.Context) bool {
 	remaining := w.remaining(time.Now())
 	if remaining == retry.Never {
 		return w.poll(ctx)
 	}
 	timeout := remaining
-	if remaining <= 0 { // it was suspended past its deadline
+	if remaining <= 0 { // the process was suspended past the deadline
 		timeout = min(w.interval, mostOverdue)
-		if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) { // its timer may come later
+		if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) { // it is done, or about to be
 			ctx = context.WithoutCancel(ctx)
 		}
 	}
@@ -150,13 +151,13 @@ func (w *wait) send(ctx context.Context) bool {
 	return w.poll(ctx)
 }
 
-// event is the last poll.
+// event returns the last poll as an Event.
 func (w *wait) event() Event {
 	return Event{Progress: w.progress, Generation: w.polled.gen, Err: w.polled.err, Next: w.polled.pause}
 }
 
-// poll sends one request and decides on its response: it sets polled and err, and due if
-// it returns true.
+// poll sends one request and decides what follows. It sets polled and err. If another poll
+// follows, it sets due and returns true.
 func (w *wait) poll(ctx context.Context) bool {
 	w.progress.Polls++
 	start := time.Now()
@@ -204,7 +205,7 @@ func (w *wait) poll(ctx context.Context) bool {
 	return d.verdict == again
 }
 
-// waitError is the error of a wait that ended because of cause.
+// waitError returns the error of a wait that ended because of cause.
 func (w *wait) waitError(cause error) *WaitError {
 	if until := w.status.Until(); until.After(w.progress.NextPoll) {
 		w.progress.NextPoll = utc(until)
@@ -212,7 +213,7 @@ func (w *wait) waitError(cause error) *WaitError {
 	return &WaitError{Progress: w.progress, Cause: cause, Last: w.last}
 }
 
-// exchange sends one request, and tells the budget of the response.
+// exchange sends one request, and reports the response to the rate limit.
 func (w *wait) exchange(ctx context.Context) (r response, overspent bool, until time.Time) {
 	sent := time.Now()
 	defer func() { // also when the client panics
@@ -232,8 +233,8 @@ func (w *wait) exchange(ctx context.Context) (r response, overspent bool, until 
 	return r, false, time.Time{}
 }
 
-// get sends one request and reads the response. It returns the generation only if the
-// response is about id and has a status.
+// get sends one request. It returns the generation only if the response is about id and has
+// a status.
 func get(ctx context.Context, client Client, id string) (r response) {
 	rsp, err := client.GetGenerationStatusWithResponse(ctx, id)
 	var apiErr *gamma.APIError
@@ -266,8 +267,8 @@ func get(ctx context.Context, client Client, id string) (r response) {
 	return r
 }
 
-// limits converts what a response tells of the rate limit. A window that is all zero was
-// not read from a response, but left out by a stub.
+// limits converts the rate limit of a response. A window that is zero comes from a stub that
+// does not set it.
 func limits(l gamma.RateLimit) (limits ratelimit.Limits) {
 	for i, w := range [...]gamma.Window{l.Burst, l.Hour, l.Day} {
 		if limits[i] = ratelimit.Window(w); w == (gamma.Window{}) {

@@ -22,53 +22,64 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
+// schedule is a row of TestWaitSchedule: responses, and when the polls come.
+type schedule struct {
+	name  string
+	steps []step
+	want  []time.Duration
+}
+
 func TestWaitSchedule(t *testing.T) {
 	ratelimit := func(limit, remaining string) step {
 		return reply(200, `{"generationId":"gen1","status":"pending"}`, "X-RateLimit-Limit-Burst", limit, "X-RateLimit-Remaining-Burst", remaining)
 	}
-	tests := []struct {
-		name  string
-		steps []step
-		want  []time.Duration // a 429 may slow down the Poller by 10 s more
-	}{
+	for _, tt := range []schedule{
 		{"finished already", []step{completed}, []time.Duration{0}},
 		{"pending", []step{pending, pending, pending, completed}, []time.Duration{0, 5 * s, 10 * s, 15 * s}},
 		{"little remains", []step{ratelimit("10000", "5"), completed}, []time.Duration{0, 5 * s}},
 		{"nothing remains of an unknown limit", []step{ratelimit("", "0"), completed}, []time.Duration{0, 5 * s}},
-		{"429 with Retry-After", []step{reply(429, "", "Retry-After", "42"), completed}, []time.Duration{0, 42 * s}},
-		{"429 without", []step{reply(429, ""), reply(429, ""), reply(429, ""), pending, reply(429, ""), completed}, []time.Duration{0, 30 * s, 90 * s, 210 * s, 215 * s, 245 * s}},
 		{"Retry-After on 503", []step{reply(503, "", "Retry-After", "100"), completed}, []time.Duration{0, 100 * s}},
 		{"Retry-After on 200", []step{reply(200, `{"generationId":"gen1","status":"pending"}`, "Retry-After", "17"), completed}, []time.Duration{0, 17 * s}},
 		{"Retry-After shorter than the pause", []step{reply(503, "", "Retry-After", "1"), completed}, []time.Duration{0, 5 * s}},
-		{"429 with Retry-After by the server's own clock", []step{reply(429, "", "Retry-After", "Wed, 21 Oct 2015 07:28:20 GMT", "Date", "Wed, 21 Oct 2015 07:28:00 GMT"), completed}, []time.Duration{0, 20 * s}},
 		{"failures with growing pauses", []step{dropped, reply(500, ""), reply(200, `{"half`), reply(408, ""), completed}, []time.Duration{0, 5 * s, 15 * s, 35 * s, 65 * s}},
 		{"a good response resets failures", []step{dropped, dropped, pending, dropped, completed}, []time.Duration{0, 5 * s, 15 * s, 20 * s, 25 * s}},
 		{"404 once", []step{reply(404, ""), completed}, []time.Duration{0, 5 * s}},
 		{"unknown status", []step{state("rendering"), completed}, []time.Duration{0, 5 * s}},
 		{"request timeout", []step{hangs, completed}, []time.Duration{0, 20 * s}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.check(t, 0) })
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p, script := newPoller(t, tt.steps...)
-				p.Timeout = -1
-				gen, err := p.Wait(t.Context(), "gen1")
-				if err != nil || gen.Status != api.GenerationStatusCompleted {
-					t.Fatalf("Wait = %+v, %v", gen, err)
-				}
-				if r := gen.Credits.Remaining; r == nil || *r != 1<<53 {
-					t.Errorf("Credits.Remaining = %v, want 2^53", r)
-				}
-				got := script.polls()
-				if strings.HasPrefix(tt.name, "429") && len(got) == len(tt.want) {
-					for i, want := range tt.want {
-						got[i] = max(got[i]-10*s, min(got[i], want))
-					}
-				}
-				within(t, got, tt.want...)
-			})
-		})
+}
+
+// A 429 may slow down the Poller by 10 s more.
+func TestWaitScheduleAfter429(t *testing.T) {
+	for _, tt := range []schedule{
+		{"429 with Retry-After", []step{reply(429, "", "Retry-After", "42"), completed}, []time.Duration{0, 42 * s}},
+		{"429 without Retry-After", []step{reply(429, ""), reply(429, ""), reply(429, ""), pending, reply(429, ""), completed}, []time.Duration{0, 30 * s, 90 * s, 210 * s, 215 * s, 245 * s}},
+		{"429 with Retry-After by the server's own clock", []step{reply(429, "", "Retry-After", "Wed, 21 Oct 2015 07:28:20 GMT", "Date", "Wed, 21 Oct 2015 07:28:00 GMT"), completed}, []time.Duration{0, 20 * s}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.check(t, 10*s) })
 	}
+}
+
+// check waits, and checks that the polls come at their time, or up to slack later.
+func (tt schedule) check(t *testing.T, slack time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		p, script := newPoller(t, tt.steps...)
+		p.Timeout = -1
+		gen, err := p.Wait(t.Context(), "gen1")
+		if err != nil || gen.Status != api.GenerationStatusCompleted {
+			t.Fatalf("Wait = %+v, %v", gen, err)
+		}
+		if r := gen.Credits.Remaining; r == nil || *r != 1<<53 {
+			t.Errorf("Credits.Remaining = %v, want 2^53", r)
+		}
+		got := script.polls()
+		for i := range min(len(got), len(tt.want)) {
+			got[i] = max(got[i]-slack, min(got[i], tt.want[i]))
+		}
+		within(t, got, tt.want...)
+	})
 }
 
 func TestWaitEnds(t *testing.T) {
@@ -80,23 +91,23 @@ func TestWaitEnds(t *testing.T) {
 		last  bool
 	}{
 		{"401", []step{reply(401, `{"message":"Invalid API key.","statusCode":401}`)}, 1, gamma.ErrUnauthorized, true},
-		{"401 in mid-wait", []step{pending, pending, reply(401, "")}, 3, gamma.ErrUnauthorized, true},
+		{"401 after two responses", []step{pending, pending, reply(401, "")}, 3, gamma.ErrUnauthorized, true},
 		{"402", []step{reply(402, "")}, 1, gamma.ErrInsufficientCredits, true},
 		{"403", []step{reply(403, "")}, 1, gamma.ErrForbidden, true},
 		{"404 twice", []step{reply(404, ""), reply(404, "")}, 2, gamma.ErrNotFound, true},
 		{"404 twice around a 429", []step{reply(404, ""), reply(429, ""), reply(404, "")}, 3, gamma.ErrNotFound, true},
 		{"404 and 500 in turn", []step{reply(404, ""), reply(500, ""), reply(404, ""), reply(500, ""), reply(404, ""), reply(500, ""), reply(404, ""), reply(500, ""), reply(404, ""), reply(500, "")}, 10, nil, true},
-		{"redirect", []step{reply(302, "", "Location", "https://example.com/")}, 1, nil, true},
+		{"302", []step{reply(302, "", "Location", "https://example.com/")}, 1, nil, true},
 		{"501", []step{reply(501, "")}, 1, nil, true},
 		{"five failures", []step{dropped}, 5, io.ErrUnexpectedEOF, true},
-		{"another generation's response", []step{reply(200, `{"generationId":"gen2","status":"completed"}`)}, 5, gamma.ErrUnexpectedResponse, true},
+		{"response about another generation", []step{reply(200, `{"generationId":"gen2","status":"completed"}`)}, 5, gamma.ErrUnexpectedResponse, true},
 		{"empty status", []step{state("")}, 5, gamma.ErrUnexpectedResponse, true},
 		{"HTML", []step{reply(200, "<html>", "Content-Type", "text/html")}, 5, gamma.ErrUnexpectedResponse, true},
 		{"too large", []step{reply(200, strings.Repeat(" ", 1<<20+1))}, 1, gamma.ErrResponseTooLarge, true},
 		{"Retry-After beyond the deadline", []step{pending, reply(429, "", "Retry-After", "3600")}, 2, poller.ErrPause, true},
 		{"Retry-After of a 503 beyond the deadline", []step{reply(503, "", "Retry-After", "3600")}, 1, poller.ErrPause, true},
-		{"pending for ever", []step{pending}, 0, context.DeadlineExceeded, false},
-		{"hangs for ever", []step{pending, hangs}, 0, context.DeadlineExceeded, true},
+		{"always pending", []step{pending}, 0, context.DeadlineExceeded, false},
+		{"no response after the first", []step{pending, hangs}, 0, context.DeadlineExceeded, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -110,7 +121,7 @@ func TestWaitEnds(t *testing.T) {
 					t.Fatalf("Wait: %v, want a WaitError", err)
 				}
 				if tt.is != nil && !errors.Is(err, tt.is) {
-					t.Errorf("Wait: %v, want it to be %v", err, tt.is)
+					t.Errorf("Wait: %v, want an error matching %v", err, tt.is)
 				}
 				if tt.polls != 0 && len(script.polls()) != tt.polls {
 					t.Errorf("%d polls, want %d", len(script.polls()), tt.polls)
@@ -140,10 +151,10 @@ func TestWaitFailed(t *testing.T) {
 		code    int
 	}{
 		{"with an error", state("failed", `,"error":{"message":"no\n\u001b[31mluck","statusCode":422},"credits":{"deducted":2,"remaining":5}`), `no\n\x1b[31mluck`, 422},
-		{"without", state("failed"), "", 0},
-		{"with an odd error", state("failed", `,"error":"boom"`), "", 0},
-		{"with an odd message", state("failed", `,"error":{"message":["a"],"statusCode":422}`), "", 422},
-		{"with an odd code", state("failed", `,"error":{"message":"m","statusCode":1e300}`), "m", 0},
+		{"without an error", state("failed"), "", 0},
+		{"with an error that is not an object", state("failed", `,"error":"boom"`), "", 0},
+		{"with a message that is not a string", state("failed", `,"error":{"message":["a"],"statusCode":422}`), "", 422},
+		{"with a code out of range", state("failed", `,"error":{"message":"m","statusCode":1e300}`), "m", 0},
 		{"unknown status with an error", state("exploded", `,"error":{"message":"m","statusCode":500}`), "m", 500},
 	}
 	for _, tt := range tests {
@@ -164,8 +175,8 @@ func TestWaitFailed(t *testing.T) {
 	}
 }
 
-// A response that says how a paid job ended is worth more than its details.
-func TestWaitKeepsTheVerdict(t *testing.T) {
+// A completed generation is returned even if optional fields of the response are malformed.
+func TestWaitIgnoresMalformedDetails(t *testing.T) {
 	for _, extra := range []string{``, `,"credits":"many"`, `,"credits":[]`, `,"error":5`, `,"gammaUrl":7,"exportUrl":{}`, `,"gammaId":null`, `,"credits":{"deducted":"3","remaining":1}`} {
 		synctest.Test(t, func(t *testing.T) {
 			p, script := newPoller(t, state("completed", extra))
@@ -194,7 +205,7 @@ func TestWaitDeadline(t *testing.T) {
 		{"context beyond the default", 0, time.Hour, []step{pending}, time.Hour, 0},
 		{"Timeout off", -1, time.Hour, []step{pending}, time.Hour, 0},
 		{"shorter than a poll", time.Millisecond, 0, []step{pending}, time.Millisecond, 1},
-		{"in mid-request", 12 * s, 0, []step{pending, hangs}, 12 * s, 2},
+		{"during a request", 12 * s, 0, []step{pending, hangs}, 12 * s, 2},
 		{"failures up to the deadline", 12 * s, 0, []step{dropped}, 12 * s, 3},
 	}
 	for _, tt := range tests {
@@ -225,8 +236,7 @@ func TestWaitDeadline(t *testing.T) {
 	}
 }
 
-// A result that is there just before the deadline is not missed, however long
-// the pause is.
+// A generation that finishes during a long pause before the deadline is not missed.
 func TestWaitPollsLastAtTheDeadline(t *testing.T) {
 	for _, rtt := range []time.Duration{0, 300 * time.Millisecond, 2 * s} {
 		synctest.Test(t, func(t *testing.T) {
@@ -240,10 +250,10 @@ func TestWaitPollsLastAtTheDeadline(t *testing.T) {
 			})
 			p.Interval, p.Timeout = 40*s, 60*s
 			if gen, err := p.Wait(t.Context(), "gen1"); err != nil || gen.Status != api.GenerationStatusCompleted {
-				t.Errorf("with a round rtt of %v: Wait = %v, %v", rtt, gen, err)
+				t.Errorf("with a round trip of %v: Wait = %v, %v", rtt, gen, err)
 			}
 			if d := time.Since(start); d > 60*s {
-				t.Errorf("with a round rtt of %v: returned after %v", rtt, d)
+				t.Errorf("with a round trip of %v: returned after %v", rtt, d)
 			}
 		})
 	}
@@ -259,7 +269,7 @@ func TestWaitCanceled(t *testing.T) {
 	}{
 		{"before the first poll", []step{pending}, 0, 0},
 		{"in the pause", []step{pending}, 7 * s, 2},
-		{"in mid-request", []step{hangs}, 7 * s, 1},
+		{"during a request", []step{hangs}, 7 * s, 1},
 		{"while rate limited", []step{reply(429, "")}, 7 * s, 1},
 	}
 	for _, tt := range tests {
@@ -288,7 +298,7 @@ func TestWaitCanceled(t *testing.T) {
 	}
 }
 
-// A status counts, also when the context ends in its body.
+// The policy applies to a status code even if the context ends while the body is read.
 func TestWaitCutOffInTheBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cutOff := func(head step) step {
@@ -384,8 +394,8 @@ func TestWaitWithStubs(t *testing.T) {
 	}
 }
 
-// A RetryAfter that no server can ask for does not make the poller spin, or wait
-// for ever.
+// A RetryAfter out of range, from a stub, neither makes the Poller spin nor wait for more
+// than a day.
 func TestStubRetryAfter(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, tt := range []struct {
@@ -416,7 +426,7 @@ func TestStubRetryAfter(t *testing.T) {
 	}
 }
 
-// What one wait learns, all obey; and they do not come back in one moment.
+// A 429 to one wait delays all, and they do not resume at the same moment.
 func TestRateLimitIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -474,8 +484,8 @@ func TestRateLimitIsShared(t *testing.T) {
 	})
 }
 
-// A request whose transport panicked is not in flight for ever: a program that recovers
-// the panic still polls when nothing remains.
+// A request whose transport panicked does not count as in flight: a program that recovers
+// from the panic still polls when no requests remain.
 func TestPollsAfterATransportPanicked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		script := &script{steps: []step{
@@ -500,7 +510,7 @@ func TestPollsAfterATransportPanicked(t *testing.T) {
 	})
 }
 
-// A wait that would outlast its deadline behind a 429 does not start.
+// A wait whose deadline comes before the Retry-After of a 429 has passed ends at once.
 func TestRateLimitBeyondTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, script := newPoller(t, reply(429, "", "Retry-After", "3600"))
@@ -519,7 +529,7 @@ func TestRateLimitBeyondTheDeadline(t *testing.T) {
 	})
 }
 
-// A server that names a limit of 0 requests, and accepts them, has no such limit.
+// A limit of 0 requests is ignored if the server accepts requests.
 func TestLimitOfNoRequests(t *testing.T) {
 	for _, window := range []string{"-Burst", "", "-Daily"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -532,7 +542,7 @@ func TestLimitOfNoRequests(t *testing.T) {
 	}
 }
 
-// decorated is a client as programs make it to log or trace.
+// decorated is a client that embeds another, as for logs or traces.
 type decorated struct{ *gamma.Client }
 
 // Pollers of a client that is embedded in another type share its rate limit, too.
@@ -555,13 +565,13 @@ func TestRateLimitOfADecoratedClient(t *testing.T) {
 	})
 }
 
-// The deadline ends a wait because of Retry-After, not because of the jitter, and
-// only where no time is left for a response.
+// A wait ends early because of Retry-After only if no time is left for a response. The
+// jitter does not count.
 func TestRetryAfterJustBeforeTheDeadline(t *testing.T) {
 	for name, tt := range map[string]struct {
 		code       int
 		left       time.Duration // when Retry-After is over; a response takes 2 s
-		done, held bool          // held is what the wait behind it sees
+		done, held bool          // whether this wait completes, and another wait behind it
 	}{
 		"429":                       {429, 7 * s, true, true},
 		"503":                       {503, 7 * s, true, true},
@@ -615,8 +625,8 @@ func TestConcurrentWaits(t *testing.T) {
 	})
 }
 
-// An outage of the API is not made worse by its clients, whichever way they wait,
-// and loses nothing.
+// In an outage clients send fewer requests, whichever way they wait, and every generation
+// is known afterwards.
 func TestOutage(t *testing.T) {
 	const n, from = 1000, 30 * s
 	ways := map[string]func(context.Context, *poller.Poller) error{
@@ -687,7 +697,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// Good responses refill the retry budget, a tenth of a retry each.
+// Ten good responses add one retry to the budget.
 func TestRetryBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var bad bool
@@ -797,7 +807,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// A generation that was not asked to be exported does not wait for an export.
+// Without Export a wait does not wait for an export.
 func TestNoExport(t *testing.T) {
 	for way, resume := range resumptions {
 		synctest.Test(t, func(t *testing.T) {
@@ -844,7 +854,7 @@ func TestExportIsResumed(t *testing.T) {
 	}
 }
 
-// A deadline that comes before the export does returns the completed generation.
+// A wait whose deadline comes before the export returns the completed generation.
 func TestExportAtTheDeadline(t *testing.T) {
 	for way, wait := range exports {
 		if way == "Check" {
@@ -881,7 +891,7 @@ func TestExportDefaultTimeout(t *testing.T) {
 	}
 }
 
-func TestOutagePatience(t *testing.T) {
+func TestWaitOutlastsAnOutage(t *testing.T) {
 	for name, tt := range map[string]struct {
 		down, from time.Duration
 		fail       step
@@ -916,7 +926,7 @@ func TestOutagePatience(t *testing.T) {
 	}
 }
 
-// An outage is waited out, and the deadline is the cause if it lasts for longer.
+// If an outage lasts until the deadline, that is the cause.
 func TestOutageUntilTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := newPoller(t, reply(503, ""))
@@ -982,7 +992,7 @@ func TestKeepWaiting(t *testing.T) {
 		fail step
 	}{
 		"3 minutes of 503":       {3 * time.Minute, reply(503, "")},
-		"30 s of a wrong key":    {30 * s, reply(401, "")},
+		"30 s of 401":            {30 * s, reply(401, "")},
 		"4 minutes of redirects": {4 * time.Minute, reply(302, "", "Location", "https://example.com/")},
 		"30 s of no such host":   {30 * s, func(*http.Request) (*http.Response, error) { return nil, &net.DNSError{IsNotFound: true} }},
 	} {
@@ -1045,20 +1055,21 @@ func TestKeepWaiting(t *testing.T) {
 	}
 }
 
-// KeepWaiting still ends with the generation, with a 404 that is believed, and at the
-// deadline, which a longer Retry-After does not bring forward.
+// A wait with KeepWaiting ends with the generation, at the second 404 in a row, and at the
+// deadline, even if Retry-After is longer.
 func TestKeepWaitingEnds(t *testing.T) {
 	for name, tt := range map[string]struct {
 		steps []step
 		polls int
 		took  time.Duration
 		is    error
+		next  time.Duration // the least time from the start to NextPoll
 	}{
-		"404 twice":                              {[]step{reply(404, "")}, 2, 5 * s, gamma.ErrNotFound},
-		"failed":                                 {[]step{pending, state("failed")}, 2, 5 * s, nil},
-		"a wrong key until the deadline":         {[]step{reply(401, "")}, 11, 5 * time.Minute, context.DeadlineExceeded},
-		"Retry-After of a 429 past the deadline": {[]step{pending, reply(429, "", "Retry-After", "3600")}, 2, 5 * time.Minute, context.DeadlineExceeded},
-		"Retry-After of a 503 past the deadline": {[]step{reply(503, "", "Retry-After", "3600")}, 1, 5 * time.Minute, context.DeadlineExceeded},
+		"404 twice":              {[]step{reply(404, "")}, 2, 5 * s, gamma.ErrNotFound, 0},
+		"failed":                 {[]step{pending, state("failed")}, 2, 5 * s, nil, math.MinInt64},
+		"401 until the deadline": {[]step{reply(401, "")}, 11, 5 * time.Minute, context.DeadlineExceeded, 0},
+		"429 with Retry-After after the deadline": {[]step{pending, reply(429, "", "Retry-After", "3600")}, 2, 5 * time.Minute, context.DeadlineExceeded, 3600 * s},
+		"503 with Retry-After after the deadline": {[]step{reply(503, "", "Retry-After", "3600")}, 1, 5 * time.Minute, context.DeadlineExceeded, 3600 * s},
 	} {
 		for _, way := range []string{"Watch", "All"} {
 			t.Run(name+", "+way, func(t *testing.T) {
@@ -1077,7 +1088,7 @@ func TestKeepWaitingEnds(t *testing.T) {
 					if took := time.Since(start); took < tt.took || took > tt.took+7*s {
 						t.Errorf("took %v", took)
 					}
-					if name[0] == 'R' && r.NextPoll.Sub(start) < 3600*s {
+					if r.NextPoll.Sub(start) < tt.next {
 						t.Errorf("next poll after %v", r.NextPoll.Sub(start))
 					}
 				})
@@ -1086,7 +1097,7 @@ func TestKeepWaitingEnds(t *testing.T) {
 	}
 }
 
-// A wait that the rate limit holds back until its deadline says so.
+// A wait that the rate limit delays until its deadline ends with ErrPause.
 func TestKeepWaitingBehindAnothers429(t *testing.T) {
 	for _, way := range []string{"Watch", "All"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -1103,13 +1114,13 @@ func TestKeepWaitingBehindAnothers429(t *testing.T) {
 	}
 }
 
-// A server that asks for a longer pause than there is time ends the wait at once.
+// A Retry-After beyond the deadline ends the wait at once.
 func TestPauseBeyondTheDeadline(t *testing.T) {
 	for name, first := range map[string]step{
-		"429":              reply(429, "", "Retry-After", "3600"),
-		"503":              reply(503, "", "Retry-After", "3600"),
-		"a good response":  reply(200, `{"generationId":"gen1","status":"pending"}`, "Retry-After", "3600"),
-		"an odd date form": reply(429, "", "Retry-After", "Wed, 21 Oct 2015 08:28:00 GMT", "Date", "Wed, 21 Oct 2015 07:28:00 GMT"),
+		"429":                            reply(429, "", "Retry-After", "3600"),
+		"503":                            reply(503, "", "Retry-After", "3600"),
+		"a good response":                reply(200, `{"generationId":"gen1","status":"pending"}`, "Retry-After", "3600"),
+		"429 with a date in Retry-After": reply(429, "", "Retry-After", "Wed, 21 Oct 2015 08:28:00 GMT", "Date", "Wed, 21 Oct 2015 07:28:00 GMT"),
 	} {
 		for _, way := range []string{"Watch", "All"} {
 			t.Run(name+", "+way, func(t *testing.T) {
@@ -1130,26 +1141,26 @@ func TestPauseBeyondTheDeadline(t *testing.T) {
 	}
 }
 
-// A wait that was stopped past its deadline, as by SIGSTOP, polls once more.
-func TestStoppedPastTheDeadline(t *testing.T) {
+// A wait that was suspended past its deadline, as by SIGSTOP, polls once more.
+func TestSuspendedPastTheDeadline(t *testing.T) {
 	var ctxDeadline = 90 * s
 	for name, tt := range map[string]struct {
 		timeout, ctx time.Duration
 		then         step
 		want         error
 	}{
-		"completed meanwhile, Timeout":                   {time.Minute, 0, completed, nil},
-		"completed meanwhile, context":                   {0, ctxDeadline, completed, nil},
-		"completed meanwhile, Timeout after context":     {time.Hour, ctxDeadline, completed, nil},
-		"pending, Timeout":                               {time.Minute, 0, pending, context.DeadlineExceeded},
-		"pending, context":                               {0, ctxDeadline, pending, context.DeadlineExceeded},
-		"no response, Timeout":                           {time.Minute, 0, hangs, context.DeadlineExceeded},
-		"no response, context":                           {0, ctxDeadline, hangs, context.DeadlineExceeded},
-		"a failure, Timeout":                             {time.Minute, 0, dropped, context.DeadlineExceeded},
-		"a 429, context":                                 {0, ctxDeadline, reply(429, ""), context.DeadlineExceeded},
-		"a 429 that asks for long, Timeout":              {time.Minute, 0, reply(429, "", "Retry-After", "3600"), poller.ErrPause},
-		"a wrong key, Timeout":                           {time.Minute, 0, reply(401, ""), gamma.ErrUnauthorized},
-		"the generation is gone and was before, context": {0, ctxDeadline, reply(403, ""), gamma.ErrForbidden},
+		"completed meanwhile, Timeout":               {time.Minute, 0, completed, nil},
+		"completed meanwhile, context":               {0, ctxDeadline, completed, nil},
+		"completed meanwhile, Timeout after context": {time.Hour, ctxDeadline, completed, nil},
+		"pending, Timeout":                           {time.Minute, 0, pending, context.DeadlineExceeded},
+		"pending, context":                           {0, ctxDeadline, pending, context.DeadlineExceeded},
+		"no response, Timeout":                       {time.Minute, 0, hangs, context.DeadlineExceeded},
+		"no response, context":                       {0, ctxDeadline, hangs, context.DeadlineExceeded},
+		"a failure, Timeout":                         {time.Minute, 0, dropped, context.DeadlineExceeded},
+		"a 429, context":                             {0, ctxDeadline, reply(429, ""), context.DeadlineExceeded},
+		"a 429 that asks for long, Timeout":          {time.Minute, 0, reply(429, "", "Retry-After", "3600"), poller.ErrPause},
+		"401, Timeout":                               {time.Minute, 0, reply(401, ""), gamma.ErrUnauthorized},
+		"403, context":                               {0, ctxDeadline, reply(403, ""), gamma.ErrForbidden},
 	} {
 		stops := map[string]func(context.Context, *poller.Poller) error{
 			"OnPoll of Wait": func(ctx context.Context, p *poller.Poller) error {
@@ -1197,8 +1208,8 @@ func TestStoppedPastTheDeadline(t *testing.T) {
 	}
 }
 
-// A poll that was in flight then is made up for, once.
-func TestStoppedInFlightPastTheDeadline(t *testing.T) {
+// A poll that was in flight while the process was suspended is repeated once.
+func TestSuspendedInFlightPastTheDeadline(t *testing.T) {
 	stopped := step(func(req *http.Request) (*http.Response, error) {
 		time.Sleep(10 * time.Minute)
 		return hangs(req)
@@ -1246,7 +1257,7 @@ type late struct {
 
 func (c late) Deadline() (time.Time, bool) { return c.deadline, true }
 
-func TestStoppedPastTheDeadlineOfALateContext(t *testing.T) {
+func TestSuspendedPastTheDeadlineOfALateContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, script := newPoller(t, pending, after(200*time.Millisecond, completed))
 		p.OnPoll = func(ev poller.Event) {
@@ -1264,7 +1275,7 @@ func TestStoppedPastTheDeadlineOfALateContext(t *testing.T) {
 }
 
 // The poll after the deadline ends when the wait is canceled.
-func TestStoppedPastTheDeadlineThenCanceled(t *testing.T) {
+func TestSuspendedPastTheDeadlineThenCanceled(t *testing.T) {
 	for _, way := range []string{"Watch", "All"} {
 		synctest.Test(t, func(t *testing.T) {
 			p, _ := newPoller(t, pending, hangs)
@@ -1286,8 +1297,9 @@ func TestStoppedPastTheDeadlineThenCanceled(t *testing.T) {
 	}
 }
 
-// A wait that was canceled meanwhile, or has had its last poll, does not poll again.
-func TestStoppedPastTheDeadlineWithoutAPoll(t *testing.T) {
+// A wait that was canceled while it was suspended, or has had its last poll, does not poll
+// again.
+func TestSuspendedPastTheDeadlineWithoutAPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, script := newPoller(t, pending, completed)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -1315,7 +1327,7 @@ func TestStoppedPastTheDeadlineWithoutAPoll(t *testing.T) {
 	})
 }
 
-// The cause of a deadline is found whether the timer of its context or another comes first.
+// The error has the cause of the context whose deadline passed, whichever timer fires first.
 func TestDeadlineWithACause(t *testing.T) {
 	why := errors.New("the job's time is over")
 	for _, tt := range []struct {
@@ -1345,4 +1357,83 @@ func TestDeadlineWithACause(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Waits that start together do not delay each other if the limit is high enough.
+func TestFirstPollsOfWaitsAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		limit, waits int
+		within       time.Duration
+	}{
+		{100_000, 20, s},
+		{10_000, 20, s},
+		{600, 1, s},
+		{300, 1, s},
+		{1000, 100, 40 * s},
+	} {
+		t.Run(fmt.Sprintf("%d waits, %d an hour", tt.waits, tt.limit), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &limited{windows: []clocked{{limit: tt.limit, length: time.Hour}}}
+				p := pollerOf(t, server)
+				server.finishes("known", time.Now())
+				if _, err := p.Wait(t.Context(), "known"); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				var waits sync.WaitGroup
+				for i := range tt.waits {
+					id := fmt.Sprintf("gen%d", i)
+					server.finishes(id, start)
+					waits.Go(func() {
+						if _, err := p.Wait(t.Context(), id); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				waits.Wait()
+				if took := time.Since(start); took > tt.within {
+					t.Errorf("the last first poll came after %v", took)
+				}
+			})
+		})
+	}
+}
+
+// The first poll of a wait with little time is not delayed until its deadline.
+func TestFirstPollWithLittleTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &limited{windows: []clocked{{limit: 100, length: time.Hour}}}
+		p := pollerOf(t, server)
+		p.Timeout = 12 * s
+		server.finishes("gen1", time.Now())
+		for late := false; !late; {
+			_, pause, err := p.Check(t.Context(), &poller.Progress{ID: "gen1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			late = pause == 20*s
+			time.Sleep(pause)
+		}
+		start := time.Now()
+		if _, err := p.Wait(t.Context(), "gen1"); err != nil || time.Since(start) > 4*s {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// Three hundred waits share an hour's limit that refills by two requests each second.
+func TestWaitsAtABucket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &bucket{perSecond: 2, burst: 7200, excess: 6200, last: time.Now(), tell: true}
+		p := pollerOf(t, server)
+		p.Timeout = 20 * time.Minute
+		var all sync.WaitGroup
+		for job := range sequence(300) { // none of them finishes
+			all.Go(func() { _, _ = p.Wait(t.Context(), job.ID) })
+		}
+		all.Wait()
+		if server.refused > server.good/100 || server.good < 1000 {
+			t.Errorf("%d good responses, %d refused", server.good, server.refused)
+		}
+	})
 }
