@@ -12,14 +12,15 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// output is what a watcher adds to the response in the output of a job. Members may be
-// added, never changed.
+// output is what Result reads from the output of a job, in addition to the response. Members
+// may be added, never changed.
 type output struct {
 	ID   string   `json:"generationId"` // empty if there is no response
 	Wait *waitEnd `json:"gammaWait"`    // nil if the generation has finished
 }
 
-// waitEnd is a poller.WaitError. Its Cause is one of the flags, or Status, or only Text.
+// waitEnd is a poller.WaitError as JSON. Its Cause is one of the flags, or Status, or else
+// only Text.
 type waitEnd struct {
 	Progress poller.Progress `json:"progress"`
 
@@ -70,7 +71,7 @@ func newWaitEnd(r poller.Result) waitEnd {
 	return end
 }
 
-// err is the WaitError again.
+// err returns the WaitError that e was made from.
 func (e *waitEnd) err() error {
 	wait := &poller.WaitError{Progress: e.Progress}
 	var causes []error
@@ -104,7 +105,7 @@ func (e *waitEnd) err() error {
 	return wait
 }
 
-// textError is an error that was kept as text, and what it matched.
+// textError is an error that was saved as text, with the errors that it matches.
 type textError struct {
 	text   string
 	causes []error
@@ -122,7 +123,7 @@ func withoutNUL(object []byte) []byte {
 	for s := string(object); s != ""; {
 		n := 1
 		if s[0] == '\\' {
-			n = 2 // two backslashes are no escape
+			n = 2 // an escaped backslash does not start an escaped NUL
 		}
 		if strings.HasPrefix(s, `\u0000`) {
 			b.WriteString(`\ufffd`)
@@ -135,11 +136,11 @@ func withoutNUL(object []byte) []byte {
 	return []byte(b.String())
 }
 
-// errNothing is the error of a replay that has nothing to replay.
+// errNothing is the error of a replay without a response.
 var errNothing = errors.New("gamma: no response")
 
-// replay returns what a poll with the response gen means, so that it means the same as to
-// a wait. Without gen it only checks m.
+// replay returns what [poller.Poller.Check] returns for the response gen. Without gen it only
+// validates m.
 func replay(ctx context.Context, m metadata, gen *api.GenerationStatusResponse) (*api.GenerationStatusResponse, error) {
 	progress := poller.Progress{ID: m.ID, Export: m.Export}
 	p := poller.New(replayClient{gen})

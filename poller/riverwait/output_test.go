@@ -27,7 +27,7 @@ func TestWithoutNUL(t *testing.T) {
 	}
 }
 
-// Whatever the server says, the output is JSON that jsonb can hold, and means the same.
+// For any text from the server, the output is JSON that jsonb can hold, with the same text.
 func FuzzEncode(f *testing.F) {
 	f.Add("no\x00good", `\u0000`, "completed")
 	f.Add("\xff", "https://export.example/a?b=c&d=<e>", "failed")

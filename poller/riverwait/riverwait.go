@@ -15,41 +15,41 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// generationKey is the member of the args that makes a job unique for its generation.
+// generationKey is the member of the args for which River makes the job unique.
 const generationKey = "gammaGeneration"
 
 // metadataKey is the member of the metadata that tells a watcher what to wait for.
 const metadataKey = "gamma"
 
 var (
-	// ErrNoResult is the error of [Result] for a job that was not made available by a
-	// [Watcher], but by hand, or not inserted by [InsertTx].
+	// ErrNoResult is the error of [Result] for a job that was made available by hand instead
+	// of by a [Watcher], or was not inserted by [InsertTx].
 	ErrNoResult = errors.New("gamma: the job has no result of a generation")
 
-	// ErrLostAttempt is the error of [CompleteTx] for an attempt that is not the job's
-	// present one. Roll back.
+	// ErrLostAttempt is the error of [CompleteTx] for an attempt that is no longer the
+	// current one of the job. Roll the transaction back.
 	ErrLostAttempt = errors.New("gamma: River has ended this attempt of the job, or given the job to another")
 )
 
 // metadata is the member metadataKey of a job's metadata. Members may be added, never
-// changed: jobs of earlier versions are still waiting.
+// changed: there may be pending jobs of earlier versions.
 type metadata struct {
 	ID     string `json:"id"`
 	Export bool   `json:"export,omitempty"`
 }
 
 // InsertTx inserts a job that becomes available when the generation of progress has
-// finished. It uses only the ID and Export of progress: set Export if the create asked for
-// an export, or its link may be missing. The wait starts when tx commits.
+// finished. It uses only the ID and Export of progress. Set Export if the create requested
+// an export; otherwise the link may be missing. The wait starts when tx commits.
 //
-// A generation has one job: if there is one already, of any kind, that was neither
-// canceled nor discarded, it is returned, with UniqueSkippedAsDuplicate true, and nothing is
-// inserted. A concurrent transaction that inserts for the same generation is waited for.
+// A generation has one job. If there is a job of any kind that was neither canceled nor
+// discarded, InsertTx returns that, with UniqueSkippedAsDuplicate true, and inserts nothing.
+// It waits for a concurrent transaction that inserts a job for the same generation.
 //
-// The args must encode to a JSON object. They get one more member, gammaGeneration: the
-// id, which the args type may have as a field. The opts, which may be nil, and those of the
-// args type must not have UniqueOpts or ScheduledAt. Bad input is an error before anything
-// is inserted. It is safe for concurrent use, if tx is.
+// The args must encode to a JSON object. InsertTx adds the member gammaGeneration, with the
+// id; the args type may have it as a field. The opts, which may be nil, and those of the args
+// type must not have UniqueOpts or ScheduledAt. Invalid input is an error before anything is
+// inserted. InsertTx is safe for concurrent use if tx is.
 func InsertTx(ctx context.Context, client *river.Client[pgx.Tx], tx pgx.Tx, progress poller.Progress, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error) {
 	switch {
 	case client == nil:
@@ -84,7 +84,7 @@ func InsertTx(ctx context.Context, client *river.Client[pgx.Tx], tx pgx.Tx, prog
 	if o.Metadata, err = with(o.Metadata, metadataKey, metadata{ID: progress.ID, Export: progress.Export}); err != nil {
 		return nil, fmt.Errorf("gamma: InsertTx: the metadata %w", err)
 	}
-	// The wait begins now, by the clock of the database, which River does not ask for it.
+	// The wait starts now, by the clock of the database. River would use that of the process.
 	if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&o.ScheduledAt); err != nil {
 		return nil, fmt.Errorf("gamma: InsertTx: %w", err)
 	}
@@ -97,12 +97,12 @@ func InsertTx(ctx context.Context, client *river.Client[pgx.Tx], tx pgx.Tx, prog
 	return inserted, nil
 }
 
-// wrapped is the caller's args with the generation's id.
+// wrapped is the args of the caller with the id of the generation.
 type wrapped struct {
 	args    river.JobArgs
 	encoded json.RawMessage
 
-	// Generation is for River, which reads its tags and then looks into encoded.
+	// Generation is for River, which reads its tags, and the value from encoded.
 	Generation string `json:"gammaGeneration" river:"unique"`
 }
 
@@ -120,8 +120,8 @@ func wrap(args river.JobArgs, id string) (wrapped, error) {
 func (w wrapped) Kind() string                 { return w.args.Kind() }
 func (w wrapped) MarshalJSON() ([]byte, error) { return w.encoded, nil }
 
-// InsertOpts, Hooks and Plugins are those of the caller's args. River keeps the hooks that
-// it sees first for a kind.
+// InsertOpts returns those of the caller's args, as Hooks and Plugins do. River keeps the
+// first hooks that it sees for a kind.
 func (w wrapped) InsertOpts() river.InsertOpts {
 	if a, ok := w.args.(river.JobArgsWithInsertOpts); ok {
 		return a.InsertOpts()
@@ -143,7 +143,7 @@ func (w wrapped) Plugins() []rivertype.Plugin {
 	return nil
 }
 
-// with returns the JSON object with one member more. An empty object may be no bytes.
+// with returns the JSON object with one more member. An empty object may have no bytes.
 func with(object []byte, key string, value any) ([]byte, error) {
 	members := map[string]json.RawMessage{}
 	if len(object) > 0 {
@@ -162,12 +162,12 @@ func with(object []byte, key string, value any) ([]byte, error) {
 	return json.Marshal(members)
 }
 
-// Result returns what [poller.Poller.Wait] would have returned for the generation of job:
-// the generation and nil if it completed; the generation and a [*poller.FailedError] if it
-// failed; the last response, or nil, and a [*poller.WaitError] if the wait ended first. Of
-// the Progress in an error, the counters are certain only in a WaitError. Another error,
-// such as [ErrNoResult], is about the job: an attempt that calls river.RecordOutput replaces
-// the result, also for later attempts. It sends nothing.
+// Result returns the results of [poller.Poller.Wait] for the generation of job: the
+// generation and a nil error if it completed, the generation and a [*poller.FailedError] if
+// it failed, and the last response, or nil, and a [*poller.WaitError] if the wait ended
+// first. The counters of the Progress are set only in a WaitError. Another error, such as
+// [ErrNoResult], is about the job: for example, an attempt that calls river.RecordOutput
+// replaces the result, also for later attempts. Result sends nothing.
 func Result[T river.JobArgs](job *river.Job[T]) (*api.GenerationStatusResponse, error) {
 	if job == nil || job.JobRow == nil {
 		return nil, errors.New("gamma: Result: nil job")
@@ -205,16 +205,16 @@ func result(row *rivertype.JobRow) (*api.GenerationStatusResponse, error) {
 	return replay(context.Background(), *m.Wait, gen)
 }
 
-// CompleteTx completes job in tx, as [river.JobCompleteTx] does, so that what else is in tx
-// happens once. It returns an error that matches [ErrLostAttempt] when River has ended this
-// attempt meanwhile, or given the job to another worker, where JobCompleteTx returns nil:
-// roll tx back then, and return the error. Use it in a worker, as the last statement of
-// tx, and return nil after the commit. It works for any job of River.
+// CompleteTx completes job in tx, as [river.JobCompleteTx] does, so that everything in tx
+// takes effect once. If River has ended this attempt, or given the job to another worker, it
+// returns an error matching [ErrLostAttempt], where JobCompleteTx returns nil: roll tx back
+// then, and return the error. Use it in a worker as the last statement of tx, and return nil
+// after the commit. It works for any job of River.
 func CompleteTx[T river.JobArgs](ctx context.Context, tx pgx.Tx, job *river.Job[T]) error {
 	if job == nil || job.JobRow == nil || tx == nil {
 		return errors.New("gamma: CompleteTx: nil job or transaction")
 	}
-	start := time.Now().Truncate(time.Microsecond) // PostgreSQL keeps no less
+	start := time.Now().Truncate(time.Microsecond) // the precision of PostgreSQL
 	done, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
 	switch {
 	case errors.Is(err, rivertype.ErrNotFound):

@@ -20,7 +20,7 @@ type finishArgs struct {
 
 func (finishArgs) Kind() string { return "finish" }
 
-// job is a job whose generation has ended as r says.
+// job returns a job whose wait ended with r.
 func job(t *testing.T, m metadata, r poller.Result) *river.Job[finishArgs] {
 	t.Helper()
 	encoded, err := encode(r)
@@ -52,14 +52,14 @@ func TestResult(t *testing.T) {
 		status int
 		text   string
 	}{
-		"completed":                  {result: poller.Result{Generation: completed}},
-		"completed with its export":  {export: true, result: poller.Result{Generation: exported}},
-		"failed":                     {result: poller.Result{Generation: failed, Err: &poller.FailedError{}}, text: "gamma: generation g1 failed: no\ufffdgood (422 Unprocessable Entity)"},
-		"not found":                  {result: poller.Result{Err: waitError(&gamma.APIError{Operation: "GET /v1.0/generations/{id}", StatusCode: 404, Message: "gone"}, &gamma.APIError{Operation: "GET /v1.0/generations/{id}", StatusCode: 404, Message: "gone"})}, status: 404, text: "gamma: stopped waiting for generation g1 after 7 polls: GET /v1.0/generations/{id}: 404 Not Found: gone"},
-		"no export":                  {export: true, result: poller.Result{Generation: completed, Err: waitError(poller.ErrNoExport, nil)}, is: []error{poller.ErrNoExport}},
-		"deadline":                   {result: poller.Result{Err: waitError(context.DeadlineExceeded, errors.New("gamma: no connection"))}, is: []error{context.DeadlineExceeded}, text: "gamma: stopped waiting for generation g1 after 7 polls: context deadline exceeded; last error: no connection"},
-		"deadline during a pause":    {result: poller.Result{Err: waitError(errors.Join(poller.ErrPause, context.DeadlineExceeded), nil)}, is: []error{poller.ErrPause, context.DeadlineExceeded}},
-		"an error that no one knows": {result: poller.Result{Err: errors.New("gamma: the generation id is not valid")}, text: "gamma: stopped waiting for generation g1 after 0 polls: the generation id is not valid"},
+		"completed":                 {result: poller.Result{Generation: completed}},
+		"completed with its export": {export: true, result: poller.Result{Generation: exported}},
+		"failed":                    {result: poller.Result{Generation: failed, Err: &poller.FailedError{}}, text: "gamma: generation g1 failed: no\ufffdgood (422 Unprocessable Entity)"},
+		"not found":                 {result: poller.Result{Err: waitError(&gamma.APIError{Operation: "GET /v1.0/generations/{id}", StatusCode: 404, Message: "gone"}, &gamma.APIError{Operation: "GET /v1.0/generations/{id}", StatusCode: 404, Message: "gone"})}, status: 404, text: "gamma: stopped waiting for generation g1 after 7 polls: GET /v1.0/generations/{id}: 404 Not Found: gone"},
+		"no export":                 {export: true, result: poller.Result{Generation: completed, Err: waitError(poller.ErrNoExport, nil)}, is: []error{poller.ErrNoExport}},
+		"deadline":                  {result: poller.Result{Err: waitError(context.DeadlineExceeded, errors.New("gamma: no connection"))}, is: []error{context.DeadlineExceeded}, text: "gamma: stopped waiting for generation g1 after 7 polls: context deadline exceeded; last error: no connection"},
+		"deadline during a pause":   {result: poller.Result{Err: waitError(errors.Join(poller.ErrPause, context.DeadlineExceeded), nil)}, is: []error{poller.ErrPause, context.DeadlineExceeded}},
+		"an unknown error":          {result: poller.Result{Err: errors.New("gamma: the generation id is not valid")}, text: "gamma: stopped waiting for generation g1 after 0 polls: the generation id is not valid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if row.result.ID == "" {
@@ -98,11 +98,11 @@ func TestResult(t *testing.T) {
 
 func TestNoResult(t *testing.T) {
 	for name, metadata := range map[string]string{
-		"not inserted by InsertTx":       `{}`,
-		"made available by hand":         `{"gamma": {"id": "g1"}}`,
-		"the worker's output, a text":    `{"gamma": {"id": "g1"}, "output": "done"}`,
-		"an output with another id":      `{"gamma": {"id": "g1"}, "output": {"generationId": "g2", "status": "completed"}}`,
-		"the worker's output, an object": `{"gamma": {"id": "g1"}, "output": {"slides": 3}}`,
+		"not inserted by InsertTx":        `{}`,
+		"made available by hand":          `{"gamma": {"id": "g1"}}`,
+		"output of the worker, a string":  `{"gamma": {"id": "g1"}, "output": "done"}`,
+		"output with another id":          `{"gamma": {"id": "g1"}, "output": {"generationId": "g2", "status": "completed"}}`,
+		"output of the worker, an object": `{"gamma": {"id": "g1"}, "output": {"slides": 3}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			gen, err := Result(&river.Job[finishArgs]{JobRow: &rivertype.JobRow{Metadata: []byte(metadata)}})

@@ -21,23 +21,23 @@ import (
 )
 
 const (
-	// statementTimeout is how long one statement may take. PostgreSQL lets the lock go when
-	// it has heard nothing for as long: the machine may have vanished, or the process is
-	// stopped.
+	// statementTimeout is the timeout of a statement. PostgreSQL releases the lock when it has
+	// received nothing for that time: the machine may have vanished, or the process may be
+	// suspended.
 	statementTimeout = 10 * time.Second
 
-	// rowLockTimeout is how long a job may be locked by a transaction of the caller before it
-	// is left for later. All other jobs wait for as long.
+	// rowLockTimeout is how long to wait for a job that a transaction of the caller has
+	// locked. All other jobs wait for that time, too. The job is saved later then.
 	rowLockTimeout = 20 * time.Millisecond
 
-	// A page begins small and grows while the args of jobs, which are read along, are
-	// small: they must fit into memory, and come within statementTimeout.
+	// The first page is small. Pages grow while the args of jobs, which are read, too, are
+	// small: they must fit into memory, and arrive within statementTimeout.
 	firstPage = 50
 	mostPage  = 1000
 	smallPage = 4 << 20 // bytes
 )
 
-// session is the connection of a watcher. What it has locked is free when it ends.
+// session is the connection of a watcher. Its locks are released when it ends.
 type session struct {
 	*Watcher
 	conn  *pgx.Conn
@@ -46,14 +46,14 @@ type session struct {
 	ended chan struct{}
 }
 
-// idleSetting is also sent with the connection. A pooler refuses or ignores it, and must be
-// known before a setting or a lock is left on a connection of PostgreSQL that others get.
+// idleSetting is sent with the startup message. A pooler refuses or ignores it, and so is
+// detected before a setting or a lock is left on a connection that others use.
 const idleSetting = "idle_session_timeout"
 
 var errPooler = errors.New("gamma: the watcher's Pool goes through a pooler: give the Watcher one that connects to PostgreSQL itself")
 
-// connect makes a connection outside the Pool, which may close one at any time, or have none
-// to give.
+// connect opens a connection outside the Pool, which may close its connections at any time,
+// or have none.
 func connect(ctx context.Context, w *Watcher) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -68,7 +68,7 @@ func connect(ctx context.Context, w *Watcher) (*session, error) {
 	pooled, err := pool.Acquire(ctx)
 	var refused *pgconn.PgError
 	switch {
-	case errors.As(err, &refused) && refused.Code == "08P01": // of PgBouncer; PostgreSQL knows the setting
+	case errors.As(err, &refused) && refused.Code == "08P01": // PgBouncer does not know the setting
 		return nil, fmt.Errorf("%w: %w", errPooler, err)
 	case err != nil:
 		return nil, fmt.Errorf("gamma: the watcher cannot connect: %w", err)
@@ -96,12 +96,12 @@ func connect(ctx context.Context, w *Watcher) (*session, error) {
 		s.close()
 		return nil, fmt.Errorf("gamma: the watcher cannot set up its session: %w", err)
 	}
-	if readOnly { // a standby, perhaps soon not the one to connect to any more
+	if readOnly { // a standby server
 		s.close()
 		return nil, errors.New("gamma: the watcher's database is read-only")
 	}
-	// For a response that PostgreSQL is sending as the machine vanishes. Not every system
-	// has it.
+	// Without it PostgreSQL would wait longer for a machine that vanished while it received a
+	// response. Not every system has the setting.
 	_, _ = s.conn.Exec(ctx, "SET tcp_user_timeout = '10s'")
 	current := ""
 	if schema != nil {
@@ -111,7 +111,7 @@ func connect(ctx context.Context, w *Watcher) (*session, error) {
 	return s, nil
 }
 
-// lockID is the lock of the watchers for some queues in a schema.
+// lockID returns the id of the lock of the watchers for some queues in a schema.
 func lockID(schema string, queues []string) int64 {
 	queues = slices.Compact(slices.Sorted(slices.Values(queues)))
 	sum := sha256.Sum256([]byte("gamma riverwait\x00" + schema + "\x00" + strings.Join(queues, "\x00")))
@@ -122,11 +122,11 @@ func (s *session) close() {
 	close(s.ended)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = s.conn.Close(ctx) // the lock ends with it, if not now, then when PostgreSQL notices
+	_ = s.conn.Close(ctx) // on an error PostgreSQL releases the lock after statementTimeout
 }
 
-// tryLock tries to get the lock, and returns who has it and since when. It does not wait
-// for the lock: such a statement would keep VACUUM from removing dead rows for as long.
+// tryLock tries to get the lock, and returns who has it and since when. It does not wait for
+// the lock, because a statement that waits keeps VACUUM from removing dead rows.
 func (s *session) tryLock(ctx context.Context) (got bool, by string, since time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -156,8 +156,8 @@ func (s *session) tryLock(ctx context.Context) (got bool, by string, since time.
 
 const namePrefix = "gamma since "
 
-// name is the application_name of the session that watches. PostgreSQL keeps 63 bytes of it,
-// refuses half a character, and replaces others by what depends on its version.
+// name returns the application_name of the session that watches: at most 63 bytes of ASCII,
+// because PostgreSQL cuts off longer names and replaces other characters.
 func name(by string, since time.Time) string {
 	const most = 63
 	by = strings.Map(func(r rune) rune {
@@ -173,7 +173,7 @@ func name(by string, since time.Time) string {
 func parseName(s string) (by string, since time.Time) {
 	s, ok := strings.CutPrefix(s, namePrefix)
 	if !ok {
-		return "", since // it is about to set its name
+		return "", since // it has not set its name yet
 	}
 	at, by, _ := strings.Cut(s, " ")
 	since, _ = time.Parse(time.RFC3339, at)
@@ -198,22 +198,21 @@ type waiting struct {
 
 type page struct {
 	pending []waiting
-	last    int64   // the id after which the next page starts; 0 if there is none
-	gone    []int64 // jobs among the known that are not pending
-	more    bool    // there may be more such
+	last    int64   // the id after which the next page starts; 0 if this is the last page
+	gone    []int64 // known jobs that are no longer pending
+	more    bool    // gone may have more
 }
 
 var errLock = errors.New("gamma: the watcher's session has not kept its lock, as behind a transaction pooler: give the Watcher a Pool that connects directly")
 
 // listSettings keep PostgreSQL from comparing every job with every known one, from reading
-// all jobs in the order of their ids to save a sort, and from using more than one process,
-// whatever its statistics say. A table that is locked, as for a migration, is waited for.
+// all jobs in the order of their ids to avoid a sort, and from using more than one process,
+// whatever its statistics are. A list waits for a table that is locked, as for a migration.
 const listSettings = `SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off;
 	SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL lock_timeout = 0`
 
-// list returns pending jobs with an id above after that are not known. It asks for all
-// that are not known, not for those above the last one seen: a transaction may commit long
-// after another that began later.
+// list returns pending jobs with an id above after that are not known. Jobs with lower ids
+// may appear later, because a transaction may commit long after another that started later.
 func (s *session) list(ctx context.Context, known []int64, after int64, checking bool) (p page, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -235,8 +234,8 @@ func (s *session) list(ctx context.Context, known []int64, after int64, checking
 		}
 		params := river.NewJobListParams().States(rivertype.JobStatePending).
 			OrderBy(river.JobListOrderByID, river.SortOrderAsc).First(s.page).
-			// Not the operator ?, for which the planner may read the index over the
-			// metadata of all jobs.
+			// With the operator ? the planner may read the index over the metadata of all
+			// jobs.
 			Where("metadata -> '"+metadataKey+"' ->> 'id' <> '' AND id > @gamma_after AND NOT EXISTS (SELECT FROM unnest(@gamma_known::bigint[]) AS known (job) WHERE known.job = id)",
 				river.NamedArgs{"gamma_after": after, "gamma_known": known})
 		if s.Queues != nil {
@@ -286,7 +285,7 @@ func (s *session) list(ctx context.Context, known []int64, after int64, checking
 	return p, err
 }
 
-// resize sets the size of the next page by the jobs of the last, and returns whether that
+// resize sets the size of the next page by the jobs of the last one, and reports whether that
 // was full.
 func (s *session) resize(jobs []*rivertype.JobRow) (full bool) {
 	full = len(jobs) == s.page
@@ -304,9 +303,9 @@ func (s *session) resize(jobs []*rivertype.JobRow) (full bool) {
 }
 
 // save makes job available with the response as its output, if it is still pending. It
-// changes one job in a transaction, so that no transaction of the caller can be in a
-// deadlock with it. Repeatable read makes it fail if another transaction changes the job
-// after it was found to be pending.
+// changes one job per transaction, so that it cannot cause a deadlock with a transaction of
+// the caller. With repeatable read it fails if another transaction changes the job after it
+// was found to be pending.
 func (s *session) save(ctx context.Context, job int64, r poller.Result) (saved bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -322,7 +321,7 @@ func (s *session) save(ctx context.Context, job int64, r poller.Result) (saved b
 		case row.State != rivertype.JobStatePending:
 			return rivertype.ErrNotFound
 		}
-		// In this order one version less of the job has the output.
+		// In this order one version fewer of the row contains the output.
 		if _, err := s.River.JobRetryTx(ctx, tx, job); err != nil {
 			return err
 		}

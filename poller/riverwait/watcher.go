@@ -18,35 +18,35 @@ import (
 const (
 	defaultInterval = 5 * time.Second
 	defaultTimeout  = 24 * time.Hour
-	logPause        = time.Minute // between two lines about the same trouble
+	logPause        = time.Minute // between two lines about the same problem
 )
 
-// Watcher waits for the generations of pending jobs, in turn with the watchers of other
-// processes. Set its fields before Run. It must not be copied after.
+// Watcher waits for the generations of pending jobs, while no watcher of another process
+// does. Set its fields before Run. It must not be copied after that.
 type Watcher struct {
-	// River is the client of the jobs: any that uses their schema. It need not be started.
+	// River is a client for the schema of the jobs. It need not be started.
 	River *river.Client[pgx.Tx]
 
-	// Pool is how to connect: the watcher makes a separate connection with its settings.
-	// A Pool that goes through a pooler such as PgBouncer is refused. PostgreSQL 14 or newer.
+	// Pool has the settings of the watcher's separate connection. A Pool that connects to a
+	// pooler such as PgBouncer is an error. PostgreSQL must be version 14 or newer.
 	Pool *pgxpool.Pool
 
-	// Client sends the polls. Its key must be that of the generations.
+	// Client sends the polls. Its API key must be the one that created the generations.
 	Client *gamma.Client
 
-	// Queues are those of the jobs to wait for: nil means all. Watchers with the same
-	// Queues take turns; a queue must not be in two different sets.
+	// Queues are the queues of the jobs to wait for. Nil means all. Of the watchers with the
+	// same Queues, one polls at a time. A queue must not be in two different sets.
 	Queues []string
 
-	// Interval is the pause between two polls of a generation: 0 means 5 seconds. The first
-	// poll comes four intervals after InsertTx, since few generations finish sooner.
+	// Interval is the pause between two polls of a generation. 0 means 5 seconds. The first
+	// poll comes four intervals after InsertTx, because few generations finish sooner.
 	Interval time.Duration
 
-	// Timeout bounds each wait, from InsertTx on: 0 means 24 hours.
+	// Timeout limits each wait, from InsertTx on. 0 means 24 hours.
 	Timeout time.Duration
 
-	// Logger gets a line when this process starts watching, and at most one a minute about
-	// polls that fail and one about a database that does: nil means [slog.Default].
+	// Logger gets a line when this process starts watching, and at most once a minute a line
+	// about failed polls and one about database errors. Nil means [slog.Default].
 	Logger *slog.Logger
 
 	mu      sync.Mutex
@@ -54,7 +54,7 @@ type Watcher struct {
 	status  Status
 	logged  [2]time.Time // when pollsFail and databaseFails were last logged
 	failed  int64        // Status.Failed when pollsFail was last logged
-	problem error        // of the last poll that failed; Status.LastError is soon another
+	problem error        // of the last poll that failed; a good poll does not reset it
 }
 
 // What is logged at most once a minute.
@@ -63,29 +63,29 @@ const (
 	databaseFails
 )
 
-// Status is what a [Watcher] is doing, for metrics and health checks.
+// Status is the status of a [Watcher], for metrics and health checks.
 type Status struct {
 	// Watching reports whether this Watcher watches. By is the id of the River client of the
-	// one that does, 30 characters of it at most and only ASCII, and Since is when that one
-	// started to watch, by the clock of its process. Both are zero if none is known.
+	// watcher that does, cut to 30 characters of ASCII. Since is when that watcher started to
+	// watch, by the clock of its process. Both are zero if no such watcher is known.
 	Watching bool
 	By       string
 	Since    time.Time
 
-	Waiting int // generations that this Watcher waits for; 0 while it stands by
+	Waiting int // number of generations that this Watcher waits for; 0 while it stands by
 
 	// Of this Watcher, since it was made.
-	Polls    int64 // requests
-	Failed   int64 // of them without a good response
-	Finished int64 // jobs that it made available
+	Polls    int64 // number of requests
+	Failed   int64 // number of requests without a good response
+	Finished int64 // number of jobs that it made available
 
 	LastGood  time.Time // the last good poll; zero if there was none
-	LastError error     // of a poll or the database; nil after a good poll, and after a reconnect
+	LastError error     // of a poll or the database; nil after a good poll or a reconnect
 
-	RateLimit gamma.RateLimit // as Client last learned
+	RateLimit gamma.RateLimit // the last known rate limit of Client
 }
 
-// Status returns what the watcher is doing. It is safe for concurrent use.
+// Status returns the status of the watcher. It is safe for concurrent use.
 func (w *Watcher) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -96,9 +96,9 @@ func (w *Watcher) Status() Status {
 	return s
 }
 
-// Run watches, or stands by while another watcher does, until ctx ends; then it returns
-// nil. A database that fails is tried again after a second. Bad settings, and a second Run
-// at the same time, are an error at once.
+// Run watches, or stands by while another watcher does, until ctx is done. Then it returns
+// nil. After a database error it connects again after a second. Bad settings, and a second
+// Run at the same time, are an error at once.
 func (w *Watcher) Run(ctx context.Context) error {
 	switch {
 	case w.River == nil, w.Pool == nil, w.Client == nil:
@@ -137,7 +137,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 		sleep(ctx, time.Second)
 	}
-	return nil // the end of ctx is the end of Run
+	return nil
 }
 
 // takeTurn stands by until no other watcher watches, then watches until ctx or the
@@ -165,8 +165,8 @@ func (w *Watcher) takeTurn(ctx context.Context, p *poller.Poller) error {
 	}
 }
 
-// watching is one turn of a watcher, with the lock. One goroutine does all of it, except
-// for polling.
+// watching is the state of a watcher that has the lock. One goroutine uses it; polling is in
+// others.
 type watching struct {
 	*Watcher
 	*session
@@ -175,10 +175,10 @@ type watching struct {
 	queue   []poller.Progress // listed, not yet given to the poller
 	after   int64             // the id after which the next page of the list starts
 	checked time.Time         // when jobs that are not pending any more were last looked for
-	again   chan finished     // whose job could not be saved
+	again   chan finished     // whose jobs could not be saved
 }
 
-// finished is a generation that has, and its job.
+// finished is a generation that has finished, and its job.
 type finished struct {
 	poller.Result
 	job   int64
@@ -186,7 +186,7 @@ type finished struct {
 }
 
 func (w *Watcher) watch(ctx context.Context, s *session, p *poller.Poller) error {
-	// A deadline of ctx must not be taken for that of a wait.
+	// The deadline of ctx is not the deadline of a wait.
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer context.AfterFunc(ctx, cancel)()
 	jobs, results := make(chan poller.Progress), make(chan poller.Result)
@@ -219,7 +219,7 @@ func (w *Watcher) watch(ctx context.Context, s *session, p *poller.Poller) error
 			return ctx.Err()
 		case feed <- next:
 			if v.queue = v.queue[1:]; len(v.queue) == 0 {
-				v.queue = nil // its memory too
+				v.queue = nil // to release its memory
 			}
 		case r := <-results:
 			err = v.finish(ctx, finished{Result: r, job: v.known[r.ID], pause: time.Second})
@@ -228,14 +228,14 @@ func (w *Watcher) watch(ctx context.Context, s *session, p *poller.Poller) error
 		case <-tick.C:
 			start, first, more := time.Now(), due.IsZero(), false
 			if start.Before(due) {
-				err = s.ping(ctx) // it must not be idle for long
+				err = s.ping(ctx) // PostgreSQL ends an idle session
 			} else {
 				if more, err = v.list(ctx); first && err == nil {
 					w.logger().InfoContext(ctx, "gamma: this process watches")
 					w.set(func(s *Status) { s.LastError = nil })
 				}
-				// A twentieth of a core, however many wait; but a list that has only waited
-				// for a lock does not delay the next.
+				// Lists take a twentieth of the time, however many jobs wait. One slow list, which
+				// may have waited for a lock, does not delay the next.
 				last := took
 				took = time.Since(start)
 				due = start.Add(20 * min(took, last))
@@ -252,7 +252,7 @@ func (w *Watcher) watch(ctx context.Context, s *session, p *poller.Poller) error
 	}
 }
 
-// list reads the next page of pending jobs that are not known yet.
+// list reads the next page of pending jobs that are not known.
 func (v *watching) list(ctx context.Context) (more bool, err error) {
 	known := make([]int64, 0, len(v.known))
 	for _, job := range v.known {
@@ -267,7 +267,7 @@ func (v *watching) list(ctx context.Context) (more bool, err error) {
 	}
 	for _, wait := range page.pending {
 		if _, ok := v.known[wait.progress.ID]; ok {
-			continue // another job of the same generation: the first comes first
+			continue // another job of the same generation, which is next after this one
 		}
 		v.known[wait.progress.ID] = wait.job
 		v.queue = append(v.queue, wait.progress)
@@ -291,8 +291,8 @@ func (v *watching) list(ctx context.Context) (more bool, err error) {
 	return page.last != 0, nil
 }
 
-// finish makes the job of a generation available. An error means that the connection is of
-// no use any more.
+// finish makes the job of a generation available. An error means that the connection cannot
+// be used any more.
 func (v *watching) finish(ctx context.Context, f finished) error {
 	switch {
 	case f.ID == "", errors.Is(f.Err, context.Canceled): // the end of ctx
@@ -311,7 +311,7 @@ func (v *watching) finish(ctx context.Context, f finished) error {
 			s.Waiting = len(v.known)
 		})
 	} else if !v.conn.IsClosed() && ctx.Err() == nil {
-		// It is about this job, such as a lock that another transaction holds.
+		// The error is about this job, such as a lock that another transaction holds.
 		v.set(func(s *Status) { s.LastError = err })
 		if v.mayLog(databaseFails) {
 			v.logger().WarnContext(ctx, "gamma: a job cannot be made available yet", "job", f.job, "error", err)
@@ -356,7 +356,7 @@ func (w *Watcher) logFailures(ctx context.Context) {
 	w.logger().WarnContext(ctx, "gamma: polls fail", "failed", failed, "waiting", s.Waiting, "last good", s.LastGood, "error", problem)
 }
 
-// mayLog reports whether a line may be logged now, and takes it for logged if so.
+// mayLog reports whether a line may be logged now. If so, it counts as logged.
 func (w *Watcher) mayLog(what int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
