@@ -29,7 +29,7 @@ type contract struct {
 	options *openapi3filter.Options
 	sample  *sample.Document
 
-	operations string // all, for a request to none of them
+	operations string // all of them, for an error
 }
 
 // published is the document of the SDK.
@@ -85,7 +85,7 @@ func parse(document []byte) (*contract, error) {
 	return &contract{router, options, sample.New(values), strings.Join(operations, ", ")}, nil
 }
 
-// loosen drops the rules that the fake does not enforce from all schemas in at.
+// loosen removes the rules that the fake does not enforce from all schemas in at.
 func loosen(at any) {
 	switch at := at.(type) {
 	case map[string]any:
@@ -115,8 +115,8 @@ func loosen(at any) {
 	}
 }
 
-// openRequests drops the enumerations of all requests in at, which is in root: Gamma
-// takes new values before its document has them, and the client sends them.
+// openRequests removes the enumerations of all requests in at, which is in root: Gamma
+// accepts new values before its document has them, and the client sends them.
 func openRequests(root, at any) {
 	switch at := at.(type) {
 	case map[string]any:
@@ -133,8 +133,8 @@ func openRequests(root, at any) {
 	}
 }
 
-// openEnums drops all enumerations in at, and in what it refers to. seen are the
-// references on the way.
+// openEnums removes all enumerations in at, and in the schemas that it refers to. seen has
+// the references on the way.
 func openEnums(root, at any, seen map[string]bool) {
 	switch at := at.(type) {
 	case map[string]any:
@@ -169,8 +169,8 @@ type call struct {
 	input     *openapi3filter.RequestValidationInput
 }
 
-// complete returns the body of a success with what else the document requires, and
-// without null where the document does not allow it.
+// complete returns the body of a success with all that the document requires, and without
+// null where the document does not allow it.
 func (c *contract) complete(to call, body []byte) []byte {
 	schema := c.sample.Flat(to.document.Response)
 	var v any
@@ -191,8 +191,8 @@ func (c *contract) complete(to call, body []byte) []byte {
 	return complete
 }
 
-// warning returns text as the document has the warnings of a create: the vendor's newer
-// operations have a list of them.
+// warning returns text with the type of warnings in the document: a string, or a list in the
+// vendor's newer operations.
 func (c *contract) warning(to call, text string) any {
 	properties, _ := c.sample.Flat(to.document.Response)["properties"].(map[string]any)
 	warnings, _ := properties["warnings"].(map[string]any)
@@ -218,8 +218,8 @@ func (c *contract) derived(to call) response {
 	return rsp
 }
 
-// camelCase returns an operationId as the document spells them today. The SDK
-// compiles with "ListThemes" and "list_themes" too, which have the same name in Go.
+// camelCase returns an operationId in camelCase, as the document has it. "ListThemes" and
+// "list_themes" have the same name in Go.
 func camelCase(operationID string) string {
 	words := strings.FieldsFunc(operationID, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	for i, word := range words {
@@ -232,7 +232,7 @@ func camelCase(operationID string) string {
 	return strings.Join(words, "")
 }
 
-// request reports how r breaks the contract.
+// request returns the call that r makes, or how r violates the document.
 func (c *contract) request(r *http.Request) (call, error) {
 	route, params, err := c.router.FindRoute(r)
 	if err != nil {
@@ -266,11 +266,10 @@ func (c *contract) request(r *http.Request) (call, error) {
 	return call{route, document, camelCase(route.Operation.OperationID), id, input}, nil
 }
 
-// response reports how rsp breaks the contract.
+// response returns how rsp violates the document, nil if it does not.
 func (c *contract) response(to call, rsp response) error {
 	responses := to.route.Operation.Responses
-	// The API's documentation lists errors for all operations, in prose; the document
-	// has some of them, and not the same for each operation.
+	// The API's documentation has errors for all operations. The document has only some.
 	if rsp.status >= 400 && responses.Status(rsp.status) == nil {
 		return nil
 	}

@@ -19,7 +19,7 @@ const filesHost = "exports.gamma.example"
 // exportsPath is where exports are. No operation of the API starts with it.
 const exportsPath = "/exports/"
 
-// linkLifetime is what the API's documentation says.
+// linkLifetime is from the API's documentation.
 const linkLifetime = 7 * 24 * time.Hour
 
 // contentTypes are those of the formats that a generation can be exported as.
@@ -29,8 +29,7 @@ var contentTypes = map[string]string{
 	"png":  "application/zip",
 }
 
-// files is the host of exports. It is not a part of the API: it takes no key, and a
-// link is enough.
+// files is the host of exports. It is not part of the API, and takes no key.
 type files struct {
 	base     string // of the links; empty: the host that the poll was sent to
 	lifetime time.Duration
@@ -49,10 +48,9 @@ func (s *API) Export(id string) []byte {
 	return b.Bytes()
 }
 
-// NextDownload gives steps to the next downloads of exports, one after another; each
-// request counts, also one that resumes a download. Then the responses are as usual
-// again: the file, or status 403 if the link has expired. The steps are [Usual] and
-// faults, as in
+// NextDownload gives steps to the next downloads of exports, one after another. Each request
+// counts, also one that resumes a download. Then the responses are as usual again: the file,
+// or status 403 if the link has expired. The steps are [Usual] and faults, as in
 //
 //	g.NextDownload(gammatest.Status(403), gammatest.CutAfter(20_000, gammatest.Slow(1_000, gammatest.Usual())))
 //
@@ -80,8 +78,8 @@ func (s *API) exchanges(what string, steps ...Step) (valid []Step) {
 	return valid
 }
 
-// ExpireLinks makes every link to an export that was given so far expire now: a download
-// receives status 403. The next poll of a generation gives a new one.
+// ExpireLinks makes all existing links to exports expire now: a download receives status
+// 403. The next poll of a generation returns a new link.
 func (s *API) ExpireLinks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,9 +88,8 @@ func (s *API) ExpireLinks() {
 	}
 }
 
-// SetLinkLifetime makes links to exports expire d after they were given, including those
-// that were given before. The default is a week. d must be positive. See
-// [API.ExpireLinks].
+// SetLinkLifetime makes links to exports, also existing ones, expire d after the poll that
+// returned them. The default is a week. d must be positive. See [API.ExpireLinks].
 func (s *API) SetLinkLifetime(d time.Duration) {
 	s.t.Helper()
 	if d <= 0 {
@@ -104,8 +101,7 @@ func (s *API) SetLinkLifetime(d time.Duration) {
 	s.files.lifetime = d
 }
 
-// Downloads returns the requests that the host of exports received so far, in the order
-// of their arrival.
+// Downloads returns the requests for exports so far, in the order of their arrival.
 func (s *API) Downloads() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -40,13 +40,13 @@ func TestNextDownload(t *testing.T) {
 		least    time.Duration
 		err      error
 	}{
-		"nothing":              {nil, 1, 0, nil},
+		"no step":              {nil, 1, 0, nil},
 		"as usual":             {[]Step{Usual()}, 1, 0, nil},
-		"expired":              {[]Step{Status(403)}, 1, 0, gamma.ErrLinkExpired},
-		"gone":                 {[]Step{Status(410)}, 1, 0, gamma.ErrLinkExpired},
-		"a page":               {[]Step{Raw(200, "text/html", "<p>")}, 1, 0, gamma.ErrUnexpectedResponse},
-		"unavailable":          {[]Step{Times(2, Status(503))}, 3, 0, nil},
-		"dropped":              {[]Step{Drop()}, 2, 0, nil},
+		"403":                  {[]Step{Status(403)}, 1, 0, gamma.ErrLinkExpired},
+		"410":                  {[]Step{Status(410)}, 1, 0, gamma.ErrLinkExpired},
+		"200, HTML page":       {[]Step{Raw(200, "text/html", "<p>")}, 1, 0, gamma.ErrUnexpectedResponse},
+		"503 twice":            {[]Step{Times(2, Status(503))}, 3, 0, nil},
+		"Drop":                 {[]Step{Drop()}, 2, 0, nil},
 		"cut three times":      {[]Step{Times(3, CutAfter(20_000, Usual()))}, 4, 0, nil},
 		"cut in the middle":    {[]Step{Cut(Usual())}, 2, 0, nil},
 		"cut at once":          {[]Step{CutAfter(0, Usual())}, 2, 0, nil},
@@ -111,12 +111,12 @@ func TestLinksExpire(t *testing.T) {
 		wait time.Duration
 		err  error
 	}{
-		"not within a week":       {func(*API) {}, week - 1, nil},
-		"after a week":            {func(*API) {}, week, gamma.ErrLinkExpired},
-		"now":                     {(*API).ExpireLinks, 0, gamma.ErrLinkExpired},
-		"not within the lifetime": {func(g *API) { g.SetLinkLifetime(time.Minute) }, time.Minute - 1, nil},
-		"after the lifetime":      {func(g *API) { g.SetLinkLifetime(time.Minute) }, time.Minute, gamma.ErrLinkExpired},
-		"after a longer lifetime": {func(g *API) { g.SetLinkLifetime(time.Minute); g.SetLinkLifetime(time.Hour) }, time.Minute, nil},
+		"before a week":        {func(*API) {}, week - 1, nil},
+		"after a week":         {func(*API) {}, week, gamma.ErrLinkExpired},
+		"ExpireLinks":          {(*API).ExpireLinks, 0, gamma.ErrLinkExpired},
+		"before the lifetime":  {func(g *API) { g.SetLinkLifetime(time.Minute) }, time.Minute - 1, nil},
+		"after the lifetime":   {func(g *API) { g.SetLinkLifetime(time.Minute) }, time.Minute, gamma.ErrLinkExpired},
+		"lifetime made longer": {func(g *API) { g.SetLinkLifetime(time.Minute); g.SetLinkLifetime(time.Hour) }, time.Minute, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -175,5 +175,15 @@ func TestOnlyTheLinkIsServed(t *testing.T) {
 		if a := send(transport, request); a.status != tt.status {
 			t.Errorf("%s %s: status %d, want %d", tt.method, tt.url, a.status, tt.status)
 		}
+	}
+}
+
+func TestKeyAtTheHostOfExports(t *testing.T) {
+	r := &recorder{}
+	g := NewTransport(r)
+	defer r.clean()
+	request := newRequest(t, t.Context(), "GET", "https://"+filesHost+"/exports/gen1.pdf?signature=0") // with the key
+	if a := send(g, request); a.status != 403 || len(r.errors) != 1 {
+		t.Errorf("%d %v", a.status, r.errors)
 	}
 }

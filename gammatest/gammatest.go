@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// Key is the API key that is accepted at first. See [API.SetKey].
+// Key is the API key that a fake accepts, unless [API.SetKey] sets another.
 const Key = "sk-gamma-fake-0123456789abcdef"
 
-// TB is the part of [testing.TB] that the fake needs. Errorf must be safe for
-// concurrent use, as that of a test is. See [Program] for a program that is not a test.
+// TB is the part of [testing.TB] that a fake uses. Errorf must be safe for concurrent use,
+// as in a test. See [Program] for a program that is not a test.
 type TB interface {
 	Helper()
 	Errorf(format string, args ...any)
@@ -51,9 +51,9 @@ func (p *Program) Cleanup(f func()) {
 	p.cleanups = append(p.cleanups, f)
 }
 
-// Close ends the fakes that were made with p: it calls the functions given to Cleanup,
-// the last one first. It returns the errors that were reported, joined, or nil. A
-// second call does nothing.
+// Close closes the fakes that were created with p: it calls the functions given to Cleanup,
+// the last one first. It returns the errors that were reported, joined, or nil. A second
+// call does nothing.
 func (p *Program) Close() error {
 	p.mu.Lock()
 	cleanups := p.cleanups
@@ -97,10 +97,10 @@ type API struct {
 // Request is a request that the fake received.
 type Request struct {
 	Method string
-	Path   string      // escaped, as on the wire
-	Query  string      // the same, without the question mark
+	Path   string      // escaped, as it was sent
+	Query  string      // escaped, without the question mark
 	Header http.Header // includes the API key; must not be changed
-	Body   []byte      // as far as it arrived; nil for a download; must not be changed
+	Body   []byte      // what arrived of it; nil for a download; must not be changed
 	Time   time.Time   // when it arrived
 }
 
@@ -115,8 +115,8 @@ func newAPI(t TB, steps []Step) *API {
 		files:       files{lifetime: linkLifetime},
 		generations: make(map[string]*script),
 		workspace:   newWorkspace(),
-		// A hundred times the numbers in the API's documentation, so that a test
-		// with thousands of jobs never comes near them by accident.
+		// A hundred times the documented limits, so that a test with thousands of jobs
+		// does not reach them by accident.
 		burst: window{limit: 1_000_000, length: time.Minute},
 		hour:  window{limit: 4_000_000, length: time.Hour},
 		day:   window{limit: 20_000_000, length: 24 * time.Hour},
@@ -128,17 +128,16 @@ func newAPI(t TB, steps []Step) *API {
 		close(s.closed)
 		s.reporting.Unlock()
 		for _, socket := range s.sockets {
-			socket.Close() // waits for the handlers, which s.closed has let go
+			socket.Close() // waits for the handlers, which s.closed ends
 		}
 	})
 	return s
 }
 
-// Add adds a generation with the given id and life: each step responds to one poll or
-// more, and the last one repeats. It is created now, which counts for [PendingFor], and
-// without an export. Without steps it stays pending. If the id exists already, it
-// starts again with the new steps. A step with invalid arguments is an error of the
-// test.
+// Add adds a generation with the given id and life: each step responds to one poll or more,
+// and the last one repeats. The generation is created now, which counts for [PendingFor],
+// without an export. Without steps it stays pending. If the id exists, it starts again with
+// the new steps. A step with invalid arguments is an error of the test.
 func (s *API) Add(id string, steps ...Step) {
 	s.t.Helper()
 	what := "generation " + id
@@ -156,12 +155,12 @@ func (s *API) Add(id string, steps ...Step) {
 
 // life is what happens to a generation.
 type life struct {
-	create    []Step // one, or none: as usual
+	create    []Step // at most one; none: as usual
 	polls     []Step
 	downloads []Step
 }
 
-// lifeOf returns the life of steps. It reports those that a life cannot have.
+// lifeOf returns the life that steps make. It reports invalid steps.
 func (s *API) lifeOf(what string, steps []Step) (l life) {
 	s.t.Helper()
 	for _, step := range steps {
@@ -186,12 +185,12 @@ func (s *API) lifeOf(what string, steps []Step) (l life) {
 	return l
 }
 
-// Budget limits the rate to n requests in a window, which starts with its first
-// request. Any more receive status 429 and a Retry-After header with the time until
+// Budget limits the rate to n requests per window of length per, which starts with its first
+// request. Further requests receive status 429, and a Retry-After header with the time until
 // the window ends, in whole seconds, rounded up; they take no step. The
-// x-ratelimit-limit-burst and x-ratelimit-remaining-burst headers show n and how many
-// requests remain. The default is no limit, and headers that start at 1,000,000. n and
-// per must be positive. Another Budget starts another window.
+// x-ratelimit-limit-burst and x-ratelimit-remaining-burst headers have n and the number of
+// requests that remain. The default is no limit, with headers that start at 1,000,000. n and
+// per must be positive. Another call of Budget starts another window.
 func (s *API) Budget(n int, per time.Duration) {
 	s.t.Helper()
 	if n <= 0 || per <= 0 {
@@ -203,16 +202,16 @@ func (s *API) Budget(n int, per time.Duration) {
 	s.burst, s.enforced = window{limit: n, length: per}, true
 }
 
-// SetKey makes key the only one that is accepted. Requests with any other, [Key]
-// included, receive status 401. With an empty key all do.
+// SetKey makes key the only accepted API key. Requests with another key, also [Key], receive
+// status 401. If key is empty, all do.
 func (s *API) SetKey(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.key = key
 }
 
-// Requests returns the requests so far in the order of their arrival, with those that
-// were refused, dropped or invalid. Downloads are separate, see [API.Downloads].
+// Requests returns the requests so far in the order of their arrival, including refused,
+// dropped and invalid ones. It does not return downloads, see [API.Downloads].
 func (s *API) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,8 +245,7 @@ func received(r *http.Request, body []byte) Request {
 	return Request{Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: r.Header.Clone(), Body: body, Time: time.Now()}
 }
 
-// report tells the test, unless it is over: an Errorf of a test that has ended
-// panics.
+// report reports an error to the test, unless that has ended: its Errorf would panic.
 func (s *API) report(format string, args ...any) {
 	s.t.Helper()
 	s.reporting.Lock()
@@ -297,14 +295,14 @@ func (g *script) next(now time.Time) Step {
 	return g.steps[0]
 }
 
-// window counts requests in a fixed window that opens with its first request.
+// window counts requests in a fixed window, which starts with its first request.
 type window struct {
 	limit, used int
 	length      time.Duration
 	end         time.Time
 }
 
-// roll opens a new window when the last one is over.
+// roll starts a new window if the last one has ended.
 func (w *window) roll(now time.Time) {
 	if !now.Before(w.end) {
 		w.used, w.end = 0, now.Add(w.length)
@@ -336,7 +334,7 @@ func (s *API) reply(r *http.Request) (response, error) {
 	var rsp response
 	switch {
 	case violation != nil:
-		s.report("gammatest: the request %s %s breaks the contract: %v", r.Method, r.URL.EscapedPath(), violation)
+		s.report("gammatest: the request %s %s is invalid: %v", r.Method, r.URL.EscapedPath(), violation)
 		rsp = problem(http.StatusBadRequest, violation.Error())
 		rsp.fault = true
 	case !v.authorized:
@@ -362,7 +360,7 @@ func (s *API) reply(r *http.Request) (response, error) {
 	}
 	if !rsp.fault {
 		if err := s.contract.response(call, rsp); err != nil {
-			s.report("gammatest: the response to %s %s breaks the contract: %d %s: %v", r.Method, r.URL.Path, rsp.status, rsp.body, err)
+			s.report("gammatest: the response to %s %s is invalid: %d %s: %v", r.Method, r.URL.Path, rsp.status, rsp.body, err)
 			rsp = problem(http.StatusInternalServerError, err.Error())
 		}
 	}
@@ -370,8 +368,8 @@ func (s *API) reply(r *http.Request) (response, error) {
 	return rsp, nil
 }
 
-// read returns the body of r, which can be read again, and whether all of it arrived:
-// a connection that breaks is not a violation.
+// read returns the body of r, which can be read again, and whether all of it arrived. A
+// connection that breaks is not a violation.
 func read(r *http.Request) (body []byte, complete bool) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, true
@@ -385,16 +383,16 @@ func read(r *http.Request) (body []byte, complete bool) {
 	return body, err == nil
 }
 
-// visit is what the arrival of a request decides.
+// visit is what is decided when a request arrives.
 type visit struct {
-	header     http.Header // of the response, whichever it is
+	header     http.Header // of the response
 	authorized bool
 	refused    bool
 	step       Step // usual: nothing is scripted
 	link       string
 }
 
-// arrive records r, takes it from the budget and takes the next step of the operation
+// arrive records r, counts it against the budget, and takes the next step of the operation
 // or of the generation.
 func (s *API) arrive(r *http.Request, body []byte, c call) visit {
 	request := received(r, body)

@@ -25,7 +25,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// recorder is a TB that keeps what it is told.
+// recorder is a TB that keeps errors and cleanups.
 type recorder struct {
 	mu       sync.Mutex
 	errors   []string
@@ -49,7 +49,7 @@ func (r *recorder) clean() {
 	r.cleanups = nil
 }
 
-// both runs test in memory and by socket. get polls an id.
+// both runs test in memory and over a socket. get polls an id.
 func both(t *testing.T, test func(t *testing.T, g *API, get func(id string) got)) {
 	t.Helper()
 	for name, access := range map[string]func(*testing.T) (*API, http.RoundTripper, string){
@@ -73,7 +73,7 @@ func both(t *testing.T, test func(t *testing.T, g *API, get func(id string) got)
 	}
 }
 
-// got is what a client sees of one response.
+// got is a response as a client sees it.
 type got struct {
 	status  int
 	header  http.Header
@@ -103,7 +103,7 @@ func newRequest(t *testing.T, ctx context.Context, method, url string) *http.Req
 	return r
 }
 
-// complete is the body of a status with what else the document requires.
+// complete returns the body of a status with what the document requires.
 func complete(body string) string {
 	o, _ := document.Operation("getGenerationStatus")
 	return string(published().complete(call{document: o}, []byte(body)))
@@ -126,17 +126,17 @@ func TestScripts(t *testing.T) {
 		steps []Step
 		want  []string
 	}{
-		"nothing":            {nil, []string{pendingBody, pendingBody}},
-		"polls":              {[]Step{Pending(2), Completed("")}, []string{pendingBody, pendingBody, completedBody, completedBody}},
+		"no step":            {nil, []string{pendingBody, pendingBody}},
+		"Pending, Completed": {[]Step{Pending(2), Completed("")}, []string{pendingBody, pendingBody, completedBody, completedBody}},
 		"export":             {[]Step{Completed("https://example.com/x.pdf")}, []string{exported}},
 		"failed":             {[]Step{Failed(422, "No text.")}, []string{failed, failed}},
 		"last is pending":    {[]Step{Completed(""), Pending(1)}, []string{completedBody, pendingBody, pendingBody}},
-		"last is timed":      {[]Step{PendingFor(1)}, []string{pendingBody, pendingBody}},
-		"no polls":           {[]Step{Pending(0), PendingFor(0), {}, Times(0, Status(500)), Completed("")}, []string{completedBody}},
-		"only empty":         {[]Step{Pending(0)}, []string{pendingBody}},
-		"times":              {[]Step{Times(2, Pending(2)), Completed("")}, []string{pendingBody, pendingBody, pendingBody, pendingBody, completedBody}},
-		"json":               {[]Step{JSON(jsonText(failed))}, []string{failed}},
-		"more than promised": {[]Step{JSON(jsonText(unpromised))}, []string{unpromised}},
+		"last is PendingFor": {[]Step{PendingFor(1)}, []string{pendingBody, pendingBody}},
+		"steps for no poll":  {[]Step{Pending(0), PendingFor(0), {}, Times(0, Status(500)), Completed("")}, []string{completedBody}},
+		"only Pending(0)":    {[]Step{Pending(0)}, []string{pendingBody}},
+		"Times of Pending":   {[]Step{Times(2, Pending(2)), Completed("")}, []string{pendingBody, pendingBody, pendingBody, pendingBody, completedBody}},
+		"JSON":               {[]Step{JSON(jsonText(failed))}, []string{failed}},
+		"unknown fields":     {[]Step{JSON(jsonText(unpromised))}, []string{unpromised}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, g *API, get func(string) got) {
@@ -175,22 +175,22 @@ func TestFaults(t *testing.T) {
 		body   string
 		header http.Header // nil value: absent
 	}{
-		"503":           {Status(503), 503, `{"message":"Service Unavailable","statusCode":503}`, nil},
-		"500":           {Status(500), 500, `{"message":"An error occurred while generating the gamma.","statusCode":500}`, nil},
-		"404":           {Status(404), 404, `{"message":"Generation ID not found. generationId: gen1","statusCode":404}`, nil},
-		"redirect":      {Header("location", "https://example.com/", Status(302)), 302, `{"message":"Found","statusCode":302}`, http.Header{"Location": {"https://example.com/"}}},
-		"no content":    {Status(204), 204, "", nil},
-		"429":           {RateLimited(1500 * time.Millisecond), 429, `{"message":"Too many requests","statusCode":429}`, http.Header{"Retry-After": {"2"}}},
-		"429 mute":      {RateLimited(0), 429, `{"message":"Too many requests","statusCode":429}`, http.Header{"Retry-After": nil}},
-		"malformed":     {Malformed(`{"half`), 200, `{"half`, http.Header{"Content-Type": {"application/json"}}},
-		"raw":           {Raw(502, "text/html", "<p>Bad"), 502, "<p>Bad", http.Header{"Content-Type": {"text/html"}}},
-		"header":        {Header("x-ratelimit-remaining-burst", "7", Pending(1)), 200, pendingBody, http.Header{"X-Ratelimit-Remaining-Burst": {"7"}}},
-		"header gone":   {Header("content-type", "", Pending(1)), 200, pendingBody, http.Header{"Content-Type": nil}},
-		"no date":       {Header("Date", "", Pending(1)), 200, pendingBody, http.Header{"Date": nil}},
-		"header twice":  {Header("A", "1", Header("A", "2", Pending(1))), 200, pendingBody, http.Header{"A": {"1"}}},
-		"no length":     {Header("Content-Length", "", Pending(1)), 200, pendingBody, nil},
-		"tiny delay":    {Delay(1, Pending(1)), 200, pendingBody, nil},
-		"minus a delay": {Delay(-1, Pending(1)), 200, pendingBody, nil},
+		"503":                 {Status(503), 503, `{"message":"Service Unavailable","statusCode":503}`, nil},
+		"500":                 {Status(500), 500, `{"message":"An error occurred while generating the gamma.","statusCode":500}`, nil},
+		"404":                 {Status(404), 404, `{"message":"Generation ID not found. generationId: gen1","statusCode":404}`, nil},
+		"redirect":            {Header("location", "https://example.com/", Status(302)), 302, `{"message":"Found","statusCode":302}`, http.Header{"Location": {"https://example.com/"}}},
+		"no content":          {Status(204), 204, "", nil},
+		"429":                 {RateLimited(1500 * time.Millisecond), 429, `{"message":"Too many requests","statusCode":429}`, http.Header{"Retry-After": {"2"}}},
+		"429, no Retry-After": {RateLimited(0), 429, `{"message":"Too many requests","statusCode":429}`, http.Header{"Retry-After": nil}},
+		"Malformed":           {Malformed(`{"half`), 200, `{"half`, http.Header{"Content-Type": {"application/json"}}},
+		"Raw":                 {Raw(502, "text/html", "<p>Bad"), 502, "<p>Bad", http.Header{"Content-Type": {"text/html"}}},
+		"Header sets":         {Header("x-ratelimit-remaining-burst", "7", Pending(1)), 200, pendingBody, http.Header{"X-Ratelimit-Remaining-Burst": {"7"}}},
+		"Header removes":      {Header("content-type", "", Pending(1)), 200, pendingBody, http.Header{"Content-Type": nil}},
+		"no date":             {Header("Date", "", Pending(1)), 200, pendingBody, http.Header{"Date": nil}},
+		"header twice":        {Header("A", "1", Header("A", "2", Pending(1))), 200, pendingBody, http.Header{"A": {"1"}}},
+		"no length":           {Header("Content-Length", "", Pending(1)), 200, pendingBody, nil},
+		"tiny delay":          {Delay(1, Pending(1)), 200, pendingBody, nil},
+		"negative delay":      {Delay(-1, Pending(1)), 200, pendingBody, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, g *API, get func(string) got) {
@@ -212,7 +212,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A connection that is kept alive is where net/http would hide the fault.
+// On a kept-alive connection net/http would hide the fault by a retry.
 func TestDrop(t *testing.T) {
 	both(t, func(t *testing.T, g *API, get func(string) got) {
 		g.Add("gen1", Pending(1), Drop(), Pending(1), Times(2, Drop()), Completed(""))
@@ -446,7 +446,7 @@ func TestContextInMemory(t *testing.T) {
 	}
 }
 
-func TestCleanupEndsWhatIsHeldBack(t *testing.T) {
+func TestCleanupEndsDelayedResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{}
 		g := NewTransport(r)
@@ -506,22 +506,22 @@ func TestViolations(t *testing.T) {
 		status       int
 		want         string
 	}{
-		"path":         {"GET", "/v1.0/nothing", "", Step{}, 400, "the request GET /v1.0/nothing breaks the contract: no such operation"},
-		"method":       {"TRACE", ok, "", Step{}, 400, "the request TRACE " + ok + " breaks the contract: no such operation"},
-		"slash":        {"GET", ok + "/", "", Step{}, 400, "the path is not exactly that of /v1.0/generations/{"},
-		"other slash":  {"GET", "/v1.0/generations/a%2Fb", "", Step{}, 400, "no such operation"},
-		"query":        {"GET", ok + "?wait=1", "", Step{}, 400, `query parameter "wait" is not documented`},
-		"limit":        {"GET", "/v1.0/themes?limit=many", "", Step{}, 400, `query parameter "limit" is an invalid number`},
-		"body":         {"GET", ok, "{}", Step{}, 400, "a request body is not documented"},
-		"status":       {"GET", ok, "", JSON(map[string]string{"generationId": "gen1", "status": "none of them"}), 500, `the response to GET ` + ok + ` breaks the contract: 200 {"generationId":"gen1","status":"none of them"}: field status: value is not one of the allowed values`},
-		"required":     {"GET", ok, "", JSON(map[string]any{}), 500, "is missing"},
-		"nested":       {"GET", ok, "", JSON(map[string]any{"generationId": "gen1", "status": "failed", "credits": map[string]any{"deducted": "x", "remaining": 1}}), 500, ": field "},
-		"not JSON":     {"GET", ok, "", JSON(func() {}), 200, "unsupported type: func()"},
-		"informal":     {"GET", ok, "", Status(100), 200, "generation gen1: 100 is not a response status"},
-		"out of range": {"GET", ok, "", Raw(1000, "", ""), 200, "generation gen1: 1000 is not a response status"},
-		"minus polls":  {"GET", ok, "", Pending(-1), 200, "generation gen1: a step -1 times"},
-		"minus a time": {"GET", ok, "", PendingFor(-time.Second), 200, "generation gen1: pending for -1s"},
-		"minus times":  {"GET", ok, "", Times(-2, Status(503)), 200, "generation gen1: a step -2 times"},
+		"unknown path":                {"GET", "/v1.0/nothing", "", Step{}, 400, "the request GET /v1.0/nothing is invalid: no such operation"},
+		"unknown method":              {"TRACE", ok, "", Step{}, 400, "the request TRACE " + ok + " is invalid: no such operation"},
+		"slash at the end":            {"GET", ok + "/", "", Step{}, 400, "the path is not exactly that of /v1.0/generations/{"},
+		"escaped slash":               {"GET", "/v1.0/generations/a%2Fb", "", Step{}, 400, "no such operation"},
+		"unknown query":               {"GET", ok + "?wait=1", "", Step{}, 400, `query parameter "wait" is not documented`},
+		"limit not a number":          {"GET", "/v1.0/themes?limit=many", "", Step{}, 400, `query parameter "limit" is an invalid number`},
+		"body of a GET":               {"GET", ok, "{}", Step{}, 400, "a request body is not documented"},
+		"response, unknown status":    {"GET", ok, "", JSON(map[string]string{"generationId": "gen1", "status": "none of them"}), 500, `the response to GET ` + ok + ` is invalid: 200 {"generationId":"gen1","status":"none of them"}: field status: value is not one of the allowed values`},
+		"response, missing fields":    {"GET", ok, "", JSON(map[string]any{}), 500, "is missing"},
+		"response, wrong nested type": {"GET", ok, "", JSON(map[string]any{"generationId": "gen1", "status": "failed", "credits": map[string]any{"deducted": "x", "remaining": 1}}), 500, ": field "},
+		"step, value not JSON":        {"GET", ok, "", JSON(func() {}), 200, "unsupported type: func()"},
+		"step, status 100":            {"GET", ok, "", Status(100), 200, "generation gen1: 100 is not a response status"},
+		"step, status 1000":           {"GET", ok, "", Raw(1000, "", ""), 200, "generation gen1: 1000 is not a response status"},
+		"step, negative polls":        {"GET", ok, "", Pending(-1), 200, "generation gen1: a step -1 times"},
+		"step, negative time":         {"GET", ok, "", PendingFor(-time.Second), 200, "generation gen1: pending for -1s"},
+		"step, negative times":        {"GET", ok, "", Times(-2, Status(503)), 200, "generation gen1: a step -2 times"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{}
@@ -552,7 +552,7 @@ func TestViolations(t *testing.T) {
 	}
 }
 
-// A client that does not know the length of a body sends chunks, also for an empty one.
+// An empty chunked body is not a body.
 func TestEmptyBodyIsNone(t *testing.T) {
 	g := NewServer(t)
 	request := newRequest(t, t.Context(), "GET", g.URL+"/v1.0/themes")
@@ -579,7 +579,7 @@ func TestViolationOnASocket(t *testing.T) {
 	}
 }
 
-// A connection that breaks in the middle of a request says nothing about its sender.
+// A request whose connection breaks is not a violation.
 func TestRequestThatIsCutOff(t *testing.T) {
 	r := new(recorder)
 	defer r.clean()
@@ -614,7 +614,7 @@ func TestBudgetIsPositive(t *testing.T) {
 	}
 }
 
-// A testing.T that is told of an error after its end panics.
+// Errorf of a testing.T panics after the end of its test.
 func TestNothingIsReportedAfterTheCleanup(t *testing.T) {
 	r := &recorder{}
 	g := NewTransport(r)
@@ -627,7 +627,7 @@ func TestNothingIsReportedAfterTheCleanup(t *testing.T) {
 	}
 }
 
-// The document will have more operations, and stricter ones, than it has today.
+// A later document may have more operations, and stricter ones.
 func TestAnotherDocument(t *testing.T) {
 	head := `{"openapi":"3.0.0","info":{"title":"T","version":"1"},"servers":[{"url":"https://x/base"}],"paths":{`
 	anything := `"responses":{"200":{"description":"OK"}}`
@@ -642,20 +642,20 @@ func TestAnotherDocument(t *testing.T) {
 		status   int
 		want     string // no report where it is empty
 	}{
-		"empty id":            {status(`"200":{"description":"OK"}`), "/g/?q=1", Pending(1), 400, "is empty"},
-		"collection":          {status(`"200":{"description":"OK"}`), "/g?q=1", Pending(1), 400, "is empty"},
-		"query":               {status(`"200":{"description":"OK"}`), "/g/gen1?q=1", Pending(1), 200, ""},
-		"query missing":       {status(`"200":{"description":"OK"}`), "/g/gen1", Pending(1), 400, `query parameter "q" is missing`},
-		"two at once":         {status(`"200":{"description":"OK"}`), "/g/generation1?q=x", Pending(1), 400, `maximum string length is 4`},
-		"status":              {status(`"202":{"description":"OK"}`), "/g/gen1?q=1", Pending(1), 500, "status is not supported"},
-		"content type":        {status(`"200":{"description":"OK","content":{"text/plain":{}}}`), "/g/gen1?q=1", Pending(1), 500, "application/json"},
-		"404 not listed":      {status(`"200":{"description":"OK"},"401":{"description":"No"}`), "/g/gen2?q=1", Pending(1), 404, ""},
-		"403 not listed":      {strings.Replace(status(`"200":{"description":"OK"},"401":{"description":"No"}`), "getGenerationStatus", "deleteGamma", 1), "/g/gen2?q=1", Step{}, 403, ""},
-		"404 listed":          {status(`"200":{"description":"OK"},"404":{"description":"No","content":{"text/plain":{}}}`), "/g/gen2?q=1", Pending(1), 500, "application/json"},
-		"no error listed":     {status(`"200":{"description":"OK"}`), "/g/gen2?q=1", Pending(1), 404, ""},
-		"429 not listed":      {status(`"200":{"description":"OK"}`), "/g/gen1?q=1", RateLimited(0), 429, ""},
-		"deliberate, if odd":  {status(`"429":{"description":"Slow","content":{"text/plain":{}}}`), "/g/gen1?q=1", RateLimited(0), 429, ""},
-		"path item parameter": {head + `"/g/{id}":{"parameters":[{"name":"q","in":"query","schema":{"type":"string"}}],"get":{"operationId":"getGenerationStatus",` + strings.Replace(params, `"q"`, `"p"`, 1) + `,` + anything + `}}}}`, "/g/gen1?q=1&p=1", Pending(1), 200, ""},
+		"empty id":                 {status(`"200":{"description":"OK"}`), "/g/?q=1", Pending(1), 400, "is empty"},
+		"collection":               {status(`"200":{"description":"OK"}`), "/g?q=1", Pending(1), 400, "is empty"},
+		"query":                    {status(`"200":{"description":"OK"}`), "/g/gen1?q=1", Pending(1), 200, ""},
+		"query missing":            {status(`"200":{"description":"OK"}`), "/g/gen1", Pending(1), 400, `query parameter "q" is missing`},
+		"two violations":           {status(`"200":{"description":"OK"}`), "/g/generation1?q=x", Pending(1), 400, `maximum string length is 4`},
+		"status":                   {status(`"202":{"description":"OK"}`), "/g/gen1?q=1", Pending(1), 500, "status is not supported"},
+		"content type":             {status(`"200":{"description":"OK","content":{"text/plain":{}}}`), "/g/gen1?q=1", Pending(1), 500, "application/json"},
+		"404 not listed":           {status(`"200":{"description":"OK"},"401":{"description":"No"}`), "/g/gen2?q=1", Pending(1), 404, ""},
+		"403 not listed":           {strings.Replace(status(`"200":{"description":"OK"},"401":{"description":"No"}`), "getGenerationStatus", "deleteGamma", 1), "/g/gen2?q=1", Step{}, 403, ""},
+		"404 listed":               {status(`"200":{"description":"OK"},"404":{"description":"No","content":{"text/plain":{}}}`), "/g/gen2?q=1", Pending(1), 500, "application/json"},
+		"no error listed":          {status(`"200":{"description":"OK"}`), "/g/gen2?q=1", Pending(1), 404, ""},
+		"429 not listed":           {status(`"200":{"description":"OK"}`), "/g/gen1?q=1", RateLimited(0), 429, ""},
+		"fault, not as documented": {status(`"429":{"description":"Slow","content":{"text/plain":{}}}`), "/g/gen1?q=1", RateLimited(0), 429, ""},
+		"path item parameter":      {head + `"/g/{id}":{"parameters":[{"name":"q","in":"query","schema":{"type":"string"}}],"get":{"operationId":"getGenerationStatus",` + strings.Replace(params, `"q"`, `"p"`, 1) + `,` + anything + `}}}}`, "/g/gen1?q=1&p=1", Pending(1), 200, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{}
@@ -706,7 +706,7 @@ func TestBudgetIsValidated(t *testing.T) {
 	}
 }
 
-// Neither spelling changes a name in Go, nor does that of a parameter.
+// The document may spell an operationId or a parameter differently.
 func TestDocumentWithOtherNames(t *testing.T) {
 	for _, names := range [][2]string{{"GetGenerationStatus", "ArchiveGamma"}, {"get_generation_status", "archive-gamma"}} {
 		r := &recorder{}
@@ -735,7 +735,7 @@ func TestDocumentWithOtherNames(t *testing.T) {
 	}
 }
 
-func TestSuccessIsThatOfTheDocument(t *testing.T) {
+func TestSuccessStatusIsThatOfTheDocument(t *testing.T) {
 	for responses, want := range map[string]int{
 		`"201":{"description":"OK"}`: 201,
 		`"400":{"description":"No"},"204":{"description":"OK"},"202":{"description":"OK"}`: 202,
@@ -776,7 +776,7 @@ func TestDocumentsThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// closing tells whether a body was closed.
+// closing records whether a body was closed.
 type closing struct {
 	io.Reader
 	closed bool

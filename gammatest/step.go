@@ -17,14 +17,14 @@ const (
 
 // Step is a part of the life of a generation, see [NewClient], [API.OnCreate] and
 // [API.Add], or the response to one request, see [API.Next] and [API.NextDownload].
-// In a life it responds to polls, except as [ForCreate] and [ForDownload] say.
-// Steps are values: one can be used in many places. A step that responds to no request,
-// such as Pending(0) or the zero Step, is left out.
+// In a life it responds to polls, unless [ForCreate] or [ForDownload] changes that. Steps
+// are values: one can be used in many places. A step that responds to no request, such as
+// Pending(0) or the zero Step, is left out.
 type Step struct {
 	polls  int           // how many polls it responds to,
 	span   time.Duration // or for how long
 	role   role          // in a life, what it responds to
-	usual  bool          // the response is not its own
+	usual  bool          // the response is that without a step
 	state  bool          // the response is the status of a generation
 	export bool          // the response has the link to the export, if there is one
 	delay  time.Duration
@@ -48,7 +48,7 @@ const (
 	forDownload
 )
 
-// Values of Step.cut that are not positions plus one, so that 0 is the default.
+// Special values of Step.cut. Others are a position plus one, so that 0 is the default.
 const (
 	notCut = 0
 	middle = -1
@@ -59,9 +59,9 @@ type response struct {
 	status      int
 	contentType string
 	body        []byte
-	fault       bool        // deliberate, so the contract does not apply
-	partial     bool        // without what only the document requires
-	header      http.Header // a nil value: none, and no default either
+	fault       bool        // not validated
+	partial     bool        // to be completed with what the document requires
+	header      http.Header // a nil value means no header, not even net/http's default
 	rate        int         // as in Step
 }
 
@@ -70,18 +70,18 @@ func Pending(n int) Step {
 	return Times(n, generation(map[string]any{"status": "pending"}))
 }
 
-// PendingFor responds with the status "pending" for a time, to any number of polls. The
-// time starts with the last response of the step before, or when the generation is
-// created if it is the first step.
+// PendingFor responds with the status "pending" to any number of polls, for the time d. That
+// starts with the last response of the step before, or when the generation is created if
+// this is the first step.
 func PendingFor(d time.Duration) Step { return lasting(d, Pending(1), "pending") }
 
-// ExportPendingFor responds like Completed(""), but without a link to the export, for a
-// time. It goes before Completed(""), as in
+// ExportPendingFor responds like Completed(""), but without a link to the export, for the
+// time d. Use it before Completed(""), as in
 //
 //	gammatest.PendingFor(time.Minute), gammatest.ExportPendingFor(90*time.Second), gammatest.Completed("")
 //
-// Gamma has been reported to take 30 to 120 seconds for an export after the generation
-// is completed. The time starts as that of [PendingFor] does.
+// Users of Gamma report 30 to 120 seconds between the end of a generation and its export.
+// The time starts as in [PendingFor].
 func ExportPendingFor(d time.Duration) Step {
 	step := Completed("")
 	step.export = false
@@ -96,10 +96,10 @@ func lasting(d time.Duration, step Step, name string) Step {
 	return step
 }
 
-// Completed responds to one poll with the status "completed", a URL, and 40 credits
-// deducted of 3,000. If exportURL is empty and the generation was created with an
-// export, the response has a link to a file that the fake serves, see [API.Export];
-// without an export it has none. The fake does not serve an exportURL of your own.
+// Completed responds to one poll with the status "completed", a URL, and 40 of 3,000 credits
+// deducted. If exportURL is empty and the generation was created with an export, the
+// response has a link to a file that the fake serves, see [API.Export]; without an export it
+// has no link. The fake does not serve the given exportURL.
 func Completed(exportURL string) Step {
 	state := map[string]any{"status": "completed", "credits": credits(deducted)}
 	if exportURL != "" {
@@ -110,8 +110,8 @@ func Completed(exportURL string) Step {
 	return step
 }
 
-// Failed responds to one poll with the status "failed", the given error and no credits
-// deducted of 3,000. The HTTP status is 200; statusCode is that of the generation.
+// Failed responds to one poll with the status "failed", the given error, and no credits
+// deducted. The HTTP status is 200; statusCode is part of the error.
 func Failed(statusCode int, message string) Step {
 	failure := map[string]any{"message": message, "statusCode": statusCode}
 	return generation(map[string]any{"status": "failed", "error": failure, "credits": credits(0)})
@@ -121,7 +121,7 @@ func credits(charged int) map[string]any {
 	return map[string]any{"deducted": charged, "remaining": deducted + remaining - charged}
 }
 
-// generation responds to one poll with state and the ids that belong to it.
+// generation responds to one poll with state, and with ids and URLs.
 func generation(state map[string]any) Step {
 	return Step{polls: 1, state: true, respond: func(id, link string) response {
 		state := maps.Clone(state)
@@ -143,7 +143,7 @@ func generation(state map[string]any) Step {
 //
 //	gammatest.JSON(api.GenerationStatusResponse{GenerationID: "gen1", Status: api.GenerationStatusCompleted})
 //
-// Unlike that of [Raw], the response must be valid.
+// Unlike with [Raw], the response is validated.
 func JSON(v any) Step {
 	body, err := json.Marshal(v)
 	return Step{polls: 1, err: err, respond: func(_, _ string) response {
@@ -151,16 +151,16 @@ func JSON(v any) Step {
 	}}
 }
 
-// Usual responds to one request as if there were no step, for [API.Next],
-// [API.NextDownload], [ForCreate] and [ForDownload]. The request has its usual effect: in
-// the life of a generation a poll takes the next step. What is done to Usual is done to the
-// response, after the effect: Cut(Usual()) creates a generation, and the client does not
-// learn its id.
+// Usual responds to one request as the fake does without a step. It is for [API.Next],
+// [API.NextDownload], [ForCreate] and [ForDownload]. The request has its usual effect: for
+// example, a poll takes the next step in the life of its generation. Functions such as [Cut]
+// change only the response: with Cut(Usual()) a generation is created, but the client does
+// not learn its id.
 func Usual() Step { return Step{polls: 1, usual: true} }
 
-// Status responds to one request with an HTTP status other than success, and the body
-// that the API's documentation gives for it. Status(404) is the response for an unknown
-// id. Of a download, Status(403) is that for a link which has expired.
+// Status responds to one request with an HTTP status other than success, and the body that
+// the API's documentation has for it. Status(404) is the response for an unknown id. For a
+// download, Status(403) is the response for an expired link.
 func Status(code int) Step {
 	step := Raw(code, "", "")
 	step.respond = func(id, _ string) response { return status(code, id) }
@@ -168,7 +168,7 @@ func Status(code int) Step {
 }
 
 // RateLimited responds to one request with status 429 and a Retry-After header of whole
-// seconds, rounded up. With 0 or less there is no such header.
+// seconds, rounded up. If retryAfter is 0 or less, there is no such header.
 func RateLimited(retryAfter time.Duration) Step {
 	step := Status(http.StatusTooManyRequests)
 	if retryAfter > 0 {
@@ -181,8 +181,8 @@ func RateLimited(retryAfter time.Duration) Step {
 // and body, which need not be JSON.
 func Malformed(body string) Step { return Raw(http.StatusOK, "application/json", body) }
 
-// Raw responds to one request with exactly this, as a gateway does with a page of HTML.
-// The response is not validated. The status must be from 200 to 999.
+// Raw responds to one request with the given status, Content-Type and body, such as the HTML
+// page of a gateway. The response is not validated. The status must be from 200 to 999.
 func Raw(status int, contentType, body string) Step {
 	step := Step{polls: 1, fault: true, respond: func(_, _ string) response {
 		return response{status: status, contentType: contentType, body: []byte(body)}
@@ -193,13 +193,13 @@ func Raw(status int, contentType, body string) Step {
 	return step
 }
 
-// Drop closes the connection of one request before the response. Over a socket the
-// client receives the first line of a response: [http.Transport] itself repeats a GET
-// whose connection was closed without a byte, which would hide the fault.
+// Drop closes the connection of one request before the response. Over a socket the client
+// receives the status line first: [http.Transport] would retry a GET whose connection was
+// closed without a byte, which would hide the fault.
 func Drop() Step { return Step{polls: 1, drop: true} }
 
-// Hang never responds to one request. It ends when the client gives up or the fake
-// closes.
+// Hang never responds to one request, which ends when the client gives up or the fake is
+// closed.
 func Hang() Step { return Step{polls: 1, hang: true} }
 
 // Cut responds as step does, and closes the connection in the middle of the body.
@@ -209,7 +209,7 @@ func Cut(step Step) Step {
 }
 
 // CutAfter responds as step does, and closes the connection after n bytes of the body. A
-// body that is not longer arrives complete. n must not be negative.
+// body of n bytes or fewer arrives complete. n must not be negative.
 func CutAfter(n int, step Step) Step {
 	step.cut = n + 1
 	if n < 0 {
@@ -218,15 +218,15 @@ func CutAfter(n int, step Step) Step {
 	return step
 }
 
-// Delay responds as step does, d later; a negative d is 0. The step is taken, and the
-// request has its effect, when it arrives. Delays of a step add up.
+// Delay responds as step does, but d later. A negative d is 0. The step is taken, and the
+// request has its effect, when the request arrives. The delays of a step are added.
 func Delay(d time.Duration, step Step) Step {
 	step.delay += max(d, 0)
 	return step
 }
 
-// Slow responds as step does, with a body that arrives at so many bytes per second,
-// which must be positive. The status and the headers arrive at once.
+// Slow responds as step does, with a body that arrives at bytesPerSecond, which must be
+// positive. The status and the headers arrive at once.
 func Slow(bytesPerSecond int, step Step) Step {
 	step.rate = bytesPerSecond
 	if bytesPerSecond <= 0 {
@@ -243,8 +243,8 @@ func Header(name, value string, step Step) Step {
 	return step
 }
 
-// Times repeats step n times. A step that lasts for a time lasts n times as long. n must
-// not be negative; 0 leaves the step out.
+// Times repeats step n times. A step with a time, such as [PendingFor], lasts n times as
+// long. n must not be negative; 0 leaves the step out.
 func Times(n int, step Step) Step {
 	step.polls *= n
 	step.span *= time.Duration(n)
@@ -254,34 +254,34 @@ func Times(n int, step Step) Step {
 	return step
 }
 
-// ForCreate makes step, which is a fault or [Usual], respond to the request that creates
-// the generation. It is for steps returned to [API.OnCreate] or given to [NewClient], and
-// for one request. With a fault there is no generation; OnCreate is called again for the
-// next request, even if that is a retry:
+// ForCreate makes step, which is a fault or [Usual], respond to the request that creates the
+// generation. It is for steps that [API.OnCreate] returns or that [NewClient] is given, and
+// for one request. After a fault there is no generation, and OnCreate is called again for
+// the next request, even if that is a retry:
 //
 //	gammatest.ForCreate(gammatest.Status(503))               // nothing is created
-//	gammatest.ForCreate(gammatest.Cut(gammatest.Usual()))    // it is, but the client does not learn its id
+//	gammatest.ForCreate(gammatest.Cut(gammatest.Usual()))    // created, but the client does not learn its id
 //
-// A step given by [API.Next] comes first; one that is not Usual replaces it.
+// A step of [API.Next] comes first; unless it is Usual, it replaces this one.
 func ForCreate(step Step) Step {
 	step.role = forCreate
 	return step
 }
 
 // ForDownload makes step, which is a fault or [Usual], respond to a download of the
-// export of the generation; [Times] repeats it. Several respond to one download each, in
-// order; then the responses are as usual again. Its place among the steps for polls does
+// export of the generation; [Times] repeats it. Several steps respond to one download each,
+// in order; then the responses are as usual again. The place among the steps for polls does
 // not matter:
 //
 //	gammatest.Pending(2), gammatest.Completed(""), gammatest.ForDownload(gammatest.Times(2, gammatest.Drop()))
 //
-// A step given by [API.NextDownload] comes first; one that is not Usual replaces it.
+// A step of [API.NextDownload] comes first; unless it is Usual, it replaces this one.
 func ForDownload(step Step) Step {
 	step.role = forDownload
 	return step
 }
 
-// like returns step with what is done to usual, a step in its place.
+// like returns step with the changes that were made to usual, such as a delay.
 func (step Step) like(usual Step) Step {
 	step.delay += usual.delay
 	step.header = append(step.header[:len(step.header):len(step.header)], usual.header...)
@@ -325,7 +325,7 @@ func (rsp *response) finish(h http.Header, step Step) {
 	rsp.header, rsp.rate = h, step.rate
 }
 
-// messages are those of the API's error table. Other statuses have [http.StatusText].
+// messages are from the API's error table. Other statuses have [http.StatusText].
 var messages = map[int]string{
 	http.StatusUnauthorized:        "Invalid API key.",
 	http.StatusPaymentRequired:     "Insufficient credits",
@@ -335,7 +335,7 @@ var messages = map[int]string{
 	http.StatusBadGateway:          "Bad gateway",
 }
 
-// status is the API's response with an HTTP status other than success.
+// status returns the API's response with an HTTP status other than success.
 func status(code int, id string) response {
 	message := messages[code]
 	switch {
@@ -347,12 +347,12 @@ func status(code int, id string) response {
 	return problem(code, message)
 }
 
-// problem is a response in the API's envelope for errors.
+// problem returns a response in the API's format for errors.
 func problem(code int, message string) response {
 	return encode(code, map[string]any{"message": message, "statusCode": code})
 }
 
-// encode is a response with v, which can be encoded.
+// encode returns a response with v as JSON.
 func encode(status int, v any) response {
 	body, _ := json.Marshal(v)
 	return response{status: status, contentType: "application/json", body: body}

@@ -62,7 +62,7 @@ func TestUsualPoll(t *testing.T) {
 	})
 }
 
-// The generation exists although the client does not learn its id.
+// The generation is created, but the client does not learn its id.
 func TestUsualCreateThatIsCutOff(t *testing.T) {
 	for name, tt := range map[string]struct {
 		step Step
@@ -283,17 +283,17 @@ func TestForCreate(t *testing.T) {
 		err     error // of the first create
 		created int   // in all, after a second one
 	}{
-		"not used":          {[]Step{Completed("")}, nil, 2},
-		"a fault":           {[]Step{ForCreate(Status(402)), Completed("")}, gamma.ErrInsufficientCredits, 1},
-		"the only step":     {[]Step{ForCreate(Status(402))}, gamma.ErrInsufficientCredits, 1},
-		"a drop":            {[]Step{Completed(""), ForCreate(Drop())}, gamma.ErrMaybeCreated, 1},
-		"a cut response":    {[]Step{ForCreate(CutAfter(5, Usual())), Completed("")}, gamma.ErrMaybeCreated, 2},
-		"a usual response":  {[]Step{ForCreate(Usual()), Completed("")}, nil, 2},
-		"never used":        {[]Step{ForCreate(Times(0, Drop())), Completed("")}, nil, 2},
-		"the last role":     {[]Step{ForCreate(ForDownload(Status(402)))}, gamma.ErrInsufficientCredits, 1},
-		"a delayed fault":   {[]Step{ForCreate(Delay(time.Second, Status(402)))}, gamma.ErrInsufficientCredits, 1},
-		"no response ever":  {[]Step{ForCreate(Hang())}, gamma.ErrMaybeCreated, 1},
-		"a malformed reply": {[]Step{ForCreate(Malformed("{"))}, gamma.ErrMaybeCreated, 1},
+		"not used":             {[]Step{Completed("")}, nil, 2},
+		"a fault":              {[]Step{ForCreate(Status(402)), Completed("")}, gamma.ErrInsufficientCredits, 1},
+		"the only step":        {[]Step{ForCreate(Status(402))}, gamma.ErrInsufficientCredits, 1},
+		"a drop":               {[]Step{Completed(""), ForCreate(Drop())}, gamma.ErrMaybeCreated, 1},
+		"a cut response":       {[]Step{ForCreate(CutAfter(5, Usual())), Completed("")}, gamma.ErrMaybeCreated, 2},
+		"a usual response":     {[]Step{ForCreate(Usual()), Completed("")}, nil, 2},
+		"zero times":           {[]Step{ForCreate(Times(0, Drop())), Completed("")}, nil, 2},
+		"the last role":        {[]Step{ForCreate(ForDownload(Status(402)))}, gamma.ErrInsufficientCredits, 1},
+		"a delayed fault":      {[]Step{ForCreate(Delay(time.Second, Status(402)))}, gamma.ErrInsufficientCredits, 1},
+		"no response":          {[]Step{ForCreate(Hang())}, gamma.ErrMaybeCreated, 1},
+		"a malformed response": {[]Step{ForCreate(Malformed("{"))}, gamma.ErrMaybeCreated, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -319,7 +319,7 @@ func TestForCreate(t *testing.T) {
 	}
 }
 
-// The steps of one generation are not those of another, in whichever order they come.
+// Steps for one generation do not affect another.
 func TestForDownload(t *testing.T) {
 	client, g := NewClient(t, Completed(""))
 	g.OnCreate(func(request api.GenerationRequest) []Step {
@@ -359,8 +359,8 @@ func TestForDownload(t *testing.T) {
 	}
 }
 
-// The steps that NewClient has are for everything that OnCreate says nothing of.
-func TestLifeInParts(t *testing.T) {
+// The steps of NewClient are used where OnCreate returns none.
+func TestOnCreateWithSomeSteps(t *testing.T) {
 	client, g := NewClient(t, Failed(422, "x"), ForDownload(Drop()), ForCreate(Header("X-Request-Id", "mine", Usual())))
 	g.OnCreate(func(api.GenerationRequest) []Step { return []Step{Completed("")} })
 	id, link := export(t, client)

@@ -15,16 +15,15 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 )
 
-// NewClient returns a client of a new fake, and what controls the fake. The client uses
-// no socket, no DNS and no environment variable, and works inside a bubble of
-// [testing/synctest] as well as outside; downloads of exports do, too.
+// NewClient returns a client of a new fake, and the API that controls the fake. The client
+// uses no socket, no DNS and no environment variable. It works inside and outside a bubble
+// of [testing/synctest]; so do downloads of exports.
 //
-// Every generation that is created lives by steps, see [API.OnCreate]; without steps it
-// is pending for two polls, then completed. The fake reports violations of the contract
-// through t.Errorf until t runs its cleanups, which close it: responses that are held
-// back end then.
+// The steps are the life of every generation that is created, see [API.OnCreate]. Without
+// steps it is pending for two polls, then completed. The fake reports violations with
+// t.Errorf. The cleanups of t close it, which ends delayed responses.
 //
-// Use [NewTransport] for a client with options, [NewServer] for real sockets.
+// Use [NewTransport] for a client with options, and [NewServer] for real sockets.
 func NewClient(t TB, steps ...Step) (*gamma.Client, *API) {
 	t.Helper()
 	transport := NewTransport(t, steps...)
@@ -35,8 +34,8 @@ func NewClient(t TB, steps ...Step) (*gamma.Client, *API) {
 	return client, transport.API
 }
 
-// Server is a fake at a loopback address, made by [NewServer]. Exports are at a second
-// one, because Gamma has them at another host.
+// Server is a fake at a loopback address. Exports are at a second address, because Gamma
+// has them at another host. Create one with [NewServer].
 type Server struct {
 	*API
 
@@ -44,9 +43,9 @@ type Server struct {
 	URL string
 }
 
-// NewServer returns a Server. Use it outside a bubble of [testing/synctest]. Give its URL
-// to [gamma.WithBaseURL], or to a program in GAMMA_BASE_URL with [Key] in GAMMA_API_KEY.
-// It is otherwise like [NewClient].
+// NewServer returns a Server. Use it outside a bubble of [testing/synctest]. Pass its URL to
+// [gamma.WithBaseURL], or to a program in GAMMA_BASE_URL, with [Key] in GAMMA_API_KEY. For
+// the steps see [NewClient].
 func NewServer(t TB, steps ...Step) *Server {
 	t.Helper()
 	s := newAPI(t, steps)
@@ -59,23 +58,23 @@ func NewServer(t TB, steps ...Step) *Server {
 	return &Server{s, listen()}
 }
 
-// Handler is a fake as an [http.Handler], made by [NewHandler], for a server at an
-// address of the caller's choice. Exports are at the host that the request for the status
-// of the generation was sent to, under /exports/: with https if it came over TLS, or with
-// the header "X-Forwarded-Proto: https" of a reverse proxy, which must keep the Host header.
+// Handler is a fake as an [http.Handler], for a server at an address of the caller's choice.
+// Exports are under /exports/ at the host that the poll was sent to. Their links have https
+// if the poll came over TLS, or has the header "X-Forwarded-Proto: https" of a reverse
+// proxy, which must keep the Host header. Create one with [NewHandler].
 type Handler struct{ *API }
 
 // NewHandler returns a Handler. See [API.KeepRequests] for a server that runs for a long
-// time. It is otherwise like [NewServer].
+// time. For the steps see [NewClient].
 func NewHandler(t TB, steps ...Step) *Handler {
 	t.Helper()
 	return &Handler{newAPI(t, steps)}
 }
 
-// Transport is a fake as an [http.RoundTripper], made by [NewTransport]. It responds to
-// requests for any host, in the goroutine of the caller, without a socket. A request
-// returns the cause of its context's end when that ends, also while the response is held
-// back. A dropped one returns an error like that of a reset connection.
+// Transport is a fake as an [http.RoundTripper]. It responds to requests for any host, in
+// the goroutine of the caller, without a socket. If the context of a request is done, also
+// during a delay, RoundTrip returns the cause. For a dropped request it returns the error of
+// a connection that was reset. Create one with [NewTransport].
 type Transport struct{ *API }
 
 // NewTransport returns a Transport, for a client with options:
@@ -84,7 +83,7 @@ type Transport struct{ *API }
 //	client, err := gamma.NewClient(gammatest.Key, gamma.WithUserAgent("deckbot/1"),
 //		gamma.WithHTTPClient(&http.Client{Transport: transport}))
 //
-// It is otherwise like [NewClient].
+// For the steps see [NewClient].
 func NewTransport(t TB, steps ...Step) *Transport {
 	t.Helper()
 	s := newAPI(t, steps)
@@ -137,7 +136,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Context().Err() != nil {
 		return nil, context.Cause(r.Context())
 	}
-	a, err := t.reply(r.WithContext(r.Context())) // a copy: the caller's must not change
+	a, err := t.reply(r.WithContext(r.Context())) // a copy: a RoundTripper must not change r
 	switch {
 	case errors.Is(err, errDropped):
 		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}

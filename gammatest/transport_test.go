@@ -2,7 +2,9 @@ package gammatest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,7 +20,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// The environment does not matter, nor does the network.
+// NewClient uses neither the environment nor the network.
 func TestNewClient(t *testing.T) {
 	t.Setenv("GAMMA_API_KEY", "sk-gamma-other")
 	t.Setenv("GAMMA_BASE_URL", "https://example.invalid")
@@ -48,7 +50,7 @@ func TestNewClient(t *testing.T) {
 	t.Run("outside", test)
 }
 
-// A fake behind any address: the links lead to where the poll was sent.
+// The links of a Handler lead to the host that the poll was sent to.
 func TestNewHandler(t *testing.T) {
 	g := NewHandler(t, Completed(""))
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{"http": httptest.NewServer, "https": httptest.NewTLSServer} {
@@ -105,13 +107,13 @@ func TestHandlerAtAnotherHost(t *testing.T) {
 	if len(r.errors) > 0 {
 		t.Errorf("reported %q", r.errors)
 	}
-	// A client that sends its headers everywhere would give the key away.
+	// A client that sends its headers to every host would reveal the key.
 	if w := send(link); w.Code != 200 || len(r.errors) != 1 || !strings.Contains(r.errors[0], "a download has the header X-Api-Key") {
 		t.Errorf("status %d, reported %q", w.Code, r.errors)
 	}
 }
 
-// A fake that keeps no requests keeps nothing of their bodies either.
+// A fake that keeps no requests does not keep their bodies.
 func TestMemoryOfALongRun(t *testing.T) {
 	const creates, polls, limit = 50, 500, 1 << 20
 	g := NewHandler(t)
@@ -126,7 +128,7 @@ func TestMemoryOfALongRun(t *testing.T) {
 	}
 }
 
-// longRun returns by how much the heap grows.
+// longRun returns the growth of the heap.
 func longRun(tb testing.TB, g *Handler, creates, polls int) int64 {
 	tb.Helper()
 	heap := func() int64 {
@@ -181,4 +183,46 @@ func BenchmarkLongRun(b *testing.B) {
 			b.ReportMetric(float64(grown)/float64(b.N)/(1<<20), "MiB/op")
 		})
 	}
+}
+
+// In memory, an hour of creating, waiting and downloading takes no time.
+func TestEveryOperationInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, g := NewClient(t, PendingFor(3*time.Minute), Completed(""))
+		g.SetThemes(api.ThemeItem{ID: "t", Name: "T", Type: "custom"})
+		g.SetFolders()
+		g.Next("createGeneration", RateLimited(time.Minute), Status(402))
+		request := text(api.GenerationRequest{InputText: "tea", ExportAs: "pdf"})
+		if _, err := client.CreateGeneration(t.Context(), request); !errors.Is(err, gamma.ErrInsufficientCredits) {
+			t.Errorf("%v", err)
+		}
+		g.Next("createGeneration", Drop())
+		if _, err := client.CreateGeneration(t.Context(), request); !errors.Is(err, gamma.ErrMaybeCreated) {
+			t.Errorf("%v", err)
+		}
+		created, err := client.CreateGeneration(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gen, err := poller.New(client).Wait(t.Context(), created.GenerationID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var export bytes.Buffer
+		g.NextDownload(Times(2, CutAfter(1000, Usual())))
+		if err := client.Download(context.WithoutCancel(t.Context()), gen.ExportURL, &export); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(export.Bytes(), g.Export(gen.GenerationID)) || len(g.Downloads()) != 3 {
+			t.Errorf("%d bytes in %d requests", export.Len(), len(g.Downloads()))
+		}
+		for theme, err := range client.Themes(t.Context(), nil) {
+			if err != nil || theme.ID != "t" {
+				t.Errorf("%+v %v", theme, err)
+			}
+		}
+		for folder, err := range client.Folders(t.Context(), nil) {
+			t.Errorf("%+v %v", folder, err)
+		}
+	})
 }

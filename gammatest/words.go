@@ -11,8 +11,7 @@ import (
 )
 
 // explain returns err, from the validation of a request or a response, in one line: the
-// header, parameter or field, and what the OpenAPI document says about it. The reader may
-// use curl, and know neither Go nor JSON Schema.
+// header, parameter or field, and the rule of the OpenAPI document.
 func explain(err error) error {
 	if err == nil {
 		return nil
@@ -82,7 +81,7 @@ func requestViolations(e *openapi3filter.RequestError) []string {
 	return []string{fmt.Sprintf("%s is not %s: %s", theBody, contentType, innermost(e.Err))}
 }
 
-// theBody is what a rule is about that is not about a field of it.
+// theBody is the name of the body in a violation that is not about a field.
 const theBody = "the body"
 
 // innermost returns the text of the innermost error.
@@ -97,7 +96,7 @@ func innermost(err error) string {
 	return ""
 }
 
-// fields returns the rules of schemas that err says are broken, at the path at or below.
+// fields returns the violations of schemas in err, at the path at or below.
 func fields(err error, at []string) (all []string) {
 	switch e := err.(type) { //nolint:errorlint // every layer has its own words
 	case nil:
@@ -124,7 +123,7 @@ func fields(err error, at []string) (all []string) {
 	return fields(errors.Unwrap(err), at)
 }
 
-// field says what e is about.
+// field describes e, which is at path.
 func field(e *openapi3.SchemaError, path []string) string {
 	unsupported := strings.TrimPrefix(e.Reason, `property "`)
 	if unsupported, ok := strings.CutSuffix(unsupported, `" is unsupported`); ok {
@@ -145,7 +144,7 @@ func field(e *openapi3.SchemaError, path []string) string {
 	return what + ": " + e.Reason
 }
 
-// kind is what v is in JSON.
+// kind returns the JSON type of v.
 func kind(v any) string {
 	switch v.(type) {
 	case nil:

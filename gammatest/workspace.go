@@ -19,7 +19,7 @@ const maxCards = 40
 // pageSize is that of a list without a limit.
 const pageSize = 20
 
-// workspace is what the owner of the key has besides generations.
+// workspace is what the owner of the key has, except generations.
 type workspace struct {
 	life     life // of a generation that is created
 	onCreate func(api.GenerationRequest) []Step
@@ -48,11 +48,11 @@ func newWorkspace() workspace {
 	return w
 }
 
-// OnCreate makes f choose the life of every generation that is created from now on: it
-// is called with the request and returns the steps. Without a step for the create, for
-// polls or for downloads, those have the steps given to [NewClient], as all have with a nil
-// f. For a generation from a template, the InputText is the prompt, and the other fields
-// are those that both requests have.
+// OnCreate makes f choose the life of every generation that is created from now on. f is
+// called with the request and returns the steps. If it returns none for the create, for
+// polls or for downloads, the steps given to [NewClient] are used for these; if f is nil,
+// for all. For a generation from a template, the InputText is the prompt, and the other
+// fields are those that both requests have.
 //
 //	g.OnCreate(func(request api.GenerationRequest) []gammatest.Step {
 //		if request.InputText == "coffee" {
@@ -61,9 +61,9 @@ func newWorkspace() workspace {
 //		return nil
 //	})
 //
-// f is called for one request at a time, so that it may count, and only for requests that
-// create: not for one that is refused, invalid or given a step by [API.Next]. It may use
-// the API. It must not wait.
+// f is called for one request at a time, and only for requests that create: not for one
+// that is refused, is invalid or has a step of [API.Next]. f may use the API. It must not
+// block.
 func (s *API) OnCreate(f func(api.GenerationRequest) []Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,14 +71,14 @@ func (s *API) OnCreate(f func(api.GenerationRequest) []Step) {
 }
 
 // Next gives steps to the next requests for an operation, such as "createGeneration", one
-// after another; then the responses are as usual again. A request has no other effect,
-// except with [Usual]. For getGenerationStatus the polls of all generations count, and
-// they take no step of the generation, except with Usual. Steps from an earlier call for
-// the operation come first.
+// after another. Then the responses are as usual again. Except with [Usual], these requests
+// have no effect. For getGenerationStatus the polls of all generations count; except with
+// Usual, they take no step of the generation. Steps from an earlier call for the operation
+// come first.
 //
-// An operation that is not in the OpenAPI document is an error of the test, as is a step
-// that lasts for a time, such as [PendingFor], or a state of a generation, such as
-// [Completed], for any operation but getGenerationStatus.
+// These are errors of the test: an operation that is not in the OpenAPI document; a step
+// with a time, such as [PendingFor]; and a state of a generation, such as [Completed], for
+// an operation other than getGenerationStatus.
 func (s *API) Next(operationID string, steps ...Step) {
 	s.t.Helper()
 	next := s.expand(operationID, steps)
@@ -101,7 +101,7 @@ func (s *API) Next(operationID string, steps ...Step) {
 	s.next[operation] = append(s.next[operation], valid...)
 }
 
-// expand returns one step for each request, and reports those that are not for requests.
+// expand returns one step for each request, and reports steps that are not for requests.
 func (s *API) expand(what string, steps []Step) []Step {
 	s.t.Helper()
 	var all []Step
@@ -134,8 +134,8 @@ func (s *API) SetFolders(folders ...api.FolderItem) {
 	s.folders = folders
 }
 
-// operate does what the request asks for, and returns the usual response and Usual. If it
-// returns another step, that is to respond, and nothing was done.
+// operate performs the operation, and returns the usual response and Usual. If it returns
+// another step, that step responds, and the operation was not performed.
 func (s *API) operate(c call, query url.Values, body []byte) (response, Step) {
 	var l life
 	step := Usual()
@@ -156,7 +156,7 @@ func (s *API) operate(c call, query url.Values, body []byte) (response, Step) {
 	case creates:
 		rsp = s.create(c, body, l)
 	case c.operation == "getGenerationStatus":
-		return status(http.StatusNotFound, c.id), step // the others have a step
+		return status(http.StatusNotFound, c.id), step // known generations have a step
 	case c.operation == "listThemes":
 		rsp = list(query, s.themes, func(t api.ThemeItem) bool {
 			return contains(t.Name, query.Get("query")) && (query.Get("type") == "" || query.Get("type") == string(t.Type))
@@ -197,8 +197,8 @@ func (s *API) plan(c call, body []byte) (l life) {
 	return l
 }
 
-// asRequest returns the body of either operation that creates. Where the types of fields
-// differ, it leaves them out; create reports what is not JSON.
+// asRequest returns the body of either operation that creates, without fields of different
+// types. create reports a body that is not JSON.
 func asRequest(c call, body []byte) (request api.GenerationRequest) {
 	if c.operation == "createFromTemplateGeneration" {
 		var fields map[string]any

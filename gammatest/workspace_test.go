@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gamma-sdk/gamma-go/api"
 	"github.com/gamma-sdk/gamma-go/internal/test/sample"
@@ -50,7 +51,7 @@ func TestOnCreate(t *testing.T) {
 			t.Errorf("generation %d: %v, want %d", i+1, err, tt.code)
 		}
 	}
-	// What creates nothing is not asked for.
+	// OnCreate is not called for requests that create nothing.
 	g.Next("createGeneration", Status(402))
 	if _, err := create("tea"); err == nil {
 		t.Error("created")
@@ -90,8 +91,8 @@ func TestOnCreateIsCalledForOneRequestAtATime(t *testing.T) {
 	}
 }
 
-// A life of steps that respond to no poll is none.
-func TestLifeOfNothing(t *testing.T) {
+// A life without steps for polls is the default life.
+func TestLifeWithoutPolls(t *testing.T) {
 	for name, tt := range map[string]struct {
 		life, onCreate []Step
 		want           api.GenerationStatus
@@ -117,6 +118,33 @@ func TestLifeOfNothing(t *testing.T) {
 					t.Errorf("%+v, %v, want %s", gen, err, tt.want)
 				}
 			})
+		})
+	}
+}
+
+func TestNextReportsMistakes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		operation string
+		step      Step
+		want      string
+	}{
+		"status":    {"listThemes", Status(99), "listThemes: 99 is not a response status"},
+		"times":     {"listThemes", Times(-2, Status(503)), "listThemes: a step -2 times"},
+		"time":      {"getGenerationStatus", Times(2, PendingFor(time.Second)), "getGenerationStatus: a step that lasts for a time is for the life of a generation"},
+		"state":     {"listThemes", Cut(Completed("")), "listThemes: a state of a generation is for getGenerationStatus"},
+		"operation": {"noSuchOperation", Status(503), `the OpenAPI document has no operation "noSuchOperation"`},
+		"no name":   {"", Status(503), `the OpenAPI document has no operation ""`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &recorder{}
+			g := NewTransport(r)
+			defer r.clean()
+			if g.Next(tt.operation, tt.step); len(r.errors) != 1 || r.errors[0] != "gammatest: "+tt.want {
+				t.Errorf("reported %q, want %q", r.errors, tt.want)
+			}
+			if a := send(g, newRequest(t, t.Context(), "GET", "https://x/v1.0/themes")); a.status != 200 {
+				t.Errorf("status %d", a.status)
+			}
 		})
 	}
 }
