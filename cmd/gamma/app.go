@@ -18,8 +18,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/cmd/gamma/internal/screen"
 )
 
-// app is what every command uses: the streams, the environment and the flags that all
-// commands have. A test makes one with buffers.
+// app has what all commands use: the streams, the environment and the common flags. A test
+// creates one with buffers.
 type app struct {
 	in       io.Reader
 	out, err io.Writer // results; everything else
@@ -33,17 +33,17 @@ type app struct {
 	// see [app.display].
 	paint func(f func())
 
-	terminal bool         // standard output is one
+	terminal bool         // standard output is a terminal
 	started  bool         // the command line is valid: a command's RunE was called
 	mu       sync.Mutex   // held while writing
 	signal   atomic.Int32 // the number of the first signal, 0 if there was none
 }
 
-// run runs the command line, and returns the exit status.
+// run runs the command line, and returns the exit code.
 func (a *app) run(args []string) int {
-	// A write to a closed pipe is to be an error, like that of a full disk: by default the
-	// Go runtime ends the process, with creates in flight. The signal is not ignored,
-	// because the command of --key-command would inherit that.
+	// A write to a closed pipe must be an error, as for a full disk. By default it ends the
+	// process, with creates in flight. The signal is not ignored, because the command of
+	// --key-command would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	if f, ok := a.out.(*os.File); ok {
@@ -63,7 +63,7 @@ func (a *app) run(args []string) int {
 	return a.finish(err)
 }
 
-// stickyWriter keeps the error that a write to w ended with, and writes no more.
+// stickyWriter writes to w until the first error, which it keeps.
 type stickyWriter struct {
 	w   io.Writer
 	err error
@@ -76,11 +76,10 @@ func (s *stickyWriter) Write(p []byte) (n int, err error) {
 	return n, s.err
 }
 
-// interrupts returns a context that ends with an interrupt: SIGINT, SIGTERM, or SIGHUP when
-// the terminal is closed, unless it is ignored, as under nohup. If graceful is not nil, the
-// first interrupt calls it instead, and the second ends the context. The exit status is that
-// of the first signal. One more signal after the context has ended kills the process. The
-// returned function releases the signals.
+// interrupts returns a context that is canceled by SIGINT, SIGTERM, or SIGHUP unless that is
+// ignored, as with nohup. If graceful is not nil, the first signal calls it instead, and the
+// second cancels the context. The exit code is that of the first signal. Another signal after
+// the context was canceled kills the process. The returned function releases the signals.
 func (a *app) interrupts(ctx context.Context, graceful func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
@@ -119,8 +118,8 @@ func (a *app) interrupts(ctx context.Context, graceful func()) (context.Context,
 // interrupted reports whether a signal has arrived.
 func (a *app) interrupted() bool { return a.signal.Load() != 0 }
 
-// client returns a client with the key of the flags or the environment. The base URL is
-// that of the environment, as for [gamma.NewClientFromEnv].
+// client returns a client with the key of the flags or the environment. The base URL comes
+// from the environment, as for [gamma.NewClientFromEnv].
 func (a *app) client(ctx context.Context) (*gamma.Client, error) {
 	key, _, err := a.key(ctx)
 	if err != nil {
@@ -144,16 +143,16 @@ func (a *app) clientOf(key string) (*gamma.Client, error) {
 	return client, nil
 }
 
-// display starts the display of --progress. Everything that is written afterwards goes
-// through it, so that the two do not mix. The caller closes it.
+// display starts the display of --progress. Later writes go through it, so that lines do not
+// mix. The caller closes it.
 func (a *app) display() *screen.Display {
 	d := screen.New(screen.Options{Mode: screen.Mode(a.progress), Out: a.err, Getenv: a.getenv})
 	a.paint = d.Print
 	return d
 }
 
-// end prints r, which ended in d, where its name is the input or else the id. What
-// standard output shows on a terminal is not repeated.
+// end prints r, and ends it in d, where its name is the input or else the id. It does not
+// repeat on standard error what standard output shows on a terminal.
 func (a *app) end(d *screen.Display, r record) error {
 	err := a.print(r)
 	name, line := cmp.Or(r.Input, r.GenerationID), ""
@@ -173,7 +172,7 @@ func (a *app) note(format string, args ...any) {
 	_ = a.write(a.err, withoutKey(text)) // there is no other place to report an error
 }
 
-// write writes text to w in one call, apart from the live display.
+// write writes text to w in one call, and so that it does not mix with the live display.
 func (a *app) write(w io.Writer, text string) (err error) {
 	f := func() { _, err = io.WriteString(w, text) }
 	a.mu.Lock()

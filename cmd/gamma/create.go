@@ -22,10 +22,10 @@ import (
 	"github.com/gamma-sdk/gamma-go/cmd/gamma/internal/screen"
 )
 
-// firstPoll is how long after its create a generation is polled first: few finish sooner.
+// firstPoll is the time from a create to the first poll. Few generations finish sooner.
 const firstPoll = 20 * time.Second
 
-// create is one run of gamma create.
+// create is the command create.
 type create struct {
 	*app
 	cmd *cobra.Command
@@ -40,7 +40,7 @@ type create struct {
 var fieldFlags = []struct{ name, field, usage string }{
 	{"format", "format", "`KIND`: presentation, document, webpage or social (default: presentation)"},
 	{"text-mode", "textMode", "`MODE`: generate, condense or preserve the text (default: Gamma's)"},
-	{"card-split", "cardSplit", "`HOW`: auto, or inputTextBreaks at lines --- (default: auto)"},
+	{"card-split", "cardSplit", "`HOW`: auto, or inputTextBreaks to split at --- lines (default: auto)"},
 	{"theme-id", "themeId", "`ID` of a theme, see gamma themes (default: the workspace's)"},
 	{"additional-instructions", "additionalInstructions", "more guidance in free `TEXT` (default: none)"},
 	{"language", "textOptions.language", "`CODE` of the language to write, such as pt-br (default: Gamma's)"},
@@ -57,18 +57,19 @@ func newCreate(a *app) *cobra.Command {
 		Use:   "create FILE... | - | --text TEXT",
 		Short: "Create generations from texts, wait, save exports",
 		Long: `Creates a generation from each FILE, from the text on standard input (-) or from TEXT,
-waits until it has finished, and with --export saves it in --dir under the name of FILE.
+and waits until it has finished. With --export it saves the export in --dir, with the name
+of FILE.
 
-The journal gamma.jsonl in --dir records every step, so that the same command resumes:
-what has finished is skipped, what was created is waited for. What may have been created
-and what has failed is left alone without --retry. A text that has
-changed is created again. All texts are checked before anything is sent.
+The journal gamma.jsonl in --dir records every step. To resume, run the same command
+again: it skips what is finished, and waits for what was created. Without --retry it does
+not repeat a create that failed or may have been paid for. A text that has changed is
+created again. All texts are checked before anything is sent.
 
-Standard output has a line for each that has completed, as it ends: the id, the status,
-the path of the export or else the URL of the Gamma, and FILE, with tabs between them.
+Standard output has a line for each generation that completes: the id, the status, the
+path of the export or else the URL of the Gamma, and FILE, separated by tabs.
 
-The first Ctrl-C waits for the creates in flight, whose responses have the ids; the second
-stops at once.`,
+The first Ctrl-C waits for the creates in flight, because their responses have the ids.
+The second stops at once.`,
 		Example: `  gamma create --export pdf --dir decks texts/*.md
   gamma create --text "A talk about tea" --num-cards 5
   gamma create --dry-run --request deck.json notes.md`,
@@ -77,13 +78,13 @@ stops at once.`,
 	flags := c.cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&c.text, "text", "", "create from `TEXT` instead of a file (default: none)")
-	flags.StringVar(&c.dir, "dir", ".", "`DIR` for the journal and the exports, made if missing")
+	flags.StringVar(&c.dir, "dir", ".", "`DIR` for the journal and the exports, created if missing")
 	flags.StringVar(&c.export, "export", "", "save as `TYPE`: pdf, pptx, or png in a zip (default: save nothing)")
 	flags.StringVar(&c.request, "request", "", "JSON `FILE` with any fields of the request; flags win (default: none)")
-	flags.BoolVar(&c.noWait, "no-wait", false, "only create; later wait with the same command or gamma wait (default: wait)")
-	flags.BoolVar(&c.dryRun, "dry-run", false, "check, and print what would be done; send and write nothing (default: do it)")
-	flags.StringSliceVar(&c.retry, "retry", nil, "create again `WHAT`: uncertain, failed or both with a comma (default: nothing)")
-	flags.DurationVar(&c.timeout, "timeout", time.Hour, "wait for each at most this `TIME`, 0 for no limit")
+	flags.BoolVar(&c.noWait, "no-wait", false, "only create; to wait later, run it again without this flag, or gamma wait (default: wait)")
+	flags.BoolVar(&c.dryRun, "dry-run", false, "check, and print what would be done, but send and write nothing (default: do it)")
+	flags.StringSliceVar(&c.retry, "retry", nil, "create again `WHAT`: uncertain, failed, or uncertain,failed (default: nothing)")
+	flags.DurationVar(&c.timeout, "timeout", time.Hour, "wait for each generation at most `TIME`; 0 means no limit")
 	flags.Int("num-cards", 0, "`NUMBER` of cards (default: Gamma's)")
 	for _, f := range fieldFlags {
 		flags.String(f.name, "", f.usage)
@@ -100,7 +101,7 @@ func (c *create) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if c.dryRun { // the journal must be that of the server
+	if c.dryRun { // a client, so that Plan checks the server of the journal
 		if b.Client, err = c.clientOf("sends nothing"); err != nil {
 			return err
 		}
@@ -113,13 +114,13 @@ func (c *create) run(ctx context.Context, args []string) error {
 	}
 	b.Poller = newPoller(b.Client, c.timeout)
 	b.Poller.FirstPoll = firstPoll
-	if c.timeout > 0 { // a short one has time for more than one poll
+	if c.timeout > 0 { // so that there is time for more than one poll
 		b.Poller.FirstPoll = min(firstPoll, c.timeout/10)
 	}
 	return c.batch(ctx, b, f, sources)
 }
 
-// prepare returns what the command line asks for.
+// prepare validates the command line, and returns the request and the inputs.
 func (c *create) prepare(b *batch.Batch, args []string) (form, []source, error) {
 	if c.export != "" && !slices.Contains(exports, c.export) {
 		return form{}, nil, usage("--export is %q, not pdf, pptx or png", c.export)
@@ -151,10 +152,10 @@ func (c *create) prepare(b *batch.Batch, args []string) (form, []source, error) 
 	for _, err := range errs {
 		c.note("%s", message(err))
 	}
-	return form{}, nil, usage("nothing was sent: %d of %d inputs are wrong", len(errs), len(args))
+	return form{}, nil, usage("nothing was sent: %d of %d inputs are invalid", len(errs), len(args))
 }
 
-// form returns the request that the flags and the file of --request make.
+// form returns the request of the flags and of the file of --request.
 func (c *create) form() (form, error) {
 	f := form{fields: map[string]any{}}
 	if c.request != "" {
@@ -187,7 +188,7 @@ func (c *create) form() (form, error) {
 	return f, nil
 }
 
-// sources returns the inputs, and everything that is wrong with args.
+// sources returns the inputs, and an error for each invalid one of args.
 func (c *create) sources(f form, args []string) ([]source, []error) {
 	given := c.cmd.Flags().Changed("text")
 	one := func(s source, err error) ([]source, []error) {
@@ -224,14 +225,14 @@ func (c *create) sources(f form, args []string) ([]source, []error) {
 			}
 		}
 		return fileSources(args, f.fields["exportAs"] != nil)
-	case c.request != "": // the limits of the API say whether it has all
+	case c.request != "": // validated later, with the other limits of the API
 		path := filepath.Clean(c.request)
 		return one(source{key: filepath.ToSlash(path), name: exportName(path)}, nil)
 	}
 	return wrong("no text: name files, - for standard input, or use --text")
 }
 
-// plan reads every text, and with --dry-run prints what a run would do for it. It prints
+// plan reads every text. With --dry-run it prints what a run would do for it. It prints
 // each invalid input, and returns an error if there is one.
 func (c *create) plan(b *batch.Batch, f form, sources []source) error {
 	found, again := make(map[batch.Action]int), 0
@@ -240,7 +241,7 @@ func (c *create) plan(b *batch.Batch, f form, sources []source) error {
 		var invalid *gamma.InvalidRequestError
 		if !errors.As(err, &invalid) {
 			err = usageError{err}
-		} else if !c.json { // its operation says nothing about a file
+		} else if !c.json { // without the operation
 			err = fmt.Errorf("%s %s", invalid.Field, invalid.Reason)
 		}
 		return c.print(record{Input: key, Err: err})
@@ -275,7 +276,7 @@ func (c *create) plan(b *batch.Batch, f form, sources []source) error {
 			{found[batch.Wait], "to wait for"},
 			{found[batch.Skip], "done by an earlier run"},
 			{found[batch.Leave], "to leave alone: see --retry"},
-			{found[batch.Refuse], "wrong"},
+			{found[batch.Refuse], "invalid"},
 		}))
 	}
 	switch n := found[batch.Refuse]; {
@@ -284,7 +285,7 @@ func (c *create) plan(b *batch.Batch, f form, sources []source) error {
 	case len(sources) == 1:
 		return exitError{exitUsage}
 	default:
-		return usage("nothing was sent: %d of %d inputs are wrong", n, len(sources))
+		return usage("nothing was sent: %d of %d inputs are invalid", n, len(sources))
 	}
 }
 
@@ -319,7 +320,7 @@ func (c *create) batch(ctx context.Context, b *batch.Batch, f form, sources []so
 	}
 	b.Poller.OnPoll = showPolls(d)
 	ctx, release := c.interrupts(ctx, func() {
-		c.note("stopping: creates in flight end first; press Ctrl-C again to stop at once")
+		c.note("stopping after the creates in flight; press Ctrl-C again to stop at once")
 		b.Stop()
 	})
 	defer release()
@@ -379,13 +380,13 @@ func (c *create) batch(ctx context.Context, b *batch.Batch, f form, sources []so
 	return exit(t.codes)
 }
 
-// tally counts how inputs ended.
+// tally counts the results.
 type tally struct {
 	created, done, saved, skipped, failed, uncertain, unfinished, stopped, other int
 
 	deducted float64        // credits
 	charged  bool           // deducted is known
-	seen     map[string]int // errors without a generation, and how often each came
+	seen     map[string]int // errors without a generation, and how often each occurred
 	codes    []int          // exit statuses
 }
 
@@ -426,20 +427,20 @@ func (t *tally) add(r batch.Result) {
 	}
 }
 
-// again reports whether r, the last that was added, has the same error as an earlier
-// result, such as an invalid key: it is counted, not printed again.
+// again reports whether r, the last result that was added, has the same error as an earlier
+// one, such as an invalid key. It is counted, but not printed again.
 func (t *tally) again(r batch.Result) bool {
 	return r.Err != nil && r.GenerationID == "" && t.seen[message(r.Err)] > 1
 }
 
-// stopped reports whether err only says that the run ended first, which leaves the input
-// to the next run.
+// stopped reports whether err means that the run ended before the input, so that the next run
+// resumes it.
 func stopped(err error) bool {
 	return is(batch.ErrStopped, context.Canceled)(err) && !errors.Is(err, gamma.ErrMaybeCreated)
 }
 
-// lines returns how total inputs ended within elapsed, unless that is 0, and what to do
-// about the others. early reports whether the run was ended before all had.
+// lines returns the summary of total inputs, and what to do next. It has no counts if elapsed
+// is 0. early reports whether the run was stopped.
 func (t *tally) lines(total int, elapsed time.Duration, early bool) (lines []string) {
 	for _, text := range slices.Sorted(maps.Keys(t.seen)) {
 		if n := t.seen[text] - 1; n > 0 {
@@ -482,7 +483,7 @@ type count struct {
 	text string
 }
 
-// counts returns what there is any of, with a comma before each.
+// counts returns all that is not 0, with a comma before each.
 func counts(all []count) string {
 	var text strings.Builder
 	for _, c := range all {
@@ -493,7 +494,7 @@ func counts(all []count) string {
 	return text.String()
 }
 
-// reason says in words why a request waits because of err, nil for the rate limit.
+// reason returns why a request is delayed because of err, where nil means the rate limit.
 func reason(err error) string {
 	var apiErr *gamma.APIError
 	switch {

@@ -17,7 +17,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// Every flag sets its field, over that of the file of --request.
+// Every flag sets its field, and has precedence over the file of --request.
 func TestFlagsOfCreate(t *testing.T) {
 	folder(t)
 	if err := os.WriteFile("request.json", []byte(`{"format": "social", "textOptions": {"tone": "wet", "audience": "all"}, "exportAs": "png"}`), 0o666); err != nil {
@@ -73,7 +73,7 @@ func TestTally(t *testing.T) {
 		{"credits of earlier runs do not count", 1, 2, false,
 			[]batch.Result{{GenerationID: "g", Generation: generation("2.5")}, {GenerationID: "h", Generation: generation("40"), Earlier: true}},
 			[]string{"2 inputs in 1s: 1 created, 1 done by an earlier run; 2.5 credits deducted"}, 0},
-		{"only created", 2, 2, false, []batch.Result{{GenerationID: "g"}, {GenerationID: "h"}},
+		{"created, without wait", 2, 2, false, []batch.Result{{GenerationID: "g"}, {GenerationID: "h"}},
 			[]string{"2 inputs in 1s: 2 created"}, 0},
 		{"failed", 1, 1, false, []batch.Result{{GenerationID: "g", Err: &poller.FailedError{}}},
 			[]string{"1 input in 1s: 1 created, 1 failed", "to create again what failed, run the same command with --retry failed"}, 3},
@@ -90,7 +90,7 @@ func TestTally(t *testing.T) {
 			[]string{"1 input in 1s: 0 created, 1 uncertain",
 				"1 may have been created and paid for: look for them at https://gamma.app; to create them again, run the same command with --retry uncertain",
 				"to resume, run the same command again"}, 6},
-		{"one reason for many", 0, 3, false, []batch.Result{{Err: refused}, {Err: refused}, {Err: refused}},
+		{"three inputs with the same error", 0, 3, false, []batch.Result{{Err: refused}, {Err: refused}, {Err: refused}},
 			[]string{"2 more: refused", "3 inputs in 1s: 0 created, 3 with another error"}, 1},
 	} {
 		var got tally
@@ -124,7 +124,7 @@ func TestReason(t *testing.T) {
 	}
 }
 
-// A mistake on the command line is exit code 2, and needs no key.
+// Invalid usage has exit code 2, and needs no key.
 func TestUsageOfCreate(t *testing.T) {
 	folder(t, "a.md")
 	for _, tt := range []struct{ args, want string }{

@@ -20,19 +20,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// demoTimeout is when the demo gives up if it has not ended.
+// demoTimeout is the timeout of the demo.
 const demoTimeout = 14 * time.Second
 
 func newDemo(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Run a batch of four texts at a fake, with failures",
-		Long: `Turns four texts into PDF files at a fake of the Gamma API inside this program. A rate
-limit is reached, a text fails, a connection breaks, an export is late and a download
+		Short: "Run a batch against a fake API, with failures",
+		Long: `Turns four texts into PDF files with a fake of the Gamma API inside this program. The rate
+limit is reached, a text fails, a connection breaks, an export is late, and a download
 breaks off. Then it runs the same batch again, as after a crash: nothing is sent twice.
 
-It takes a few seconds, needs no key and no network, and leaves no files behind.
-With --json, standard output has the results only, one object a line.`,
+It takes a few seconds, needs no key and no network, and leaves no files behind. With
+--json, standard output has only the results, one object per line.`,
 		Example:           "  gamma demo",
 		Args:              arguments(0, 0, ""),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -63,8 +63,8 @@ type demo struct {
 
 	mu    sync.Mutex
 	names map[string]string // of inputs, by the id of the generation
-	late  map[string]bool   // names of those whose late export was printed
-	err   error             // of standard output: the demo stops
+	late  map[string]bool   // names of inputs whose late export was printed
+	err   error             // of standard output; the demo stops then
 }
 
 // demoInputs are the texts of the demo, and how their generations end.
@@ -100,7 +100,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		switch {
 		case d.err != nil:
 			err = d.err
-		case err != nil && ctx.Err() != nil: // other errors only follow from that
+		case err != nil && ctx.Err() != nil: // the cause of any other error
 			err = context.Cause(ctx)
 		}
 		err = errors.Join(err, program.Close())
@@ -135,9 +135,9 @@ The same with your texts; the third line resumes after Ctrl-C or a crash:
 	return nil
 }
 
-// batch runs b, and checks that every generation ends as it is meant to.
+// batch runs b, and checks how every generation ends.
 func (d *demo) batch(ctx context.Context, b *batch.Batch, again bool) error {
-	// Any OpenAPI document must do, whatever else it requires of a request.
+	// The demo works with any OpenAPI document, whatever it requires of a request.
 	document := sample.New(gamma.OpenAPI())
 	ends := make(map[string]string)
 	for result := range b.Run(ctx, func(yield func(batch.Input) bool) {
@@ -158,7 +158,7 @@ func (d *demo) batch(ctx context.Context, b *batch.Batch, again bool) error {
 	return nil
 }
 
-// result prints how an input ended, and returns it in a word.
+// result prints the result of an input, and returns it as a word.
 func (d *demo) result(r batch.Result, again bool) string {
 	if d.json {
 		if err := d.app.print(batchRecord(r)); err != nil {
@@ -196,7 +196,7 @@ func (d *demo) result(r batch.Result, again bool) string {
 	return "completed"
 }
 
-// event prints what the batch does.
+// event prints a step of the batch.
 func (d *demo) event(e batch.Event) {
 	switch e.Step {
 	case batch.Created:
@@ -215,7 +215,7 @@ func (d *demo) event(e batch.Event) {
 	}
 }
 
-// poll prints a poll that is worth it.
+// poll prints a poll with a fault or a late export.
 func (d *demo) poll(e poller.Event) {
 	d.mu.Lock()
 	name := d.names[e.ID]
@@ -232,8 +232,8 @@ func (d *demo) poll(e poller.Event) {
 	}
 }
 
-// print prints a line: what happens to name, or text without one. With --json
-// it belongs on standard error.
+// print prints a line about name, or without a name. With --json it prints to standard
+// error.
 func (d *demo) print(name, format string, args ...any) {
 	w := d.out
 	if d.json {
@@ -248,7 +248,7 @@ func (d *demo) print(name, format string, args ...any) {
 	}
 }
 
-// keep keeps the first error of standard output, and stops.
+// keep keeps the first error of standard output, and stops the demo.
 func (d *demo) keep(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 )
 
-// newTestDemo returns a demo for a bubble, where its seconds take no time.
+// newTestDemo returns a demo, to be run in a bubble of synctest.
 func newTestDemo(t *testing.T, a *app) (*demo, context.Context) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -60,7 +60,7 @@ func testDemo(t *testing.T) {
 	}
 }
 
-// The whole command, where the environment is for Gamma itself.
+// The command does not use the environment, and leaves no files.
 func TestDemoLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
@@ -138,7 +138,7 @@ func TestDemoStopsAtAFullDisk(t *testing.T) {
 	}
 }
 
-// The demo does not say that all went well when it did not.
+// The demo fails if a generation does not end as expected.
 func TestDemoNoticesAnotherOutcome(t *testing.T) {
 	synctest.Test(t, testAnotherOutcome)
 }
@@ -146,7 +146,7 @@ func TestDemoNoticesAnotherOutcome(t *testing.T) {
 func testAnotherOutcome(t *testing.T) {
 	a, _, _ := newTestApp(nil)
 	d, ctx := newTestDemo(t, a)
-	// A file in the way is one of the few things that can go wrong.
+	// An existing file makes an input fail.
 	if err := os.WriteFile(d.dir+"/tea.pdf", []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// The exit codes; "gamma help exit-codes" has them in words.
+// The exit codes. "gamma help exit-codes" explains them.
 const (
 	exitOK           = 0
 	exitOther        = 1
@@ -22,13 +22,13 @@ const (
 	exitKey          = 4
 	exitNotFinished  = 5
 	exitMaybeCreated = 6
-	exitSignal       = 128 // and the number of the signal
+	exitSignal       = 128 // plus the number of the signal
 )
 
 // errInterrupted is the cause of a context that a signal has ended.
 var errInterrupted = errors.New("gamma: interrupted")
 
-// usageError is a wrong command line, key file or input: nothing was sent.
+// usageError is an invalid command line, key file or input. Nothing was sent.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -48,7 +48,7 @@ func (e textError) Error() string { return e.text }
 
 func (e textError) Unwrap() error { return e.error }
 
-// exitError sets the exit status. A command returns it when it has printed the errors.
+// exitError sets the exit code. A command returns it when it has printed the errors.
 type exitError struct{ code int }
 
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
@@ -73,8 +73,8 @@ type keyError struct{ error }
 
 func (e keyError) Unwrap() error { return e.error }
 
-// A kind is what the exit status and the code of a JSON error say of an error. The first
-// that matches counts.
+// A kind has the exit code and the code of a JSON error for errors that match. The first
+// that matches is used.
 type kind struct {
 	code  string
 	exit  int
@@ -124,7 +124,7 @@ func as[E error](err error) bool {
 	return errors.As(err, &e)
 }
 
-// exitCode returns the exit status that err stands for, without regard to signals.
+// exitCode returns the exit code for err, without regard to signals.
 func exitCode(err error) int {
 	if err == nil {
 		return exitOK
@@ -138,8 +138,8 @@ func exitCode(err error) int {
 // errorCode returns the stable code of err in JSON. err is not nil.
 func errorCode(err error) string { return kindOf(err).code }
 
-// worst returns the exit status of several: the first of 6, 4, 1, 3 and 5 that is among
-// codes, else the highest of them, else 0.
+// worst returns the exit code of several results: the first of 6, 4, 1, 3 and 5 that is in
+// codes, else the highest of codes, else 0.
 func worst(codes ...int) int {
 	for _, code := range []int{exitMaybeCreated, exitKey, exitOther, exitFailed, exitNotFinished} {
 		if slices.Contains(codes, code) {
@@ -152,7 +152,7 @@ func worst(codes ...int) int {
 	return slices.Max(codes)
 }
 
-// exit returns an [exitError] with the exit status of several, nil if all is done.
+// exit returns an [exitError] with the exit code of several results, nil for 0.
 func exit(codes []int) error {
 	if code := worst(codes...); code != exitOK {
 		return exitError{code}
@@ -160,13 +160,13 @@ func exit(codes []int) error {
 	return nil
 }
 
-// message returns the text of err as one printable line without the names of packages.
+// message returns the text of err as one printable line, without the prefixes of packages.
 func message(err error) string {
 	text := strings.ReplaceAll(": "+err.Error(), ": gamma: ", ": ")
 	return withoutKey(gamma.Printable(strings.TrimPrefix(strings.TrimPrefix(text, ": "), "batch: ")))
 }
 
-// finish prints the error that a command returned, and returns the exit status: that of
+// finish prints the error that a command returned, and returns the exit code, which is that of
 // the signal if there was one.
 func (a *app) finish(err error) int {
 	code := exitCode(err)
@@ -175,7 +175,7 @@ func (a *app) finish(err error) int {
 	case errors.Is(err, errInterrupted) && a.interrupted():
 		a.note("interrupted")
 	case as[writeError](err):
-		if !errors.Is(err, syscall.EPIPE) { // whoever closed the pipe has what it wanted
+		if !errors.Is(err, syscall.EPIPE) { // the reader of the pipe, such as head, needs no more
 			a.note("standard output: %s", message(err))
 		}
 	case a.json:

@@ -26,7 +26,7 @@ func TestExitCode(t *testing.T) {
 		code string
 	}{
 		{"usage", usage("x"), 2, "usage"},
-		{"a request that the document forbids", &gamma.InvalidRequestError{}, 2, "invalid_request"},
+		{"invalid request", &gamma.InvalidRequestError{}, 2, "invalid_request"},
 		{"no key", keyError{errors.New("x")}, 4, "unauthorized"},
 		{"wrong key", &gamma.APIError{StatusCode: 401}, 4, "unauthorized"},
 		{"no credits", &gamma.APIError{StatusCode: 402}, 4, "no_credits"},
@@ -46,7 +46,7 @@ func TestExitCode(t *testing.T) {
 		{"link expired", saveError{gamma.ErrLinkExpired}, 1, "link_expired"},
 		{"not saved", saveError{syscall.ENOSPC}, 1, "save_failed"},
 		{"not saved, by a batch", &gamma.APIError{Operation: "GET export", StatusCode: 401}, 1, "save_failed"},
-		{"journal that is none", journalError{syscall.EISDIR}, 1, "journal"},
+		{"unusable journal", journalError{syscall.EISDIR}, 1, "journal"},
 		{"journal in use", batch.ErrLocked, 1, "locked"},
 		{"stopped", batch.ErrStopped, 1, "stopped"},
 		{"anything else", io.ErrUnexpectedEOF, 1, "other"},
@@ -92,8 +92,8 @@ func newTestApp(env map[string]string) (a *app, stdout, stderr *bytes.Buffer) {
 	return a, stdout, stderr
 }
 
-// The help of gamma fits a terminal of 80 by 24, has every command, and every command says
-// what it does, has an example and says what its flags are by default.
+// The help of gamma fits into 80 by 24 characters and has every command. The help of every
+// command has a description, an example and the defaults of its flags.
 func TestHelp(t *testing.T) {
 	a, stdout, _ := newTestApp(nil)
 	if code := a.run([]string{"help"}); code != 0 {
@@ -154,7 +154,7 @@ func TestUsage(t *testing.T) {
 		{"wait -", `gamma: standard input has no id`},
 		{"status x y/z", `gamma: argument 2: id has a character other than A-Z a-z 0-9 - . _ ~ at position 1`},
 		{"archive x ..", `gamma: argument 2: id is a dot segment`},
-		{"check extra", `gamma: there may be 0 arguments, not 1 (see "gamma help check")`},
+		{"check extra", `gamma: too many arguments: 1, want at most 0 (see "gamma help check")`},
 		{"check --progress loud", `gamma: --progress is "loud", not auto, live, plain or none (see "gamma help check")`},
 		{"check --key-file a --key-command b", `gamma: --key-file and --key-command cannot be used together`},
 		{"check --key-file=", `gamma: --key-file is empty (see "gamma help check")`},

@@ -47,19 +47,19 @@ func exitCodes() *cobra.Command {
 
     0  all done
     1  any other error, such as a file that could not be saved
-    2  wrong usage or input: nothing was sent
+    2  invalid usage or input: nothing was sent
     3  a generation failed
-    4  the API key is missing or wrong, or lacks rights or credits
+    4  the API key is missing, invalid, without permission or without credits
     5  not finished in time: wait for the printed id again
     6  a generation may have been created: look at Gamma before you create it again
   129  the terminal was closed (SIGHUP)
   130  interrupted (SIGINT, Ctrl-C)
   143  terminated (SIGTERM)
 
-If several generations end differently, the first of 6, 4, 1, 3 and 5 counts. After an
-interrupt it is always 129, 130 or 143.
+Of several results the first of 6, 4, 1, 3 and 5 counts. After a signal the exit code is
+always 129, 130 or 143.
 
-With --json, errors have a "code" that will not change: usage, invalid_request,
+With --json, errors have a stable "code": usage, invalid_request,
 unauthorized, forbidden, no_credits, rate_limited, not_found, failed, not_finished,
 no_export, maybe_created, link_expired, save_failed, journal, locked, stopped,
 interrupted, other.
@@ -71,8 +71,8 @@ func newCompletion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion SHELL",
 		Short: "Print a completion script for a shell",
-		Long: `Prints a script that makes bash, zsh, fish or powershell complete the commands and
-flags of gamma. That for bash needs the package bash-completion.`,
+		Long: `Prints a script with which bash, zsh, fish or powershell completes the commands and flags
+of gamma. The script for bash needs the package bash-completion.`,
 		Example: `  source <(gamma completion bash)
   gamma completion zsh > "${fpath[1]}/_gamma"
   gamma completion fish > ~/.config/fish/completions/gamma.fish
@@ -98,7 +98,7 @@ func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "version",
 		Short:             "Print the version",
-		Long:              "Prints the version of gamma, and the version of Go and the platform that it was built for.",
+		Long:              "Prints the version of gamma, the version of Go that it was built with, and its platform.",
 		Example:           "  gamma version",
 		Args:              arguments(0, 0, ""),
 		ValidArgsFunction: cobra.NoFileCompletions,

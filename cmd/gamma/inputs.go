@@ -28,11 +28,11 @@ import (
 // byteOrderMark starts a text file of some editors of Windows.
 const byteOrderMark = "\ufeff"
 
-// maxText is more than the API takes, so that a wrong file is not read whole.
+// maxText is more than the API accepts. It limits what is read of a wrong file.
 const maxText = 16 << 20
 
-// source is one input. The text of a regular file is read when it is needed: there may
-// be 100,000 of them.
+// source is one input. The text of a regular file is read when it is needed, since there may
+// be 100,000 files.
 type source struct {
 	key  string // names the input in the journal and in the output
 	name string // of its export, without the extension
@@ -40,8 +40,8 @@ type source struct {
 	text string
 }
 
-// textSource is for a text without a file. The same text has the same key, so that the
-// same command again does not create it twice.
+// textSource returns the input for a text without a file. The same text has the same key, so
+// that a repeated command does not create it twice.
 func textSource(text string) source {
 	sum := sha256.Sum256([]byte(text))
 	key := "text-" + hex.EncodeToString(sum[:6])
@@ -57,13 +57,13 @@ func fileSource(arg string) (source, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			why = errors.New("no such file")
 		}
-		if strings.ContainsAny(arg, " \n") { // as a text has
+		if strings.ContainsAny(arg, " \n") { // probably a text
 			why = fmt.Errorf("%w; a text is given with --text %s", why, strconv.Quote(short(arg)))
 		}
 		return source{}, fmt.Errorf("%s: %w", short(arg), why)
 	case info.IsDir():
 		return source{}, fmt.Errorf("%s is a directory; name its files, as in %s", short(arg), filepath.Join(short(arg), "*.md"))
-	case !info.Mode().IsRegular(): // can be read only once, and its name means nothing
+	case !info.Mode().IsRegular(): // such as a pipe: can be read only once
 		f, err := os.Open(arg)
 		if err != nil {
 			return source{}, about(arg, err)
@@ -78,7 +78,7 @@ func fileSource(arg string) (source, error) {
 	path := filepath.Clean(arg)
 	s := source{key: filepath.ToSlash(path), path: path, name: exportName(path)}
 	if len(s.key) > 1024 || !utf8.ValidString(s.key) {
-		return source{}, fmt.Errorf("%s: the name is not UTF-8 of at most 1024 bytes", short(arg))
+		return source{}, fmt.Errorf("%s: the name must be UTF-8 of at most 1024 bytes", short(arg))
 	}
 	return s, nil
 }
@@ -106,7 +106,7 @@ func (s source) read() (string, error) {
 	return text, withoutPath(err)
 }
 
-// withoutPath returns what is wrong with a file, whose path is printed before it.
+// withoutPath returns err without the path of the file, which the caller prints before it.
 func withoutPath(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
@@ -117,7 +117,7 @@ func withoutPath(err error) error {
 
 func about(path string, err error) error { return fmt.Errorf("%s: %w", short(path), withoutPath(err)) }
 
-// short returns what is printed of an argument, which may be a whole text.
+// short returns arg cut to 200 characters, since it may be a text.
 func short(arg string) string {
 	runes := []rune(gamma.Printable(arg))
 	if len(runes) > 200 {
@@ -126,8 +126,8 @@ func short(arg string) string {
 	return string(runes)
 }
 
-// readText reads one text: UTF-8 with more than white space in it. A byte order mark is
-// dropped.
+// readText reads one text, which must be UTF-8 and not only white space. It removes a byte
+// order mark.
 func readText(r io.Reader) (string, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxText+1))
 	if err != nil {
@@ -150,8 +150,8 @@ func readText(r io.Reader) (string, error) {
 	return string(data), nil
 }
 
-// expand replaces patterns by the files that match, which a shell has done already except
-// on Windows. What matches nothing stays, to be an error.
+// expand replaces patterns by the files that match, on Windows, where the shell does not. It
+// keeps a pattern without a match, which is then an error.
 func expand(args []string, goos string) (files []string) {
 	for _, arg := range args {
 		matches := []string{arg}
@@ -165,8 +165,8 @@ func expand(args []string, goos string) (files []string) {
 	return files
 }
 
-// fileSources returns the inputs that args name, and all that is wrong with args. saved
-// says that each gets an export, whose names must differ on any file system.
+// fileSources returns the inputs of args, and an error for each invalid one. saved reports
+// whether exports are saved; their names must then differ, ignoring case.
 func fileSources(args []string, saved bool) (sources []source, errs []error) {
 	keys, names := make(map[string]bool, len(args)), make(map[string]string, len(args))
 	for _, arg := range expand(args, runtime.GOOS) {
@@ -207,12 +207,12 @@ func readForm(text string) (form, error) {
 		return form{}, errors.New("not a JSON object")
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return form{}, errors.New("more after the JSON object")
+		return form{}, errors.New("text after the JSON object")
 	}
 	return f, checkFields(json.NewDecoder(bytes.NewReader(data)), f.kind(), "")
 }
 
-// jsonError returns err in words that are for a user of the command.
+// jsonError returns err with a text for a user of the command.
 func jsonError(err error) error {
 	var mismatch *json.UnmarshalTypeError
 	switch {
@@ -258,7 +258,7 @@ func (f form) textField() string {
 	return "inputText"
 }
 
-// hasText returns the field of f that has the text already, or "".
+// hasText returns the name of the field of f that has the text, or "".
 func (f form) hasText() string {
 	for _, name := range []string{"inputText", "prompt"} {
 		if f.fields[name] != nil {
@@ -286,8 +286,8 @@ func (f form) set(field string, value any) error {
 	return nil
 }
 
-// check returns an error that names a field which the API does not have, which is of the
-// wrong type, or which would not be sent because it is empty.
+// check returns an error for a field that the API does not have, that has the wrong type, or
+// that would not be sent because it is empty.
 func (f form) check() error {
 	data, err := json.Marshal(f.fields)
 	if err != nil {
@@ -313,7 +313,7 @@ func (f form) check() error {
 	return nil
 }
 
-// request returns a request with text, which is left alone if text is "".
+// request returns the request with text, or unchanged if text is "".
 func (f form) request(text string) (any, error) {
 	fields := f.fields
 	if text != "" {
@@ -331,9 +331,9 @@ func (f form) request(text string) (any, error) {
 	return request.Interface(), nil
 }
 
-// checkFields reads one JSON value that is known to be valid, and returns an error for a
-// name that stands in an object twice, and for one that t does not have in exactly that
-// spelling. path is that of the value. A nil t has any name.
+// checkFields reads one valid JSON value of type t, which is at path. It returns an error for a
+// name that occurs twice in an object, and for one that t does not have in that spelling. A
+// nil t has any name.
 func checkFields(dec *json.Decoder, t reflect.Type, path string) error {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -363,7 +363,7 @@ func checkFields(dec *json.Decoder, t reflect.Type, path string) error {
 			name, _ := token.(string)
 			full := strings.TrimPrefix(path+"."+name, ".")
 			if seen[name] {
-				return fmt.Errorf("the field %s is there twice", short(full))
+				return fmt.Errorf("the field %s occurs twice", short(full))
 			}
 			seen[name] = true
 			inner, ok := fieldType(t, name)
@@ -384,7 +384,7 @@ func checkFields(dec *json.Decoder, t reflect.Type, path string) error {
 	return err
 }
 
-// fieldType returns the type of the field name of t, nil if it may be anything.
+// fieldType returns the type of the field name of t, nil if it can have any type.
 func fieldType(t reflect.Type, name string) (reflect.Type, bool) {
 	if t == nil || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
 		return nil, true
@@ -403,8 +403,8 @@ func fieldType(t reflect.Type, name string) (reflect.Type, bool) {
 	return nil, true // of another type, which decoding reports
 }
 
-// unsent returns the first field of given that sent does not have, or "". A field that is
-// null is as good as none.
+// unsent returns the first field of given that sent does not have, or "". It ignores fields
+// that are null.
 func unsent(given, sent any, path string) string {
 	switch given := given.(type) {
 	case map[string]any:
@@ -437,8 +437,8 @@ func unsent(given, sent any, path string) string {
 	return ""
 }
 
-// inputs yields the input of each source, whose text it reads only then. It calls failed
-// for a file that cannot be read or is no text.
+// inputs yields the input of each source. It reads the texts one by one, and calls failed for
+// a file that cannot be read or is not a text.
 func (f form) inputs(sources []source, failed func(source, error)) iter.Seq[batch.Input] {
 	return func(yield func(batch.Input) bool) {
 		for _, s := range sources {

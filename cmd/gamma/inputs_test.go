@@ -20,7 +20,7 @@ func TestReadText(t *testing.T) {
 	for _, tt := range []struct{ name, data, want, err string }{
 		{"text", "tea\r\n", "tea\r\n", ""},
 		{"byte order mark", "\xef\xbb\xbftea", "tea", ""},
-		{"replacement character that is meant", "a\uFFFDb", "a\uFFFDb", ""},
+		{"replacement character in the text", "a\uFFFDb", "a\uFFFDb", ""},
 		{"nothing", "", "", "the text is empty"},
 		{"only a byte order mark", "\xef\xbb\xbf", "", "the text is empty"},
 		{"only white space", " \n\t", "", "the text is empty"},
@@ -44,7 +44,7 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// folder makes files with the names, in a new directory that is then the working one.
+// folder creates files with the names in a new directory, which is then the working directory.
 func folder(t *testing.T, names ...string) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -76,7 +76,7 @@ func TestFileSources(t *testing.T) {
 		{"a text", []string{"My talk about tea"}, true, nil,
 			[]string{`My talk about tea: no such file; a text is given with --text "My talk about tea"`}},
 		{"a directory", []string{"a"}, true, nil, []string{"a is a directory; name its files, as in " + filepath.Join("a", "*.md")}},
-		{"all that is wrong", []string{"a", "tea.md", "tee.md"}, false, []source{{key: "tea.md", name: "tea", path: "tea.md"}},
+		{"every invalid argument is reported", []string{"a", "tea.md", "tee.md"}, false, []source{{key: "tea.md", name: "tea", path: "tea.md"}},
 			[]string{"a is a directory; name its files, as in " + filepath.Join("a", "*.md"), `tee.md: no such file`}},
 		{"the same file twice", []string{"tea.md", "./tea.md"}, false, []source{{key: "tea.md", name: "tea", path: "tea.md"}},
 			[]string{"tea.md is given twice"}},
@@ -125,7 +125,7 @@ func TestLongArguments(t *testing.T) {
 	}
 }
 
-// The same text must have the same key in any version of the command: the journal has it.
+// A text must have the same key in every version of the command, since journals have it.
 func TestTextSource(t *testing.T) {
 	t.Parallel()
 	const want = "text-a9f74d1ec36e"
@@ -141,31 +141,31 @@ func TestReadForm(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, file, want, err string }{
 		{"fields", `{"numCards": 5, "textOptions": {"tone": "dry"}}`, `{"inputText":"T","numCards":5,"textOptions":{"tone":"dry"}}`, ""},
-		{"none", ` {} `, `{"inputText":"T"}`, ""},
+		{"no field", ` {} `, `{"inputText":"T"}`, ""},
 		{"from a template", `{"gammaId": "g_1"}`, `{"gammaId":"g_1","prompt":"T"}`, ""},
-		{"null is none", `{"gammaId": null, "numCards": null}`, "", "the API has no field gammaId"},
+		{"null gammaId is not a template", `{"gammaId": null, "numCards": null}`, "", "the API has no field gammaId"},
 		{"null", `{"numCards": null}`, `{"inputText":"T"}`, ""},
-		{"a number for a text of another name", `{"additionalInstructions": 5}`, "", "additionalInstructions is not text"},
+		{"a number for a string", `{"additionalInstructions": 5}`, "", "additionalInstructions is not text"},
 		{"unknown", `{"numCard": 5}`, "", "the API has no field numCard"},
 		{"unknown, within another", `{"textOptions": {"ton": "dry"}}`, "", "the API has no field textOptions.ton"},
 		{"unknown, of a template", `{"gammaId": "g_1", "numCards": 5}`, "", "a request with gammaId has no field numCards"},
 		{"other spelling", `{"NumCards": 5}`, "", "the API has no field NumCards"},
-		{"doubled", `{"numCards": 5, "numCards": 6}`, "", "the field numCards is there twice"},
-		{"doubled, within another", `{"textOptions": {"tone": "dry", "tone": "wet"}}`, "", "the field textOptions.tone is there twice"},
-		{"doubled by an escape", `{"numCards": 5, "n\u0075mCards": 6}`, "", "the field numCards is there twice"},
+		{"doubled", `{"numCards": 5, "numCards": 6}`, "", "the field numCards occurs twice"},
+		{"doubled, within another", `{"textOptions": {"tone": "dry", "tone": "wet"}}`, "", "the field textOptions.tone occurs twice"},
+		{"doubled by an escape", `{"numCards": 5, "n\u0075mCards": 6}`, "", "the field numCards occurs twice"},
 		{"wrong type", `{"numCards": "five"}`, "", "numCards is not a whole number"},
-		{"a fraction of a card", `{"numCards": 5.5}`, "", "numCards is not a whole number"},
+		{"a fraction", `{"numCards": 5.5}`, "", "numCards is not a whole number"},
 		{"zero", `{"numCards": 0}`, "", "numCards is empty or 0: leave it out, or give a value"},
 		{"null in an array", `{"folderIds": ["a", null]}`, "", "folderIds[1] is empty or 0: leave it out, or give a value"},
 		{"empty text", `{"textOptions": {"tone": ""}}`, "", "textOptions.tone is empty or 0: leave it out, or give a value"},
 		{"text for an object", `{"textOptions": "dry"}`, "", "textOptions is not an object"},
 		{"object for a text", `{"format": {"x": 1}}`, "", "format is not text"},
-		{"more after it", `{} {}`, "", "more after the JSON object"},
+		{"text after the object", `{} {}`, "", "text after the JSON object"},
 		{"array", `[]`, "", "not a JSON object"},
 		{"no object", `null`, "", "not a JSON object"},
-		{"cut", `{"numCards": 5`, "", "not JSON: it ends too early"},
+		{"truncated", `{"numCards": 5`, "", "not JSON: it ends too early"},
 		{"no JSON", `numCards: 5`, "", "not JSON: "},
-		{"far too deep", strings.Repeat("[", 20_000), "", "not JSON: "},
+		{"nested too deeply", strings.Repeat("[", 20_000), "", "not JSON: "},
 	} {
 		f, err := readForm(tt.file)
 		if err == nil {
@@ -222,8 +222,8 @@ func TestFormSet(t *testing.T) {
 	}
 }
 
-// A file that was fine when it was checked may be gone when its turn comes.
-func TestInputsAreReadWhenTheyAreNeeded(t *testing.T) {
+// A file may be removed between the check and the create.
+func TestInputsReadTextsLate(t *testing.T) {
 	folder(t, "a.md", "b.md", "c.md", "d.md")
 	f := form{fields: map[string]any{}}
 	sources, errs := fileSources([]string{"a.md", "b.md", "c.md", "d.md"}, true)
@@ -255,7 +255,7 @@ func TestInputsAreReadWhenTheyAreNeeded(t *testing.T) {
 	}
 }
 
-// Whatever is accepted is sent: every field of the file that is not null is in the request.
+// Every field of an accepted file that is not null is in the request.
 func FuzzRequestFile(f *testing.F) {
 	f.Add(`{"numCards": 5, "textOptions": {"tone": "dry"}, "folderIds": ["a"]}`)
 	f.Add(`{"gammaId": "g_1", "imageOptions": {"model": "x"}}`)

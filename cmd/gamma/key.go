@@ -16,14 +16,14 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 )
 
-// maxKeyFile is the size of the longest file or output that may have a key.
+// maxKeyFile is the maximum size of a file or an output with a key.
 const maxKeyFile = 64 << 10
 
 const fromEnv = "the environment variable GAMMA_API_KEY"
 
-// key returns the API key, and in words where it comes from: the first line of the file
-// or of the output of the command that a flag names, else GAMMA_API_KEY. No error has any
-// of the key.
+// key returns the API key, and where it comes from: the first line of the file or of the
+// output of the command that a flag names, else GAMMA_API_KEY. No error contains a part of the
+// key.
 func (a *app) key(ctx context.Context) (key, from string, err error) {
 	var text []byte
 	switch {
@@ -38,7 +38,7 @@ func (a *app) key(ctx context.Context) (key, from string, err error) {
 		from = "the output of --key-command"
 		cmd := shell(ctx, a.keyCommand)
 		cmd.Stderr = a.err
-		// What it leaves in the background, such as an agent, may keep its output open.
+		// A process that it leaves in the background, such as an agent, may keep its output open.
 		cmd.WaitDelay = time.Second
 		if text, err = cmd.Output(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 			return "", "", keyError{fmt.Errorf("gamma: --key-command: %w", err)}
@@ -89,9 +89,9 @@ func (a *app) environment() ([]gamma.Option, error) {
 	return opts, nil
 }
 
-// keys matches what has the form of a key of Gamma.
+// keys matches API keys of Gamma.
 var keys = regexp.MustCompile(`sk-gamma-[\w-]+`)
 
-// withoutKey is for text that has a key by mistake, such as an argument: output may be
-// shared.
+// withoutKey replaces keys in s, which may be there by mistake, as in an argument: output may
+// be shared.
 func withoutKey(s string) string { return keys.ReplaceAllLiteralString(s, "KEY") }

@@ -17,12 +17,12 @@ import (
 func newStatus(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status ID...",
-		Short: "Look at generations once",
-		Long: `Looks at each generation once, without waiting. A line has the id, the status, the URL
-of the Gamma, the id of the request, which Gamma's support asks for, and what remains of
-the rate limit, with tabs between them.
+		Short: "Show the status of generations",
+		Long: `Shows the status of each generation, without waiting. A line has the id, the status, the
+URL of the Gamma, the request id, which Gamma's support asks for, and what remains of the
+rate limit, separated by tabs.
 
-A pending generation is not an error; a failed one is exit code 3.`,
+A pending generation is not an error. A failed one is exit code 3.`,
 		Example: `  gamma status abc123
   gamma status --json abc123 | jq .rateLimit`,
 		Args:              arguments(1, -1, "the id of a generation"),
@@ -33,8 +33,8 @@ A pending generation is not an error; a failed one is exit code 3.`,
 	}
 }
 
-// each calls f for each id with one client. An invalid id is an error before the first
-// request. An error of f is printed, in JSON with the id as field, and the next id follows.
+// each calls f for each id. An invalid id is an error before the first request. each prints an
+// error of f, in JSON with the id as field, and continues.
 func (a *app) each(ctx context.Context, field string, ids []string, f func(context.Context, *gamma.Client, string) error) error {
 	for i, id := range ids {
 		if err := checkID(id); err != nil {
@@ -67,14 +67,14 @@ func (a *app) each(ctx context.Context, field string, ids []string, f func(conte
 	return exit(codes)
 }
 
-// checkID returns why id cannot be one, without the id, which may be a key in the wrong
-// place.
+// checkID returns why id is invalid. The error does not contain id, which may be a key in the
+// wrong place.
 func checkID(id string) error {
 	if keys.MatchString(id) {
 		return errors.New("this is an API key, not an id")
 	}
 	const operation = "GET /v1.0/generations/{id}: "
-	// This only makes a request; nothing is sent.
+	// The request is not sent.
 	if _, err := api.NewGetGenerationStatusRequest("https://localhost", id); err != nil {
 		return errors.New(strings.TrimPrefix(message(err), operation))
 	}
@@ -113,7 +113,7 @@ func (a *app) status(ctx context.Context, client *gamma.Client, id string) error
 	return err
 }
 
-// failure returns the error of a generation that has failed, else nil.
+// failure returns the error of a failed generation, nil for any other.
 func failure(id string, gen *api.GenerationStatusResponse) error {
 	if gen.Status != "failed" {
 		return nil
@@ -174,9 +174,9 @@ func windowText(limits gamma.RateLimit) string {
 func newCheck(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
-		Short: "Say where the API key comes from, and whether it works",
-		Long: `Says where the API key comes from, and whether it works. It lists one theme for that,
-which costs nothing. The key itself is never printed.`,
+		Short: "Show where the API key comes from, and whether it works",
+		Long: `Shows where the API key comes from, and whether it works. To check that it lists one
+theme, which costs nothing. The key itself is never printed.`,
 		Example: `  gamma check
   gamma check --key-command 'pass show gamma'`,
 		Args:              arguments(0, 0, ""),
@@ -209,9 +209,9 @@ which costs nothing. The key itself is never printed.`,
 func newThemes(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "themes [QUERY]",
-		Short: "List the themes whose name matches, or all",
-		Long: `Lists the themes of the workspace, those whose name matches QUERY or all. A line has the
-id, which is for create --theme-id, the name and the type, with tabs between them.`,
+		Short: "List all themes, or those whose name matches",
+		Long: `Lists the themes of the workspace: all, or those whose name matches QUERY. A line has the
+id, for create --theme-id, the name and the type, separated by tabs.`,
 		Example: `  gamma themes
   gamma themes --json ocean | jq -r .id`,
 		Args:              arguments(0, 1, "a query"),
@@ -227,9 +227,9 @@ id, which is for create --theme-id, the name and the type, with tabs between the
 func newFolders(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "folders [QUERY]",
-		Short: "List the folders whose name matches, or all",
-		Long: `Lists the folders that the key's owner belongs to, those whose name matches QUERY or all.
-A line has the id and the name, with a tab between them.`,
+		Short: "List all folders, or those whose name matches",
+		Long: `Lists the folders that the owner of the key belongs to: all, or those whose name matches
+QUERY. A line has the id and the name, separated by a tab.`,
 		Example: `  gamma folders
   gamma folders --json sales | jq -r .id`,
 		Args:              arguments(0, 1, "a query"),
@@ -242,7 +242,7 @@ A line has the id and the name, with a tab between them.`,
 	}
 }
 
-// list prints what items yields: as JSON, or the named columns of it.
+// list prints the items as JSON, or their columns.
 func list[T any](ctx context.Context, a *app, items func(context.Context, *gamma.Client) iter.Seq2[T, error], columns ...string) error {
 	ctx, release := a.interrupts(ctx, nil)
 	defer release()
@@ -275,8 +275,8 @@ func newArchive(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "archive GAMMA-ID...",
 		Short: "Archive Gammas",
-		Long: `Archives each Gamma. Its id is in "gammaId" of the output of create, wait and status with
---json. Archiving one again is not an error.`,
+		Long: `Archives each Gamma. Its id is "gammaId" in the output of create, wait and status with
+--json. Archiving a Gamma twice is not an error.`,
 		Example: `  gamma archive g_abc123
   gamma wait --json abc123 | jq -r .gammaId | xargs gamma archive`,
 		Args:              arguments(1, -1, "the id of a Gamma"),
@@ -287,7 +287,7 @@ func newArchive(a *app) *cobra.Command {
 	}
 }
 
-// archiver is a client of an OpenAPI document that has the operation.
+// archiver is a client whose OpenAPI document has the operation.
 type archiver interface {
 	ArchiveGamma(ctx context.Context, gammaID string, reqEditors ...api.RequestEditorFn) (*http.Response, error)
 }

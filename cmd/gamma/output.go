@@ -15,8 +15,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// record is what one line of standard output says about a generation. Empty fields are
-// not printed.
+// record is what one line of standard output has about a generation. Empty fields are not
+// printed.
 type record struct {
 	Input        string // the input's key
 	GenerationID string
@@ -30,10 +30,10 @@ func batchRecord(r batch.Result) record {
 	return record{Input: r.Key, GenerationID: r.GenerationID, Generation: r.Generation, Warnings: r.Warnings, Saved: r.Saved, Err: r.Err}
 }
 
-// print prints r: with --json as one object on standard output. Otherwise a success is
+// print prints r. With --json that is one object on standard output. Without it a success is
 // one line there, with tabs between the id, the status, the saved path or the URL of the
-// Gamma, and the input if there is one; an error and warnings are lines on standard
-// error. It returns a [writeError] if that cannot be written: then the command stops.
+// Gamma, and the input if there is one; an error and warnings are lines on standard error. It
+// returns a [writeError] if standard output cannot be written.
 func (a *app) print(r record) error {
 	if a.json {
 		return a.printJSON(r.fields())
@@ -62,7 +62,7 @@ func (a *app) print(r record) error {
 	return a.printLine(columns...)
 }
 
-// name returns what a line on standard error starts with.
+// name returns the start of a line on standard error.
 func (r record) name() string {
 	switch {
 	case r.Input != "":
@@ -73,8 +73,8 @@ func (r record) name() string {
 	return ""
 }
 
-// fields returns r as a JSON object: the fields of the API, and ours. The link of an
-// export is one only if the export was not saved.
+// fields returns r as a JSON object: the fields of the API, and additional ones. It has the
+// link to an export only if the export was not saved.
 func (r record) fields() map[string]any {
 	fields := make(map[string]any)
 	if r.Generation != nil {
@@ -99,7 +99,7 @@ func (r record) fields() map[string]any {
 	return fields
 }
 
-// errorFields returns err as a JSON object, on top of the API's own error, if there is one.
+// errorFields returns err as a JSON object, added to own, the error of the API, if any.
 func errorFields(err error, own any) map[string]any {
 	fields, ok := own.(map[string]any)
 	if !ok {
@@ -182,7 +182,7 @@ func escape(s string) string {
 	return b.String()
 }
 
-// object returns a value of package api as a JSON object, so that fields need no names here.
+// object returns v as a JSON object. The names of fields may differ between OpenAPI documents.
 func object(v any) map[string]any {
 	fields := make(map[string]any)
 	text, err := json.Marshal(v)

@@ -15,7 +15,7 @@ var groups = []struct {
 	commands []func(*app) *cobra.Command
 }{
 	{"Create and wait", []func(*app) *cobra.Command{newCreate, newWait, newStatus}},
-	{"Look around and tidy up", []func(*app) *cobra.Command{newCheck, newThemes, newFolders, newArchive}},
+	{"Check, list and archive", []func(*app) *cobra.Command{newCheck, newThemes, newFolders, newArchive}},
 	{"Develop without a key", []func(*app) *cobra.Command{newServe, newDemo}},
 	{"Other", []func(*app) *cobra.Command{newCompletion, newVersion}},
 }
@@ -44,10 +44,10 @@ func newRoot(a *app) *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	flags := root.PersistentFlags()
-	flags.BoolVar(&a.json, "json", false, "print results as JSON, one object a line (default: text)")
-	flags.StringVar(&a.progress, "progress", "auto", "show progress on standard error as `MODE`: auto, live, plain, or none, with errors only")
-	flags.StringVar(&a.keyFile, "key-file", "", "take the API key from the first line of `FILE` (default: from GAMMA_API_KEY)")
-	flags.StringVar(&a.keyCommand, "key-command", "", "take it from what the shell command `CMD` prints (default: from GAMMA_API_KEY)")
+	flags.BoolVar(&a.json, "json", false, "print results as JSON, one object per line (default: text)")
+	flags.StringVar(&a.progress, "progress", "auto", "progress on standard error, `MODE`: auto, live, plain, or none for errors only")
+	flags.StringVar(&a.keyFile, "key-file", "", "read the API key from the first line of `FILE` (default: from GAMMA_API_KEY)")
+	flags.StringVar(&a.keyCommand, "key-command", "", "read the API key from the output of the shell command `CMD` (default: from GAMMA_API_KEY)")
 	_ = root.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(progressModes, cobra.ShellCompDirectiveNoFileComp))
 	for _, group := range groups {
 		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
@@ -73,15 +73,14 @@ func newRoot(a *app) *cobra.Command {
 	return root
 }
 
-// prepare makes cmd check the flags that all commands have, and record that the command
-// line is valid.
+// prepare makes cmd check the flags that all commands have, and set a.started.
 func (a *app) prepare(cmd *cobra.Command) {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !slices.Contains(progressModes, a.progress) {
 			return fmt.Errorf("--progress is %q, not auto, live, plain or none", a.progress)
 		}
-		var empty error // an unset variable of a script, which must not mean the default
+		var empty error // an empty value, as of an unset variable in a script, is not the default
 		cmd.Flags().Visit(func(f *pflag.Flag) {
 			if f.Value.String() == "" {
 				empty = fmt.Errorf("--%s is empty", f.Name)
@@ -95,7 +94,7 @@ func (a *app) prepare(cmd *cobra.Command) {
 	}
 }
 
-// overview returns the help of the root command, which fits a terminal of 80 by 24.
+// overview returns the help of the root command, which fits into 80 by 24 characters.
 func overview(root *cobra.Command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\nUsage: gamma COMMAND [flags]\n", root.Short)
@@ -109,11 +108,11 @@ func overview(root *cobra.Command) string {
 		}
 	}
 	b.WriteString("The API key comes from GAMMA_API_KEY, --key-file FILE or --key-command CMD.\n")
-	b.WriteString("Every command has --json, --progress auto|live|plain|none, and --help.\n")
+	b.WriteString("All commands have --json, --progress auto|live|plain|none, and --help.\n")
 	return b.String()
 }
 
-// oneLine returns the text of an error from cobra in one line, with where to look.
+// oneLine returns the text of an error from cobra as one line, with the help to see.
 func oneLine(cmd *cobra.Command, err error) string {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	see := "gamma help"
@@ -131,15 +130,15 @@ func unknownCommand(root *cobra.Command, name string) error {
 	return usage("%s", text)
 }
 
-// arguments checks the number of arguments; a negative maximum is any number. what says
-// what they are.
+// arguments checks the number of arguments. A negative maximum means any number. what names
+// the first argument.
 func arguments(minimum, maximum int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch {
 		case len(args) < minimum:
 			return fmt.Errorf("%s is missing", what)
 		case maximum >= 0 && len(args) > maximum:
-			return fmt.Errorf("there may be %d arguments, not %d", maximum, len(args))
+			return fmt.Errorf("too many arguments: %d, want at most %d", len(args), maximum)
 		}
 		return nil
 	}

@@ -29,15 +29,15 @@ func newServe(a *app) *cobra.Command {
 		Long: `Runs a fake of the Gamma API until Ctrl-C, for programs in any language. It costs nothing
 and needs no key and no network. It validates every request against the OpenAPI document.
 
-Standard output has the environment variables to set, in a form to paste into a shell.
-Standard error has a line for each request (time, method, path, status, milliseconds) and
-for each one that breaks the contract: which field or header, and what the document says.
-With --json, both have one JSON object a line.
+Standard output has the environment variables to set, as shell commands. Standard error
+has a line for each request (time, method, path, status, milliseconds), and one for each
+invalid request: the field or header, and the rule of the document. With --json, both have
+one JSON object per line.
 
-Without flags every generation completes after 5 seconds, and its export is there at once.
-What happens to a generation depends on the seed, on its text, and on how often that text
-was created before, not on the order of the requests: the same seed has the same results.
-Generations are kept in memory, and end with the server.
+Without flags every generation completes after 5 seconds, and has its export at once. What
+happens to a generation depends on the seed, on its text, and on how often that text was
+created before. It does not depend on the order of the requests, so that the same seed has
+the same results. Generations are kept in memory.
 
 The exit code is 130 after Ctrl-C, 143 after SIGTERM, and 1 if the address is in use.`,
 		Example: `  gamma serve
@@ -49,14 +49,14 @@ The exit code is 130 after Ctrl-C, 143 after SIGTERM, and 1 if the address is in
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&s.addr, "addr", s.addr, "listen on `HOST:PORT`; port 0 is any free one")
+	flags.StringVar(&s.addr, "addr", s.addr, "listen on `HOST:PORT`; port 0 means any free port")
 	flags.Var(&s.story.duration, "duration", "how long a generation is pending, such as 20s or 20s-60s")
 	flags.Var(&s.story.failures, "failures", "the share of generations that fail, such as 10%")
-	flags.DurationVar(&s.story.exportAfter, "export-after", 0, "how long after a generation its export is there, a `TIME` (default 0s)")
+	flags.DurationVar(&s.story.exportAfter, "export-after", 0, "the `TIME` from the end of a generation to its export (default 0s)")
 	flags.Var(&s.story.broken, "broken-downloads", "the share of exports whose download breaks off")
 	flags.Var(&s.rate, "rate-limit", "respond with 429 to more requests, such as 30/10s (default none)")
 	flags.Var(&s.story.faults, "faults", "the share of creates, and of waits, with a 503 or a lost connection")
-	flags.Uint64Var(&s.story.seed, "seed", 1, "choose what happens to each generation by a number `N`")
+	flags.Uint64Var(&s.story.seed, "seed", 1, "the number `N` that decides what happens to each generation")
 	return cmd
 }
 
@@ -83,7 +83,7 @@ func (s *server) run(cmd *cobra.Command) error {
 	defer release()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.addr)
 	if err != nil {
-		return fmt.Errorf("gamma: cannot listen; another --addr may be free: %w", err)
+		return fmt.Errorf("gamma: cannot listen; try another --addr: %w", err)
 	}
 	defer func() { _ = listener.Close() }()
 
@@ -141,7 +141,7 @@ func (s *server) announce(goos, host string, at net.Addr) error {
 	if err := s.result(text.String()); err != nil {
 		return err
 	}
-	s.note("this is a fake of the Gamma API: nothing costs credits; Ctrl-C ends it")
+	s.note("this is a fake of the Gamma API: nothing costs credits; Ctrl-C stops it")
 	if everywhere {
 		s.note("from another machine, use its name for 127.0.0.1, and set GAMMA_INSECURE_HTTP=1 too")
 	}
@@ -162,8 +162,8 @@ func loopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// logged prints a line for each request that next responds to. It never has a header, a
-// query or a body.
+// logged prints a line for each request that next responds to. The line contains no header, no
+// query and no body.
 func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -212,7 +212,7 @@ func (s *server) request(start time.Time, r *http.Request, seen *observer) {
 	_ = s.write(s.err, line+"\n") // there is no other place to report an error
 }
 
-// violation prints how a request breaks the contract.
+// violation prints why a request is invalid.
 func (s *server) violation(text string) {
 	text = withoutKey(text)
 	if s.json {
@@ -228,7 +228,7 @@ func (s *server) event(v map[string]any) {
 	_ = s.write(s.err, escape(string(text))+"\n")
 }
 
-// violations is the test of the fake: what it reports is printed at once.
+// violations is the TB of the fake. It reports errors at once.
 type violations struct {
 	gammatest.Program
 	report func(string)
@@ -238,7 +238,7 @@ func (v *violations) Errorf(format string, args ...any) {
 	v.report(strings.TrimPrefix(fmt.Sprintf(format, args...), "gammatest: "))
 }
 
-// lines gives a function each line that is written.
+// lines is a writer that calls a function with each line.
 type lines func(string)
 
 func (f lines) Write(p []byte) (int, error) {
@@ -268,7 +268,7 @@ func (o *observer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Hijack is called for a connection that is to break.
+// Hijack is called to drop the connection.
 func (o *observer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	o.dropped = true
 	return http.NewResponseController(o.ResponseWriter).Hijack()
@@ -277,7 +277,7 @@ func (o *observer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // Unwrap is for [http.ResponseController].
 func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
-// story decides what happens to generations.
+// story decides what happens to each generation.
 type story struct {
 	seed                     uint64
 	duration                 span
@@ -297,8 +297,8 @@ type fate struct {
 	poll     int // fault of a poll; 0: none
 }
 
-// draw returns the fate of a generation with text. It depends on the seed, on the text
-// and on how often that was drawn before. Calls must not overlap.
+// draw returns the fate of a generation with text. It depends on the seed, on text, and on
+// how often text was drawn before. It is not safe for concurrent use.
 func (s *story) draw(text string) fate {
 	if s.created == nil {
 		s.created = make(map[[sha256.Size]byte]int)
@@ -306,8 +306,7 @@ func (s *story) draw(text string) fate {
 	hash := sha256.Sum256([]byte(text))
 	s.created[hash]++
 	dice := rand.New(rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%d %d %x", s.seed, s.created[hash], hash))))
-	// Every number is drawn, in the same order, so that one flag does not change what
-	// another one does.
+	// All numbers are always drawn, in the same order, so that the flags are independent.
 	f := fate{pending: s.duration.draw(dice), failed: s.failures.hits(dice)}
 	for _, d := range []struct {
 		what   *int
@@ -344,7 +343,7 @@ func (s *story) life(request api.GenerationRequest) []gammatest.Step {
 	return append(steps, gammatest.ExportPendingFor(s.exportAfter), gammatest.Completed(""))
 }
 
-// share is a flag: a part of all, from 0 to 1, written in percent.
+// share is a flag: a part from 0 to 1, written in percent.
 type share float64
 
 func (s *share) String() string { return strconv.FormatFloat(float64(*s)*100, 'g', -1, 64) + "%" }
@@ -362,7 +361,7 @@ func (s *share) Set(text string) error {
 
 func (s *share) hits(dice *rand.Rand) bool { return dice.Float64() < float64(*s) }
 
-// span is a flag: a duration, or any between two.
+// span is a flag: a duration, or the shortest and the longest one.
 type span struct{ least, most time.Duration }
 
 func (*span) Type() string { return "TIME" }
@@ -392,7 +391,7 @@ func (s *span) draw(dice *rand.Rand) time.Duration {
 	return s.least + time.Duration(dice.Float64()*float64(s.most-s.least))
 }
 
-// rate is a flag: so many requests in a time. The zero value is no limit.
+// rate is a flag: a number of requests per time. The zero value means no limit.
 type rate struct {
 	n   int
 	per time.Duration
@@ -412,7 +411,7 @@ func (r *rate) Set(text string) error {
 	n, err1 := strconv.Atoi(number)
 	per, err2 := time.ParseDuration(window)
 	if err1 != nil || err2 != nil || n <= 0 || per <= 0 {
-		return errors.New("not a number of requests in a time, such as 30/10s")
+		return errors.New("not a number of requests per time, such as 30/10s")
 	}
 	r.n, r.per = n, per
 	return nil

@@ -37,17 +37,17 @@ func TestServeFlags(t *testing.T) {
 		want string
 	}{
 		{"a share without a percent sign", []string{"--failures", "10"}, "not a share from 0% to 100%"},
-		{"a share above all", []string{"--broken-downloads=101%"}, "not a share from 0% to 100%"},
-		{"a share below none", []string{"--faults=-1%"}, "not a share from 0% to 100%"},
+		{"a share above 100%", []string{"--broken-downloads=101%"}, "not a share from 0% to 100%"},
+		{"a share below 0%", []string{"--faults=-1%"}, "not a share from 0% to 100%"},
 		{"a share that is no number", []string{"--faults=NaN%"}, "not a share from 0% to 100%"},
 		{"a time without a unit", []string{"--duration", "20"}, "not a time such as 20s"},
 		{"two times in the wrong order", []string{"--duration", "60s-20s"}, "not a time such as 20s"},
 		{"three times", []string{"--duration", "1s-2s-3s"}, "not a time such as 20s"},
-		{"half a time", []string{"--duration", "1s-"}, "not a time such as 20s"},
+		{"a time without its end", []string{"--duration", "1s-"}, "not a time such as 20s"},
 		{"a negative time", []string{"--export-after=-1s"}, "--export-after must not be negative"},
-		{"a rate without a time", []string{"--rate-limit", "30"}, "not a number of requests in a time"},
-		{"a rate of none", []string{"--rate-limit", "0/10s"}, "not a number of requests in a time"},
-		{"a rate in no time", []string{"--rate-limit", "30/0s"}, "not a number of requests in a time"},
+		{"a rate without a time", []string{"--rate-limit", "30"}, "not a number of requests per time"},
+		{"a rate of 0 requests", []string{"--rate-limit", "0/10s"}, "not a number of requests per time"},
+		{"a rate per 0s", []string{"--rate-limit", "30/0s"}, "not a number of requests per time"},
 		{"an address without a port", []string{"--addr", "localhost"}, `--addr is "localhost", not a host and a port`},
 		{"a port that is a name", []string{"--addr", "localhost:http"}, `--addr is "localhost:http", not a host and a port`},
 		{"a port that is too high", []string{"--addr", "localhost:65536"}, `--addr is "localhost:65536", not a host and a port`},
@@ -63,7 +63,7 @@ func TestServeFlags(t *testing.T) {
 	}
 }
 
-func TestServeFlagsAreReadAsTheyArePrinted(t *testing.T) {
+func TestServeFlagsRoundTrip(t *testing.T) {
 	for _, tt := range []struct {
 		flag       interface{ Set(string) error }
 		text, want string
@@ -154,8 +154,8 @@ func (w writes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// What a person sees who tries the API by hand, and makes mistakes.
-func TestServeSaysWhatHappens(t *testing.T) {
+// Requests by hand, with mistakes, and the lines about them.
+func TestServeLogsRequests(t *testing.T) {
 	const key = gammatest.Key
 	for _, tt := range []struct {
 		name, method, path, key, contentType, body string
@@ -164,7 +164,7 @@ func TestServeSaysWhatHappens(t *testing.T) {
 		{"a response", "GET", "/v1.0/themes?limit=1", key, "", "", `GET /v1.0/themes 200 \d+ms`, `{"method":"GET","ms":\d+,"path":"/v1.0/themes","status":200,"time":"[^"]+"}`},
 		{"no key", "GET", "/v1.0/themes", "", "", "", `GET /v1.0/themes 401 \d+ms header X-API-KEY is missing`, `{.*"remark":"header X-API-KEY is missing","status":401,.*}`},
 		{"another key", "GET", "/v1.0/themes", "sk-gamma-real", "", "", `GET /v1.0/themes 401 \d+ms header X-API-KEY is not the key of this fake`, `{.*"status":401,.*}`},
-		{"what curl -d sends", "POST", "/v1.0/generations", key, "application/x-www-form-urlencoded", "{}",
+		{"a form, as of curl -d", "POST", "/v1.0/generations", key, "application/x-www-form-urlencoded", "{}",
 			`gamma: the request POST /v1.0/generations is invalid: header Content-Type is "application/x-www-form-urlencoded"; the OpenAPI document says application/json\n.* 400 \d+ms`,
 			`{"time":"[^"]+","violation":"the request POST /v1.0/generations is invalid: header Content-Type is .*"}\n{.*"status":400,.*}`},
 		{"the key in the URL", "GET", "/v1.0/themes?key=" + key, "", "", "",
@@ -172,7 +172,7 @@ func TestServeSaysWhatHappens(t *testing.T) {
 		{"the key in the path", "GET", "/v1.0/" + key, key, "", "", `gamma: .*no such operation.*\n.*GET /v1.0/KEY 400 \d+ms`, `.*\n.*`},
 		{"a real key in the path", "GET", "/v1.0/generations/sk-gamma-real", "sk-gamma-real", "", "", `GET /v1.0/generations/KEY 401 \d+ms header X-API-KEY is not the key of this fake`, `{.*"path":"/v1.0/generations/KEY",.*}`},
 		{"a real key in the query", "GET", "/v1.0/themes?sk-gamma-real", "", "", "", `gamma: .* query parameter "KEY" is not documented\n.* 400 \d+ms`, `.*\n.*`},
-		{"text that a terminal acts on", "GET", "/v1.0/themes/%1b%5b2J\u202e", key, "", "", `gamma: .*\n.*GET /v1.0/themes/%1[bB]\S* 400 \d+ms`, `.*\n.*`},
+		{"control characters", "GET", "/v1.0/themes/%1b%5b2J\u202e", key, "", "", `gamma: .*\n.*GET /v1.0/themes/%1[bB]\S* 400 \d+ms`, `.*\n.*`},
 	} {
 		for _, asJSON := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, JSON %v", tt.name, asJSON), func(t *testing.T) {
@@ -229,12 +229,12 @@ func TestServeAtAnAddressInUse(t *testing.T) {
 	defer listener.Close()
 	a, stdout, stderr := newTestApp(nil)
 	code := a.run([]string{"serve", "--addr", listener.Addr().String()})
-	if code != exitOther || stdout.Len() > 0 || !strings.HasPrefix(stderr.String(), "gamma: cannot listen; another --addr may be free: ") {
+	if code != exitOther || stdout.Len() > 0 || !strings.HasPrefix(stderr.String(), "gamma: cannot listen; try another --addr: ") {
 		t.Errorf("exit status %d, %q and %q", code, stdout, stderr)
 	}
 }
 
-// brokenWriter is a full disk.
+// brokenWriter is a writer to a full disk.
 type brokenWriter struct{}
 
 var errFull = errors.New("full")
@@ -249,8 +249,8 @@ func TestServeToAFullDisk(t *testing.T) {
 	}
 }
 
-// Connections that break on purpose are told, as are responses that are cut off.
-func TestServeTellsFaults(t *testing.T) {
+// Dropped connections and truncated responses are logged.
+func TestServeLogsFaults(t *testing.T) {
 	a, _, stderr := newTestApp(nil)
 	s := server{app: a}
 	g := gammatest.NewHandler(t)
@@ -289,7 +289,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// tell returns what happens to each text, when they are created in some order.
+// tell returns what happens to each text if they are created in the given order.
 func tell(s story, texts []string) map[string][]fate {
 	fates := make(map[string][]fate)
 	for _, text := range texts {
@@ -298,7 +298,7 @@ func tell(s story, texts []string) map[string][]fate {
 	return fates
 }
 
-func TestSameSeedSameStory(t *testing.T) {
+func TestSameSeedSameResults(t *testing.T) {
 	var texts []string
 	for i := range 500 {
 		texts = append(texts, fmt.Sprint("tea ", i), fmt.Sprint("tea ", i%100))
@@ -325,7 +325,7 @@ func TestSameSeedSameStory(t *testing.T) {
 	if differ < 450 {
 		t.Errorf("another seed changes %d of 500", differ)
 	}
-	// One flag does not change what another one does.
+	// The flags are independent.
 	fewer := s
 	fewer.broken, fewer.faults = 0, 0
 	for text, fates := range tell(fewer, texts) {
@@ -368,8 +368,8 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// A client that never gives up gets what the story says: 60 generations, all of them hit.
-func TestStoryIsTold(t *testing.T) {
+// A client that retries sees all faults of 60 generations.
+func TestServeFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := story{seed: 1, duration: span{20 * time.Second, 60 * time.Second}, exportAfter: 30 * time.Second, failures: 0.2, broken: 1, faults: 1}
 		twin := s

@@ -36,16 +36,16 @@ func newWait(a *app) *cobra.Command {
 		Use:   "wait ID... | -",
 		Short: "Wait for generations, and save their exports",
 		Long: `Waits until each generation has finished. With --dir it also waits for the exports, and
-saves each as ID.pdf, ID.pptx or ID.zip, which is that of png.
+saves each as ID.pdf, ID.pptx, or ID.zip for png.
 
-With - the ids come from standard input: an id a line, or what create and wait print, with
-or without --json. A line of JSON without an id, such as an error of create, is skipped;
-its error counts for the exit code.
+With - the ids are read from standard input: one per line, or the output of create or
+wait, with or without --json. A line of JSON without an id, such as an error of create, is
+skipped; its error counts for the exit code.
 
-Standard output has a line for each that has completed, as it ends: the id, the status,
-and the path of the export or else the URL of the Gamma, with tabs between them.
+Standard output has a line for each generation that completes: the id, the status, and the
+path of the export or else the URL of the Gamma, separated by tabs.
 
-Nothing is lost when a wait ends early: wait for the same ids again.`,
+If a wait ends early, nothing is lost: run the same command again.`,
 		Example: `  gamma wait abc123
   gamma wait --dir out abc123 def456
   gamma create --no-wait --json *.md | gamma wait --dir out -`,
@@ -56,7 +56,7 @@ Nothing is lost when a wait ends early: wait for the same ids again.`,
 		},
 	}
 	cmd.Flags().StringVar(&w.dir, "dir", "", "save the exports in `DIR` (default: save none)")
-	cmd.Flags().DurationVar(&w.timeout, "timeout", time.Hour, "wait at most this `TIME`, 0 for no limit")
+	cmd.Flags().DurationVar(&w.timeout, "timeout", time.Hour, "wait at most `TIME`; 0 means no limit")
 	return cmd
 }
 
@@ -68,11 +68,11 @@ type wait struct {
 	client  *gamma.Client
 	display *screen.Display
 
-	mu                  sync.Mutex // for what follows: exports are saved in the background
+	mu                  sync.Mutex // of the fields below; exports are saved in the background
 	finished, completed int
 
 	codes []int
-	err   error // of standard output: nothing more is printed
+	err   error // of standard output; after it nothing is printed
 }
 
 // job is a generation to wait for.
@@ -164,7 +164,7 @@ func (w *wait) all(ctx context.Context, p *poller.Poller, jobs []job) error {
 	saves.Wait()
 	w.display.Close()
 	if ctx.Err() != nil && w.interrupted() {
-		w.note("interrupted: %d of %d generations have finished; the same command waits for the others again", w.finished, len(jobs))
+		w.note("interrupted: %d of %d generations have finished; run the same command to wait for the others", w.finished, len(jobs))
 		return exitError{exitOther}
 	}
 	if w.err != nil {
@@ -193,7 +193,7 @@ func (w *wait) save(ctx context.Context, r record) {
 	w.end(r)
 }
 
-// end prints r. What was interrupted has not ended: it is printed only with --json.
+// end prints r. It prints an interrupted wait only with --json.
 func (w *wait) end(r record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -235,7 +235,7 @@ func extension(link string) string {
 	return ""
 }
 
-// jobs returns what args say to wait for, each id once.
+// jobs returns the generations of args, each id once.
 func (w *wait) jobs(args []string) ([]job, error) {
 	var jobs []job
 	if args[0] == "-" && len(args) == 1 {

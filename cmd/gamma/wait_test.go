@@ -17,7 +17,7 @@ func TestReadJobs(t *testing.T) {
 	}{
 		{"ids", "gen1\ngen2\n", []job{{"gen1", ""}, {"gen2", ""}}, nil, ""},
 		{"no line feed at the end, Windows line ends, empty lines", "\r\n gen1 \r\n\n\ngen2", []job{{"gen1", ""}, {"gen2", ""}}, nil, ""},
-		{"the lines of create", "gen1\t-\t-\ta.md\n", []job{{"gen1", ""}}, nil, ""},
+		{"lines of create", "gen1\t-\t-\ta.md\n", []job{{"gen1", ""}}, nil, ""},
 		{"JSON lines", `{"generationId":"gen1","input":"a.md","more":[1]}` + "\n", []job{{"gen1", "a.md"}}, nil, ""},
 		{"an id twice", "gen1\ngen2\ngen1\n", []job{{"gen1", ""}, {"gen2", ""}}, nil, ""},
 		{"errors of create", `{"input":"b.md","error":{"code":"no_credits","message":"no"}}` + "\n" + `{"error":{"code":"maybe_created"}}` + "\n" + `{"error":{"code":"brand_new"}}` + "\n",
@@ -25,11 +25,11 @@ func TestReadJobs(t *testing.T) {
 		{"an error with an id", `{"generationId":"gen1","error":{"code":"not_finished"}}`, []job{{"gen1", ""}}, nil, ""},
 		{"a byte order mark", "\ufeffgen1\r\n", []job{{"gen1", ""}}, nil, ""},
 		{"empty lines only", "\n \r\n", nil, nil, "gamma: standard input has no id"},
-		{"nothing", "", nil, nil, "gamma: standard input has no id"},
+		{"empty input", "", nil, nil, "gamma: standard input has no id"},
 		{"a wrong id", "gen1\nge/n2\n", nil, nil, "gamma: standard input, line 2: id has a character other than A-Z a-z 0-9 - . _ ~ at position 2"},
 		{"a long id", long, nil, nil, "gamma: standard input, line 1: id has 257 characters, more than 256"},
 		{"a wrong id in JSON", `{"generationId":"../x"}`, nil, nil, "gamma: standard input, line 1: id has a character other than A-Z a-z 0-9 - . _ ~ at position 2"},
-		{"cut JSON", `{"generationId":"gen1"`, nil, nil, "gamma: standard input, line 1: not a JSON object of a generation"},
+		{"truncated JSON", `{"generationId":"gen1"`, nil, nil, "gamma: standard input, line 1: not a JSON object of a generation"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, _, _ := newTestApp(nil)

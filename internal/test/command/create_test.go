@@ -22,9 +22,9 @@ import (
 	"github.com/gamma-sdk/gamma-go/gammatest"
 )
 
-// A folder of 200 texts at 30 requests in 10 seconds, killed twice and started again, ends
-// with 200 files, 200 creates and no more than 20 responses 429. 200 creates and a poll
-// for each take at least 133 seconds of that budget.
+// A batch of 200 texts with a limit of 30 requests in 10 seconds, which is killed and restarted
+// twice, results in 200 files, 200 creates and at most 20 responses 429. 200 creates and a
+// poll for each take at least 133 seconds with that limit.
 func TestFolderOf200(t *testing.T) {
 	if testing.Short() || runtime.GOOS == "windows" {
 		t.Skip("takes three minutes and a kill")
@@ -100,7 +100,7 @@ func TestFolderOf200(t *testing.T) {
 
 	mu.Lock()
 	defer mu.Unlock()
-	// A kill may hit a create in flight. Its text is named, and not created again.
+	// A create may be in flight at a kill. Its text has an error, and is not created again.
 	var lost []string
 	saved := 0
 	for decoder := json.NewDecoder(strings.NewReader(stdout)); decoder.More(); {

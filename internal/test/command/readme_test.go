@@ -18,7 +18,7 @@ import (
 
 const section = "The command"
 
-// The lines of README.md install the command, and do what they say.
+// The commands in README.md work, including those that install gamma.
 func TestREADME(t *testing.T) {
 	t.Parallel()
 	f := newFolder(t)
@@ -70,7 +70,7 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// The script of README.md creates again what failed, and its report has every input.
+// The script in README.md creates failed generations again, and its report has every input.
 func TestREADMEScript(t *testing.T) {
 	t.Parallel()
 	f := newFolder(t)
@@ -99,7 +99,7 @@ func TestREADMEScript(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends the script of README.md, and not only the command that runs.
+// Ctrl-C ends the script in README.md, not only the command that it runs.
 func TestREADMEScriptInterrupted(t *testing.T) {
 	t.Parallel()
 	if signal.Ignored(os.Interrupt) {

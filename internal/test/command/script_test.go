@@ -30,11 +30,11 @@ import (
 // bin is the directory of the program under test.
 var bin string
 
-// flags are those of its build.
+// flags are the flags of its build.
 var flags = []string{"-buildvcs=false"}
 
 func TestMain(m *testing.M) {
-	// Under nohup it is ignored, and programs that the tests start would ignore it too.
+	// nohup ignores SIGHUP, and so would programs that the tests start.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "gamma-command-")
@@ -68,19 +68,20 @@ func build(dir string) error {
 // TestScripts runs the scripts in testdata/script. Each has a separate fake, whose address
 // and key are in its environment. These commands are added:
 //
-//   - exits CODE PROGRAM [ARG...] runs a program, which must end with this exit code. Its
-//     output is for the next stdout, stderr and cmp.
-//   - start PROGRAM [ARG...] starts one in the background. prints REGEXP waits until its
-//     standard output matches, said REGEXP until its standard error does. signal NAME sends
-//     it int, term, hup or kill. ended CODE waits for its end; a killed one has the code -1.
-//   - fake add ID STEP... adds a generation without an export, and fake create NAME STEP...
-//     creates one with a PDF, whose id gets into the variable NAME. fake life STEP... is the
-//     life of those that are created later. fake next OPERATION STEP..., fake download
-//     STEP... and fake key KEY are as in gammatest. For the steps see parseStep.
-//   - fake saw N METHOD PATH-PREFIX fails unless it has received exactly N such requests.
-//   - fake sees N METHOD PATH-PREFIX waits until it has received N at least.
+//   - exits CODE PROGRAM [ARG...] runs a program, which must end with this exit code. The
+//     next stdout, stderr and cmp use its output.
+//   - start PROGRAM [ARG...] starts a program in the background. prints REGEXP waits until
+//     its standard output matches, said REGEXP until its standard error matches. signal NAME
+//     sends it int, term, hup or kill. ended CODE waits for its end; after a kill the code is
+//     -1.
+//   - fake add ID STEP... adds a generation without an export. fake create NAME STEP... creates
+//     one with a PDF, and sets the variable NAME to its id. fake life STEP... sets the life of
+//     generations that are created later. fake next OPERATION STEP..., fake download STEP...
+//     and fake key KEY are as in gammatest. For the steps see parseStep.
+//   - fake saw N METHOD PATH-PREFIX fails unless the fake has received exactly N such requests.
+//   - fake sees N METHOD PATH-PREFIX waits until the fake has received at least N of them.
 //
-// No output may have the key.
+// No output may contain the key.
 func TestScripts(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the scripts use sh, signals and devices")
@@ -120,7 +121,7 @@ type key struct{}
 
 func stateOf(ts *testscript.TestScript) *script { return ts.Value(key{}).(*script) }
 
-// reporter makes violations of the API's contract errors of the test.
+// reporter makes invalid requests errors of the test.
 type reporter struct {
 	env *testscript.Env
 	t   *testing.T
@@ -202,7 +203,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// written waits for the output number i.
+// written returns a command that waits for output i: 0 for standard output, 1 for standard error.
 func written(i int) func(ts *testscript.TestScript, neg bool, args []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		s := stateOf(ts)
@@ -303,9 +304,9 @@ func fakeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// parseStep returns the step that text names: completed, failed, pending (for an hour),
-// nofile (completed without an export, for an hour), usual, drop, hang, cut:BYTES,
-// late:SECONDS (the usual response, held back), 429:SECONDS or a status such as 402.
+// parseStep returns the step for text: completed, failed, pending (for an hour), nofile
+// (completed without an export, for an hour), usual, drop, hang, cut:BYTES, late:SECONDS (the
+// usual response, delayed), 429:SECONDS or a status such as 402.
 func parseStep(text string) (gammatest.Step, error) {
 	name, value, _ := strings.Cut(text, ":")
 	n, err := strconv.Atoi(value)

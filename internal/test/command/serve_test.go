@@ -22,7 +22,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/internal/test/sample"
 )
 
-// served is a gamma serve that runs.
+// served is a running gamma serve.
 type served struct {
 	env    []string // the variables that it printed
 	cmd    *exec.Cmd
@@ -30,7 +30,7 @@ type served struct {
 	stderr bytes.Buffer
 }
 
-// startServe starts gamma serve at a free port.
+// startServe starts gamma serve on a free port.
 func startServe(t *testing.T, args ...string) *served {
 	t.Helper()
 	s := &served{cmd: exec.Command(filepath.Join(bin, "gamma"), append([]string{"serve", "--addr", "127.0.0.1:0"}, args...)...)}
@@ -67,8 +67,8 @@ func (s *served) end(t *testing.T, signal os.Signal) (code int, stderr string) {
 	return s.cmd.ProcessState.ExitCode(), s.stderr.String()
 }
 
-// Programs in other languages get a file from gamma serve: its export comes late, and its
-// download breaks off. Two generations run at once.
+// Programs in other languages download a file from gamma serve. The export is late, and the
+// download breaks off. Two programs run at once.
 func TestServeOtherLanguages(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs a shell")

@@ -19,7 +19,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/gammatest"
 )
 
-// expectation is what a line of a shell block in a document must do.
+// expectation is the expected result of a line in a shell block of a document.
 type expectation struct {
 	before   string // is run before it, unchecked
 	instead  string // is run instead, if not empty
@@ -27,7 +27,7 @@ type expectation struct {
 	out, err string // what the streams match; they are empty if this is
 }
 
-// Every line of the shell blocks of SKILL.md does what it says.
+// The commands in SKILL.md work.
 func TestSkill(t *testing.T) {
 	t.Parallel()
 	const each = `(?s)^(\{[^\n]*"generationId":"gen\d+","input":"texts/(coffee|milk|tea)\.md","saved":"decks/\w+\.pdf","status":"completed"\}\n){3}$`
@@ -79,7 +79,7 @@ func TestSkill(t *testing.T) {
 	}
 }
 
-// SKILL.md is short, and has the exit codes that the command has.
+// SKILL.md is short, and has the exit codes of the command.
 func TestSkillExitCodes(t *testing.T) {
 	t.Parallel()
 	text := document(t, "skills/gamma/SKILL.md")
@@ -104,7 +104,7 @@ func TestSkillExitCodes(t *testing.T) {
 	}
 }
 
-// document returns a file of the repository.
+// document returns the text of a file of the repository.
 func document(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "..", filepath.FromSlash(name)))
@@ -114,8 +114,8 @@ func document(t *testing.T, name string) string {
 	return strings.ReplaceAll(string(text), "\r\n", "\n")
 }
 
-// blocks returns the shell blocks of a section of a file of the repository, or all of them
-// for the heading "".
+// blocks returns the shell blocks of a section of a file of the repository. The heading ""
+// means the whole file.
 func blocks(t *testing.T, name, heading string) (blocks []string) {
 	t.Helper()
 	text := document(t, name)
@@ -142,15 +142,16 @@ func commands(block string) []string {
 	return lines
 }
 
-// folder is where a document's commands run: it has three texts, and a fake.
+// folder is the directory in which the commands of a document run, with three texts and a
+// fake.
 type folder struct {
 	fake *gammatest.Server
 	dir  string
 	env  []string
 }
 
-// newFolder returns a folder. The generations at its fake complete at once, except that a
-// text with the word fails in it fails the first time.
+// newFolder returns a folder. The generations of its fake complete at once, except that a text
+// with the word "fails" fails the first time.
 func newFolder(t *testing.T) *folder {
 	t.Helper()
 	if runtime.GOOS == "windows" {
@@ -233,7 +234,7 @@ func testLines(t *testing.T, f *folder, lines []string, want map[string]expectat
 	}
 }
 
-// matches reports whether text matches re, or is as empty as re.
+// matches reports whether text matches re, or both are empty.
 func matches(re, text string) bool {
 	if re == "" {
 		return text == ""

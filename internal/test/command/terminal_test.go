@@ -43,8 +43,8 @@ var (
 	live = regexp.MustCompile(`^[█░]* *\d+/200  |^creating \d|^pausing |^\d+ open, |, \d+ polls?(, next .*)?$|, creating$|, saving$|^and \d+ more$`)
 )
 
-// erase is what starts every frame except the first: the cursor moves up to the first
-// live line, and what is below it is erased.
+// erase is the start of every frame except the first: it moves the cursor up to the first live
+// line, and erases the lines below.
 var erase = regexp.MustCompile(`\x1b\[(\d+)A\x1b\[J`)
 
 func startSession(t *testing.T, width, height int, cmd *exec.Cmd) *session {
@@ -87,9 +87,9 @@ func (s *session) until(what string, done func() bool) {
 	}
 }
 
-// show gives what was received to the emulator, and compares the screen before each
-// frame: the last frame is complete then. Until all is received, it stops at the last
-// place where a frame starts, for the rest may be a part of one.
+// show passes what was received to the emulator, and compares the screen before each frame,
+// when the last frame is complete. Until everything is received, it stops at the start of the
+// last frame, which may not be complete.
 func (s *session) show(all bool) {
 	s.t.Helper()
 	for {
@@ -130,8 +130,7 @@ func (s *session) frame(n int) {
 	}
 }
 
-// compare returns an error unless the screen has n live lines above the cursor, and no
-// others.
+// compare returns an error unless the screen has exactly n live lines, above the cursor.
 func (s *session) compare(n int) error {
 	rows, cursor := s.rows(), s.vt.CursorPosition()
 	top := cursor.Y - n
@@ -172,7 +171,7 @@ func (s *session) rows() []string {
 	return rows
 }
 
-// all returns the lines that have left the screen and those on it.
+// all returns the lines in the scrollback and on the screen.
 func (s *session) all() []string {
 	var lines []string
 	for _, line := range s.vt.Scrollback().Lines() {
@@ -185,7 +184,7 @@ func (s *session) all() []string {
 	return append(lines, s.rows()...)
 }
 
-// stopped runs f while the command is stopped and all that it wrote was received.
+// stopped runs f while the command is stopped, after all of its output was received.
 func (s *session) stopped(f func()) {
 	s.t.Helper()
 	pid := s.cmd.Process.Pid
@@ -206,7 +205,7 @@ func (s *session) stopped(f func()) {
 	}
 }
 
-// mark is what a drain ends with: a sequence that terminals ignore.
+// mark is the end of a drain, a sequence that terminals ignore.
 var mark = []byte("\x1b]777;mark\x07")
 
 // drain receives all that was written to the terminal before written returned.
@@ -226,8 +225,8 @@ func (s *session) drain(written func() error) {
 	s.show(true)
 }
 
-// resize changes the size of the terminal. Like a terminal, and unlike the emulator, it
-// keeps what is above the live lines: it moves it to the scrollback first.
+// resize changes the size of the terminal. It moves the lines above the live lines to the
+// scrollback first, because a terminal keeps them, and the emulator does not.
 func (s *session) resize(width, height int) {
 	s.t.Helper()
 	s.stopped(func() {
@@ -243,7 +242,7 @@ func (s *session) resize(width, height int) {
 	})
 }
 
-// ended returns how many generations have ended by the last bar that was painted.
+// ended returns the number of generations that have ended, from the last bar.
 func (s *session) ended() int {
 	end := bytes.LastIndex(s.raw, []byte("/200  "))
 	start := end
@@ -257,7 +256,7 @@ func (s *session) ended() int {
 	return n
 }
 
-// cursorVisible checks that the cursor is visible, and never was hidden.
+// cursorVisible checks that the cursor was never hidden.
 func (s *session) cursorVisible() {
 	s.t.Helper()
 	if s.vt.CursorHidden() || bytes.Contains(s.raw, []byte("\x1b[?")) {
@@ -327,8 +326,8 @@ func waitCommand(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-// In the end the terminal has the permanent lines in the order in which they were
-// written, and nothing else.
+// At the end the terminal has only the permanent lines, in the order in which they were
+// written.
 func TestTerminal(t *testing.T) {
 	for name, command := range map[string]func(t *testing.T) *exec.Cmd{"create": createCommand, "wait": waitCommand} {
 		t.Run(name, func(t *testing.T) {
@@ -344,7 +343,7 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// testTerminal returns false if a frame came too late to be judged.
+// testTerminal returns false if a frame was too late to compare.
 func testTerminal(t *testing.T, cmd *exec.Cmd) bool {
 	t.Helper()
 	s := startSession(t, 80, 24, cmd)

@@ -11,14 +11,14 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 )
 
-// step is what is done for a generation that has not ended.
+// step is the current step of a generation that has not ended.
 type step uint8
 
 const (
 	creating step = iota
 	waiting
 	saving
-	steps // how many there are
+	steps // the number of steps
 )
 
 var stepNames = [steps]string{"creating", "waiting", "saving"}
@@ -33,7 +33,7 @@ type job struct {
 	next     time.Time
 }
 
-// state is everything that the display knows.
+// state is what the display shows.
 type state struct {
 	total        int // of inputs, -1 if unknown
 	started      time.Time
@@ -50,8 +50,8 @@ const (
 	maxBar   = 40
 )
 
-// lines returns what a terminal of width columns and height rows shows at now: at least
-// one line and at most nine, one less than height, none longer than width.
+// lines returns the lines for a terminal of width columns and height rows at now: at least one,
+// at most nine and at most height-1, none longer than width.
 func lines(s *state, now time.Time, width, height int, l look) []string {
 	rows := max(min(maxLines, height-1), 1)
 	width = max(width, 1)
@@ -68,7 +68,7 @@ func lines(s *state, now time.Time, width, height int, l look) []string {
 	return all[:min(rows, len(all))]
 }
 
-// bar returns the bar, how many have ended, and the time.
+// bar returns the bar, with the number of generations that have ended and the time.
 func (s *state) bar(now time.Time, width int, l look) string {
 	ended := s.done + s.failed
 	total := max(s.total, ended+len(s.open))
@@ -97,7 +97,7 @@ func (s *state) bar(now time.Time, width int, l look) string {
 	return l.paint(green, strings.Repeat(full, filled)) + strings.Repeat(empty, size-filled) + "  " + text
 }
 
-// ended returns how many of how many have ended.
+// ended returns the number of generations that have ended, and the total.
 func (s *state) ended() string {
 	ended := s.done + s.failed
 	text := strconv.Itoa(ended) + "/" + strconv.Itoa(max(s.total, ended+len(s.open)))
@@ -182,8 +182,8 @@ func slowestLines(jobs []*job, now, until time.Time, width int, l look) []string
 	return names
 }
 
-// details returns the time that has passed, at level 2 also the polls or what is done,
-// and at level 3 also the next poll.
+// details returns the elapsed time, from level 2 on also the polls or the step, and at level 3
+// also the time of the next poll.
 func (j *job) details(now, until time.Time, level int) string {
 	text := Duration(now.Sub(j.since))
 	switch {
@@ -261,14 +261,14 @@ func (l look) printable(text string) string {
 	return b.String()
 }
 
-// Escape sequences of colours.
+// Escape sequences of colors.
 const (
 	green  = "\x1b[32m"
 	yellow = "\x1b[33m"
 	reset  = "\x1b[0m"
 )
 
-// paint returns text, which was fitted already, in a colour.
+// paint returns text in a color. Its width must have been fitted before.
 func (l look) paint(color, text string) string {
 	if !l.color || text == "" {
 		return text

@@ -79,7 +79,7 @@ and 2 more`},
 		{"ASCII", batchOf(), 80, 3, look{ascii: true}, `
 ####################....................  104/200  52%  3m20s
 creating 2, waiting 4, saving 1, done 100, failed 4`},
-		{"colours", pausing(batchOf(), "", time.Second), 60, 4, look{color: true}, "\n" +
+		{"colors", pausing(batchOf(), "", time.Second), 60, 4, look{color: true}, "\n" +
 			green + "████████████████████" + reset + "░░░░░░░░░░░░░░░░░░░  104/200  52%  3m20s\n" +
 			"creating 2, waiting 4, saving 1, done 100, failed 4\n" +
 			yellow + "pausing until 12:00:01 (1s)" + reset},
@@ -121,7 +121,7 @@ creating 0, waiting 0, saving 0, done 1, failed 0`},
 	}
 }
 
-// plainText returns a line without its colours.
+// plainText returns a line without its colors.
 func plainText(s string) string {
 	return strings.NewReplacer(green, "", yellow, "", reset, "").Replace(s)
 }

@@ -18,9 +18,9 @@ import (
 const refresh = 200 * time.Millisecond
 
 // live paints the lines of a display in place, below the permanent ones. It implements
-// [mpb.ConsoleWriter]: mpb says when to paint. A frame is one write, and ends with the
-// cursor at the start of the line below it; the cursor is never hidden, so that no death
-// of the process leaves it hidden.
+// [mpb.ConsoleWriter]: mpb decides when to paint. A frame is one write, and ends with the
+// cursor at the start of the line below it. The cursor is never hidden, so that a killed
+// process does not leave it hidden.
 type live struct {
 	d        *Display
 	size     func() (width, height int)
@@ -41,7 +41,7 @@ type live struct {
 func newLive(d *Display, w io.Writer, size func() (int, int)) *live {
 	p := &live{d: d, size: size, w: cupwriter.New(w, true)}
 	p.progress = mpb.New(mpb.WithConsoleWriter(p), mpb.WithRefreshRate(refresh))
-	// One bar that never completes and has all lines.
+	// One bar, which never completes, has all lines.
 	_, _ = p.progress.Add(0, mpb.BarFillerFunc(func(w io.Writer, _ decor.Statistics) error {
 		_, err := io.WriteString(w, p.frame())
 		return err
@@ -49,12 +49,12 @@ func newLive(d *Display, w io.Writer, size func() (int, int)) *live {
 	return p
 }
 
-// frame returns the lines of now, without the last line break.
+// frame returns the current lines, without the last line break.
 func (p *live) frame() string {
 	width, height := p.size()
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
-	// The last column is left free: a terminal may wrap a line that is as long as its own.
+	// The last column stays empty: a terminal may wrap a line of its full width.
 	return strings.Join(lines(&p.d.state, time.Now(), width-1, height, p.d.look), "\n")
 }
 
@@ -64,7 +64,7 @@ func (p *live) Write(b []byte) (int, error) { return p.next.Write(b) }
 // ReadFrom adds to the next frame.
 func (p *live) ReadFrom(r io.Reader) (int64, error) { return p.next.ReadFrom(r) }
 
-// IsTerminal returns true: mpb then paints by itself.
+// IsTerminal returns true, so that mpb paints periodically.
 func (p *live) IsTerminal() bool { return true }
 
 // GetTermSize returns the size of the terminal.
@@ -82,7 +82,7 @@ func (p *live) Flush(int) error {
 	return p.err
 }
 
-// paint replaces the live lines by the permanent lines that are pending and a frame.
+// paint replaces the live lines by the pending permanent lines and a new frame.
 func (p *live) paint(frame string) {
 	p.pendingMu.Lock()
 	pending := p.pending
@@ -138,7 +138,7 @@ func (p *live) close() {
 	p.paint("")
 }
 
-// terminalSize returns the size of a terminal, or 80x24 if it does not say.
+// terminalSize returns the size of a terminal, or 80x24 if that is unknown.
 func terminalSize(f *os.File) (width, height int) {
 	width, height, err := term.GetSize(int(f.Fd()))
 	if err != nil || width < 1 || height < 1 {

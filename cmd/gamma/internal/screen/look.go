@@ -25,8 +25,8 @@ const (
 	None Mode = "none"
 )
 
-// resolve returns the mode that m means for a standard error that is a terminal or not.
-// The caller's choice has precedence over the environment.
+// resolve returns the mode for m: any except Auto is used as it is; Auto depends on whether
+// standard error is a terminal, and on the environment.
 func (m Mode) resolve(terminal bool, getenv func(string) string) Mode {
 	if m != Auto && m != "" {
 		return m
@@ -37,7 +37,7 @@ func (m Mode) resolve(terminal bool, getenv func(string) string) Mode {
 	return Live
 }
 
-// look is what the environment says about the characters and colours to use.
+// look has the characters and colors to use.
 type look struct {
 	ascii bool // no character beyond ASCII
 	color bool
@@ -62,8 +62,8 @@ func newLook(goos string, getenv func(string) string) look {
 	}
 }
 
-// columns returns how many columns of a terminal s takes, or a few more: a terminal may
-// or may not combine characters.
+// columns returns the number of columns that s takes in a terminal, or a few more, because
+// not every terminal combines characters.
 func (l look) columns(s string) int {
 	n := 0
 	for _, r := range s {
@@ -80,7 +80,7 @@ func (l look) runeColumns(r rune) int {
 	return (&runewidth.Condition{EastAsianWidth: l.wide}).RuneWidth(r)
 }
 
-// tail is what stands for text that was cut.
+// tail returns the mark for text that was cut off.
 func (l look) tail() string {
 	if l.ascii {
 		return "~"
@@ -88,7 +88,7 @@ func (l look) tail() string {
 	return "…"
 }
 
-// fit returns s cut at its end to at most width columns.
+// fit returns s, cut at its end to at most width columns.
 func (l look) fit(s string, width int) string {
 	if l.columns(s) <= width {
 		return s
@@ -101,8 +101,8 @@ func (l look) fit(s string, width int) string {
 	return head + tail
 }
 
-// fitName returns s cut in the middle to at most width columns: names in one directory,
-// or with one prefix, differ at their ends.
+// fitName returns s, cut in the middle to at most width columns, because names often have a
+// common directory or prefix.
 func (l look) fitName(s string, width int) string {
 	if l.columns(s) <= width {
 		return s

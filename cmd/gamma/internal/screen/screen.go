@@ -18,12 +18,12 @@ type Options struct {
 	Getenv func(string) string // nil means os.Getenv
 }
 
-// period is how often Plain writes a summary, and the shortest pause that it announces.
+// period is the time between two summaries of Plain, and the shortest pause that it reports.
 const period = 30 * time.Second
 
-// Display shows what a batch is doing. Its methods are safe for concurrent use; those of
-// a nil Display do nothing, except that Print runs its argument. After an error of Out it
-// writes nothing more.
+// Display shows the progress of a batch. Its methods are safe for concurrent use. The methods
+// of a nil Display do nothing, except that Print runs its argument. After an error of Out a
+// Display writes nothing more.
 type Display struct {
 	look look
 
@@ -76,7 +76,7 @@ func New(o Options) *Display {
 	return d
 }
 
-// Total sets how many inputs there are; -1, the default, means that it is not known.
+// Total sets the number of inputs. -1, the default, means unknown.
 func (d *Display) Total(n int) {
 	if d == nil {
 		return
@@ -97,8 +97,8 @@ func (d *Display) Wait(name, id string, since time.Time) {
 	d.update(func() { d.enter(name, id, waiting, since) })
 }
 
-// Poll records that the generation was polled, how often in total, and when it will be
-// again; a zero next means that it is not known. It ignores an id that does not wait.
+// Poll records a poll of the generation: the number of polls so far, and the time of the next
+// one, where zero means unknown. It ignores an id without a Wait.
 func (d *Display) Poll(id string, polls int, next time.Time) {
 	d.update(func() {
 		if j := d.ids[id]; j != nil {
@@ -116,8 +116,8 @@ func (d *Display) Save(id string) {
 	})
 }
 
-// Pause shows why requests are not sent, and until when. Of two pauses the one that ends
-// last is shown. A zero until ends the pause.
+// Pause shows why no requests are sent, and until when. Of two pauses it shows the one that
+// ends last. A zero until ends the pause.
 func (d *Display) Pause(why string, until time.Time) {
 	if d == nil {
 		return
@@ -142,7 +142,7 @@ func (d *Display) pause(why string, until time.Time) string {
 }
 
 // End records that name has ended, and whether it succeeded. It writes line, which is
-// permanent, unless it is empty: the command may print its own with Print.
+// permanent, unless it is empty.
 func (d *Display) End(name, line string, ok bool) {
 	if d == nil {
 		return
@@ -175,8 +175,8 @@ func (d *Display) end(name, line string, ok bool) string {
 	return mark + d.look.printable(line) + elapsed
 }
 
-// Print runs f, which may write whole lines to the terminal of the display or to any
-// other place, so that they do not mix with the live lines. f must not use d.
+// Print runs f, which may write whole lines to the terminal, so that they do not mix with the
+// live lines. f must not use d.
 func (d *Display) Print(f func()) {
 	if d == nil {
 		f()
@@ -212,7 +212,7 @@ func (d *Display) update(f func()) {
 	}
 }
 
-// enter makes name open in a step, or moves it there.
+// enter adds name with a step, or sets its step.
 func (d *Display) enter(name, id string, to step, since time.Time) {
 	j := d.names[name]
 	if j == nil {
@@ -255,7 +255,7 @@ func (d *Display) setStep(j *job, to step) {
 	j.step = to
 }
 
-// insert puts j where its age belongs. Jobs come nearly sorted: most end up last.
+// insert inserts j by age. Most jobs are the youngest.
 func (d *Display) insert(j *job) {
 	i, _ := slices.BinarySearchFunc(d.state.open, j, older)
 	d.state.open = slices.Insert(d.state.open, i, j)
@@ -267,7 +267,7 @@ func (d *Display) remove(j *job) {
 	}
 }
 
-// older orders jobs by age, and those of one age by arrival.
+// older orders jobs by age, and jobs of the same age by arrival.
 func older(a, b *job) int {
 	if c := a.since.Compare(b.since); c != 0 {
 		return c

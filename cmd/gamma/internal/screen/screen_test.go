@@ -30,7 +30,7 @@ func env(pairs ...string) func(string) string {
 	}
 }
 
-// buffer is a standard error that can be read at any time.
+// buffer is a writer that can be read at any time.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -48,8 +48,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// seen returns what a terminal of any size shows after it received out: the permanent
-// lines and the live ones.
+// seen returns the permanent and the live lines that a terminal of any size shows after out.
 func seen(t *testing.T, out string) string {
 	t.Helper()
 	up := regexp.MustCompile(`\x1b\[(\d+)A\x1b\[J`)
@@ -246,7 +245,7 @@ after Close
 	})
 }
 
-// A panic of Print's function is the caller's; the display still works.
+// A panic in the function of Print is propagated. The display works after it.
 func TestPrintPanics(t *testing.T) {
 	for _, mode := range []Mode{Live, Plain} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -263,7 +262,7 @@ func TestPrintPanics(t *testing.T) {
 	}
 }
 
-// broken is a standard error that takes so many writes.
+// broken is a writer that fails after a number of writes.
 type broken struct{ capacity, after int }
 
 func (b *broken) Write(p []byte) (int, error) {
@@ -315,7 +314,7 @@ func TestBrokenOutput(t *testing.T) {
 	}
 }
 
-// All methods at once, for the race detector; the counts must add up.
+// All methods may be called concurrently. The counts are right at the end.
 func TestConcurrentUse(t *testing.T) {
 	const workers, each = 8, 200
 	for _, mode := range []Mode{Live, Plain} {
@@ -386,7 +385,7 @@ func TestOldestFirst(t *testing.T) {
 	})
 }
 
-// The cost of an update and of a frame while 100,000 generations wait.
+// An update and a frame, with 100,000 waiting generations.
 func BenchmarkDisplay(b *testing.B) {
 	const n = 100_000
 	open := func() *Display {
