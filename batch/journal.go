@@ -146,7 +146,8 @@ func (j *journal) start(server string) error {
 	if err != nil {
 		return err
 	}
-	if dir, err := os.Open(filepath.Dir(j.path)); err == nil { // so that the name of the file is on disk, too
+	// So that the name of the file is on disk, too.
+	if dir, err := os.Open(filepath.Dir(j.path)); err == nil {
 		_ = dir.Sync()
 		_ = dir.Close()
 	}

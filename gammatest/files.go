@@ -70,7 +70,7 @@ func (s *API) exchanges(what string, steps ...Step) (valid []Step) {
 	s.t.Helper()
 	for _, step := range s.expand(what, steps) {
 		if step.respond != nil && !step.fault {
-			s.report("gammatest: %s: a step that is neither Usual nor a fault", what)
+			s.report("gammatest: %s: the step must be Usual or a fault", what)
 			continue
 		}
 		valid = append(valid, step)
@@ -93,7 +93,7 @@ func (s *API) ExpireLinks() {
 func (s *API) SetLinkLifetime(d time.Duration) {
 	s.t.Helper()
 	if d <= 0 {
-		s.report("gammatest: a link lifetime of %v", d)
+		s.report("gammatest: SetLinkLifetime(%v): the time must be positive", d)
 		return
 	}
 	s.mu.Lock()

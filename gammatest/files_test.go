@@ -90,13 +90,13 @@ func TestNextDownloadOnASocket(t *testing.T) {
 }
 
 func TestNextDownloadReportsMistakes(t *testing.T) {
-	const state = "gammatest: downloads: a step that is neither Usual nor a fault"
+	const state = "gammatest: downloads: the step must be Usual or a fault"
 	r := new(recorder)
 	defer r.clean()
 	client, g := NewClient(r, Completed(""))
 	_, link := export(t, client)
 	g.NextDownload(Pending(1), Completed(""), JSON("x"), PendingFor(1), Times(0, Drop()))
-	if want := []string{"gammatest: downloads: a step that lasts for a time is for the life of a generation", state, state, state}; !slices.Equal(r.errors, want) {
+	if want := []string{"gammatest: downloads: a step with a time is only for the life of a generation", state, state, state}; !slices.Equal(r.errors, want) {
 		t.Errorf("reported %q, want %q", r.errors, want)
 	}
 	if err := client.Download(t.Context(), link, new(bytes.Buffer)); err != nil || len(g.Downloads()) != 1 {
@@ -149,7 +149,7 @@ func TestLinkLifetimeIsPositive(t *testing.T) {
 	g := NewTransport(r)
 	g.SetLinkLifetime(0)
 	g.SetLinkLifetime(-time.Second)
-	if want := []string{"gammatest: a link lifetime of 0s", "gammatest: a link lifetime of -1s"}; !slices.Equal(r.errors, want) {
+	if want := []string{"gammatest: SetLinkLifetime(0s): the time must be positive", "gammatest: SetLinkLifetime(-1s): the time must be positive"}; !slices.Equal(r.errors, want) {
 		t.Errorf("reported %q, want %q", r.errors, want)
 	}
 }

@@ -143,10 +143,10 @@ func (s *API) Add(id string, steps ...Step) {
 	what := "generation " + id
 	l := s.lifeOf(what, steps)
 	if len(l.create) > 0 {
-		s.report("gammatest: %s: ForCreate, but nothing creates it", what)
+		s.report("gammatest: %s: ForCreate is of no use: no request creates it", what)
 	}
 	if len(l.downloads) > 0 {
-		s.report("gammatest: %s: ForDownload, but it has no export", what)
+		s.report("gammatest: %s: ForDownload is of no use: it has no export", what)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,13 +174,13 @@ func (s *API) lifeOf(what string, steps []Step) (l life) {
 		case step.err != nil:
 			s.report("gammatest: %s: %v", what, step.err)
 		case step.usual:
-			s.report("gammatest: %s: Usual is for Next, NextDownload, ForCreate and ForDownload", what)
+			s.report("gammatest: %s: Usual is only for Next, NextDownload, ForCreate and ForDownload", what)
 		case step.polls > 0 || step.span > 0:
 			l.polls = append(l.polls, step)
 		}
 	}
 	if len(l.create) > 1 {
-		s.report("gammatest: %s: %d steps for one create", what, len(l.create))
+		s.report("gammatest: %s: %d steps for the create, want at most 1", what, len(l.create))
 	}
 	return l
 }
@@ -194,7 +194,7 @@ func (s *API) lifeOf(what string, steps []Step) (l life) {
 func (s *API) Budget(n int, per time.Duration) {
 	s.t.Helper()
 	if n <= 0 || per <= 0 {
-		s.report("gammatest: a budget of %d requests in %v", n, per)
+		s.report("gammatest: Budget(%d, %v): both must be positive", n, per)
 		return
 	}
 	s.mu.Lock()

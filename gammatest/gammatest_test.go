@@ -519,9 +519,9 @@ func TestViolations(t *testing.T) {
 		"step, value not JSON":        {"GET", ok, "", JSON(func() {}), 200, "unsupported type: func()"},
 		"step, status 100":            {"GET", ok, "", Status(100), 200, "generation gen1: 100 is not a response status"},
 		"step, status 1000":           {"GET", ok, "", Raw(1000, "", ""), 200, "generation gen1: 1000 is not a response status"},
-		"step, negative polls":        {"GET", ok, "", Pending(-1), 200, "generation gen1: a step -1 times"},
-		"step, negative time":         {"GET", ok, "", PendingFor(-time.Second), 200, "generation gen1: pending for -1s"},
-		"step, negative times":        {"GET", ok, "", Times(-2, Status(503)), 200, "generation gen1: a step -2 times"},
+		"step, negative polls":        {"GET", ok, "", Pending(-1), 200, "generation gen1: Times(-1): the number must not be negative"},
+		"step, negative time":         {"GET", ok, "", PendingFor(-time.Second), 200, "generation gen1: pending for a negative time: -1s"},
+		"step, negative times":        {"GET", ok, "", Times(-2, Status(503)), 200, "generation gen1: Times(-2): the number must not be negative"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{}
@@ -947,7 +947,7 @@ func TestProgram(t *testing.T) {
 	p.Cleanup(func() { order = append(order, "last") })
 	g.Add("gen1", Status(1))
 	g.Add("gen2", Pending(-1))
-	if err := p.Close(); err == nil || err.Error() != "gammatest: generation gen1: 1 is not a response status\ngammatest: generation gen2: a step -1 times" {
+	if err := p.Close(); err == nil || err.Error() != "gammatest: generation gen1: 1 is not a response status\ngammatest: generation gen2: Times(-1): the number must not be negative" {
 		t.Error(err)
 	}
 	if strings.Join(order, " ") != "last first" {

@@ -91,7 +91,7 @@ func ExportPendingFor(d time.Duration) Step {
 func lasting(d time.Duration, step Step, name string) Step {
 	step.polls, step.span = 0, d
 	if d < 0 {
-		step.err = fmt.Errorf("%s for %v", name, d)
+		step.err = fmt.Errorf("%s for a negative time: %v", name, d)
 	}
 	return step
 }
@@ -213,7 +213,7 @@ func Cut(step Step) Step {
 func CutAfter(n int, step Step) Step {
 	step.cut = n + 1
 	if n < 0 {
-		step.err = fmt.Errorf("a response cut after %d bytes", n)
+		step.err = fmt.Errorf("CutAfter(%d): the number must not be negative", n)
 	}
 	return step
 }
@@ -230,7 +230,7 @@ func Delay(d time.Duration, step Step) Step {
 func Slow(bytesPerSecond int, step Step) Step {
 	step.rate = bytesPerSecond
 	if bytesPerSecond <= 0 {
-		step.err = fmt.Errorf("a response at %d bytes per second", bytesPerSecond)
+		step.err = fmt.Errorf("Slow(%d): the number must be positive", bytesPerSecond)
 	}
 	return step
 }
@@ -249,7 +249,7 @@ func Times(n int, step Step) Step {
 	step.polls *= n
 	step.span *= time.Duration(n)
 	if n < 0 {
-		step.err = fmt.Errorf("a step %d times", n)
+		step.err = fmt.Errorf("Times(%d): the number must not be negative", n)
 	}
 	return step
 }

@@ -103,9 +103,9 @@ func TestUsualIsNotInTheLifeOfAGeneration(t *testing.T) {
 		t.Error(err)
 	}
 	want := []string{
-		"gammatest: created generations: Usual is for Next, NextDownload, ForCreate and ForDownload",
-		"gammatest: generation gen1: Usual is for Next, NextDownload, ForCreate and ForDownload",
-		"gammatest: created generation: Usual is for Next, NextDownload, ForCreate and ForDownload",
+		"gammatest: created generations: Usual is only for Next, NextDownload, ForCreate and ForDownload",
+		"gammatest: generation gen1: Usual is only for Next, NextDownload, ForCreate and ForDownload",
+		"gammatest: created generation: Usual is only for Next, NextDownload, ForCreate and ForDownload",
 	}
 	if !slices.Equal(r.errors, want) {
 		t.Errorf("reported %q, want %q", r.errors, want)
@@ -239,15 +239,15 @@ func TestCutAfter(t *testing.T) {
 
 func TestInvalidSteps(t *testing.T) {
 	for want, step := range map[string]Step{
-		"a response cut after -1 bytes":     CutAfter(-1, Pending(1)),
-		"a response at 0 bytes per second":  Slow(0, Pending(1)),
-		"a response at -1 bytes per second": Slow(-1, Usual()),
-		"export pending for -1s":            ExportPendingFor(-time.Second),
-		"a step -1 times":                   Times(-1, Usual()),
-		"json: unsupported type: func()":    JSON(func() {}),
-		"100 is not a response status":      Header("A", "1", Status(100)),
-		"1000 is not a response status":     Raw(1000, "", ""),
-		"pending for -1ns":                  PendingFor(-1),
+		"CutAfter(-1): the number must not be negative": CutAfter(-1, Pending(1)),
+		"Slow(0): the number must be positive":          Slow(0, Pending(1)),
+		"Slow(-1): the number must be positive":         Slow(-1, Usual()),
+		"export pending for a negative time: -1s":       ExportPendingFor(-time.Second),
+		"Times(-1): the number must not be negative":    Times(-1, Usual()),
+		"json: unsupported type: func()":                JSON(func() {}),
+		"100 is not a response status":                  Header("A", "1", Status(100)),
+		"1000 is not a response status":                 Raw(1000, "", ""),
+		"pending for a negative time: -1ns":             PendingFor(-1),
 	} {
 		r := new(recorder)
 		g := NewTransport(r)
@@ -386,13 +386,13 @@ func TestRolesReportMistakes(t *testing.T) {
 		f    func(*API)
 		want string
 	}{
-		"state":           {func(g *API) { g.Add("gen1", ForDownload(Pending(1))) }, "generation gen1: downloads: a step that is neither Usual nor a fault"},
-		"time":            {func(g *API) { g.Add("gen1", ForDownload(PendingFor(1))) }, "generation gen1: downloads: a step that lasts for a time is for the life of a generation"},
+		"state":           {func(g *API) { g.Add("gen1", ForDownload(Pending(1))) }, "generation gen1: downloads: the step must be Usual or a fault"},
+		"time":            {func(g *API) { g.Add("gen1", ForDownload(PendingFor(1))) }, "generation gen1: downloads: a step with a time is only for the life of a generation"},
 		"invalid":         {func(g *API) { g.Add("gen1", ForDownload(Status(1))) }, "generation gen1: downloads: 1 is not a response status"},
-		"nothing creates": {func(g *API) { g.Add("gen1", ForCreate(Drop())) }, "generation gen1: ForCreate, but nothing creates it"},
-		"no export":       {func(g *API) { g.Add("gen1", ForDownload(Drop())) }, "generation gen1: ForDownload, but it has no export"},
-		"next":            {func(g *API) { g.Next("listThemes", ForCreate(Drop())) }, "listThemes: ForCreate and ForDownload are for the life of a generation"},
-		"next download":   {func(g *API) { g.NextDownload(ForDownload(Drop())) }, "downloads: ForCreate and ForDownload are for the life of a generation"},
+		"nothing creates": {func(g *API) { g.Add("gen1", ForCreate(Drop())) }, "generation gen1: ForCreate is of no use: no request creates it"},
+		"no export":       {func(g *API) { g.Add("gen1", ForDownload(Drop())) }, "generation gen1: ForDownload is of no use: it has no export"},
+		"next":            {func(g *API) { g.Next("listThemes", ForCreate(Drop())) }, "listThemes: ForCreate and ForDownload are only for the life of a generation"},
+		"next download":   {func(g *API) { g.NextDownload(ForDownload(Drop())) }, "downloads: ForCreate and ForDownload are only for the life of a generation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := new(recorder)
@@ -406,7 +406,7 @@ func TestRolesReportMistakes(t *testing.T) {
 	r := new(recorder)
 	defer r.clean()
 	NewTransport(r, ForCreate(Times(2, Drop())))
-	if want := "gammatest: created generations: 2 steps for one create"; len(r.errors) != 1 || r.errors[0] != want {
+	if want := "gammatest: created generations: 2 steps for the create, want at most 1"; len(r.errors) != 1 || r.errors[0] != want {
 		t.Errorf("reported %q, want %q", r.errors, want)
 	}
 }

@@ -91,7 +91,7 @@ func (s *API) Next(operationID string, steps ...Step) {
 	var valid []Step
 	for _, step := range next {
 		if step.state && operation != "getGenerationStatus" {
-			s.report("gammatest: %s: a state of a generation is for getGenerationStatus", operationID)
+			s.report("gammatest: %s: a state of a generation is only for getGenerationStatus", operationID)
 			continue
 		}
 		valid = append(valid, step)
@@ -110,9 +110,9 @@ func (s *API) expand(what string, steps []Step) []Step {
 		case step.err != nil:
 			s.report("gammatest: %s: %v", what, step.err)
 		case step.role != forPoll:
-			s.report("gammatest: %s: ForCreate and ForDownload are for the life of a generation", what)
+			s.report("gammatest: %s: ForCreate and ForDownload are only for the life of a generation", what)
 		case step.span > 0:
-			s.report("gammatest: %s: a step that lasts for a time is for the life of a generation", what)
+			s.report("gammatest: %s: a step with a time is only for the life of a generation", what)
 		default:
 			all = append(all, slices.Repeat([]Step{step}, step.polls)...)
 		}

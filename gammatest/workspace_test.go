@@ -129,9 +129,9 @@ func TestNextReportsMistakes(t *testing.T) {
 		want      string
 	}{
 		"status":    {"listThemes", Status(99), "listThemes: 99 is not a response status"},
-		"times":     {"listThemes", Times(-2, Status(503)), "listThemes: a step -2 times"},
-		"time":      {"getGenerationStatus", Times(2, PendingFor(time.Second)), "getGenerationStatus: a step that lasts for a time is for the life of a generation"},
-		"state":     {"listThemes", Cut(Completed("")), "listThemes: a state of a generation is for getGenerationStatus"},
+		"times":     {"listThemes", Times(-2, Status(503)), "listThemes: Times(-2): the number must not be negative"},
+		"time":      {"getGenerationStatus", Times(2, PendingFor(time.Second)), "getGenerationStatus: a step with a time is only for the life of a generation"},
+		"state":     {"listThemes", Cut(Completed("")), "listThemes: a state of a generation is only for getGenerationStatus"},
 		"operation": {"noSuchOperation", Status(503), `the OpenAPI document has no operation "noSuchOperation"`},
 		"no name":   {"", Status(503), `the OpenAPI document has no operation ""`},
 	} {

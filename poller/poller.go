@@ -144,7 +144,7 @@ func (p *Poller) WaitExport(ctx context.Context, id string) (*api.GenerationStat
 }
 
 func (p *Poller) waitFor(ctx context.Context, progress Progress) (*api.GenerationStatusResponse, error) {
-	w, err := p.begin(ctx, progress)
+	w, err := p.startWait(ctx, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (p *Poller) waitFor(ctx context.Context, progress Progress) (*api.Generatio
 // may be no poll for it. Breaking out of the loop ends the wait.
 func (p *Poller) Watch(ctx context.Context, progress Progress) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		w, err := p.begin(ctx, progress)
+		w, err := p.startWait(ctx, progress)
 		if err != nil {
 			yield(Event{Progress: progress}, err)
 			return

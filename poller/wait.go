@@ -48,8 +48,8 @@ func (p *Poller) newWait(ctx context.Context, progress Progress, now time.Time) 
 	return &wait{Poller: p, policy: c, ctx: ctx, progress: progress}, err
 }
 
-// begin starts a wait.
-func (p *Poller) begin(ctx context.Context, progress Progress) (*wait, error) {
+// startWait starts a wait.
+func (p *Poller) startWait(ctx context.Context, progress Progress) (*wait, error) {
 	now := time.Now()
 	w, err := p.newWait(ctx, progress, now)
 	if err != nil {
