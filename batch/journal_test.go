@@ -482,9 +482,9 @@ func (k *killer) counts() map[string]int {
 // A batch whose process is killed twenty times, at random moments, creates no input twice.
 // Each of its inputs has a known id or is uncertain.
 func TestKill(t *testing.T) {
-	const childDir, childServer = "GAMMA_BATCH_TEST_KILL_DIR", "GAMMA_BATCH_TEST_KILL_SERVER"
-	if dir := os.Getenv(childDir); dir != "" { // in the process that is killed
-		for r := range killedBatch(t, os.Getenv(childServer), dir, 0).Run(t.Context(), texts(200)) {
+	const childServer = "GAMMA_BATCH_TEST_KILL_SERVER"
+	if url := os.Getenv(childServer); url != "" { // in the process that is killed
+		for r := range killedBatch(t, url, "", 0).Run(t.Context(), texts(200)) {
 			if r.Err != nil && !errors.Is(r.Err, gamma.ErrMaybeCreated) {
 				t.Error(r.Key, r.Err)
 			}
@@ -508,7 +508,7 @@ func TestKill(t *testing.T) {
 	for kills < 20 {
 		var out bytes.Buffer
 		child := exec.CommandContext(t.Context(), executable, "-test.run=^TestKill$")
-		child.Env = append(os.Environ(), childDir+"="+dir, childServer+"="+server.URL)
+		child.Env, child.Dir = append(os.Environ(), childServer+"="+server.URL), dir
 		child.Stdout, child.Stderr = &out, &out
 		k.mu.Lock() // until there is a process to kill
 		k.remaining, k.early, k.kill = 1+random.IntN(45), random.IntN(2) == 0, func() { _ = child.Process.Kill() }
