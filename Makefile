@@ -16,6 +16,9 @@ CHECK =
 SERVERS =
 DROP =
 
+# The version that release checks.
+VERSION =
+
 ci = sh internal/ci/
 
 .NOTPARALLEL:
@@ -61,8 +64,8 @@ bench: ## run the benchmarks, and measure against what else there is
 consumer: ## use the SDK from another module, and weigh it
 	cd internal/test/consumer && go test -count=1 -v ./...
 
-release: ## make the release archive of HEAD in dist/, twice, and compare
-	@$(ci)release.sh
+release: ## check that HEAD can be released, make its archive in dist/; VERSION=0.1.0 before a release
+	@$(ci)release.sh $(VERSION)
 
 conformance: ## hold the SDK to a mock server that others have written; needs Node.js
 	@$(ci)conformance.sh

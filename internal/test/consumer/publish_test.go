@@ -2,13 +2,15 @@ package main
 
 import (
 	"archive/zip"
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"go/version"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -17,19 +19,22 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 )
 
-const release = "v" + gamma.Version
+const (
+	sdk     = "github.com/gamma-sdk/gamma-go"
+	release = "v" + gamma.Version
+)
 
-// A published module is one that a stranger can get without this tree.
-type published struct {
-	dir     string            // in the tree
-	program map[string]string // that uses it, by file name; nil if it is a program itself
-	command []string          // of go, that tries the program, or of the program itself
-	oldest  string            // version of Go that it needs; empty for that of the SDK
+// A use is a program that uses a published module, and the arguments of the go command that
+// tries it. For a module that is a program itself, they are the arguments of that program.
+type use struct {
+	file, source string
+	args         []string
 }
 
-var publishedModules = map[string]published{
-	"github.com/gamma-sdk/gamma-go": {".", map[string]string{"main.go": ""}, []string{"build", "-o", os.DevNull, "."}, ""},
-	"github.com/gamma-sdk/gamma-go/gammatest": {"gammatest", map[string]string{"stranger_test.go": `package stranger
+// How each published module is used, by its directory.
+var uses = map[string]use{
+	".": {"main.go", "", []string{"build", "-o", os.DevNull, "."}}, // with the main.go of this package
+	"gammatest": {"stranger_test.go", `package stranger
 
 import (
 	"testing"
@@ -49,8 +54,8 @@ func TestWait(t *testing.T) {
 		}
 	})
 }
-`}, []string{"test", "."}, ""},
-	"github.com/gamma-sdk/gamma-go/batch": {"batch", map[string]string{"main.go": `package main
+`, []string{"test", "."}},
+	"batch": {"main.go", `package main
 
 import (
 	"context"
@@ -73,8 +78,8 @@ func main() {
 		fmt.Println(r.Key, r.Saved, r.Err)
 	}
 }
-`}, []string{"run", "."}, ""},
-	"github.com/gamma-sdk/gamma-go/poller/riverwait": {"poller/riverwait", map[string]string{"main.go": `package main
+`, []string{"run", "."}},
+	"poller/riverwait": {"main.go", `package main
 
 import (
 	"context"
@@ -86,94 +91,142 @@ import (
 func main() {
 	fmt.Println(new(riverwait.Watcher).Run(context.Background())) // without a database it only has bad settings
 }
-`}, []string{"run", "."}, "go1.26"},
-	"github.com/gamma-sdk/gamma-go/cmd/gamma": {"cmd/gamma", nil, []string{"version"}, ""},
+`, []string{"run", "."}},
+	"cmd/gamma": {args: []string{"version"}},
 }
 
 // "go get" in an empty module gets the published modules as they are in the tree, and "go
 // install" the command: their go.mod files require versions that exist, and nothing is
-// missing in their archives.
+// missing in their archives, neither a source file nor the licence.
 func TestPublishedModules(t *testing.T) {
 	root, err := filepath.Abs("../../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy, cache := t.TempDir(), t.TempDir()
-	for path, m := range publishedModules {
-		publish(t, proxy, path, filepath.Join(root, m.dir))
-	}
-	main, err := os.ReadFile("main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// What the modules depend on comes from the cache, so that this needs no network if
-	// they have been built before. The proxies of the environment are a second try.
-	local := "file://" + filepath.ToSlash(proxy) + ",file://" + filepath.ToSlash(goEnv(t, "GOMODCACHE")) + "/cache/download"
+	modules := publishedModules(t, root)
+	proxy, archives := publish(t, root, modules)
+	// What the modules depend on comes from the module cache, so that this needs no network
+	// if they have been built before. The proxies of the environment are a second try.
+	local := proxy + ",file://" + filepath.ToSlash(goEnv(t, "GOMODCACHE")) + "/cache/download"
 	proxies := []string{local, local + "," + goEnv(t, "GOPROXY")}
-	for path, m := range publishedModules {
-		t.Run(path, func(t *testing.T) {
-			if m.oldest != "" && version.Compare(runtime.Version(), m.oldest) < 0 {
-				t.Skip("it needs " + m.oldest)
-			}
-			dir := t.TempDir()
-			for name, source := range m.program {
-				if source == "" {
-					source = string(main)
-				}
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(source), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if out, err := stranger(t, dir, cache, local, "mod", "init", "example.com/stranger"); err != nil {
-				t.Fatalf("%v\n%s", err, out)
+	cache := t.TempDir()
+	for _, m := range modules {
+		t.Run(m.dir, func(t *testing.T) {
+			checkLicense(t, root, m, archives[m.path])
+			if version.Compare(runtime.Version(), "go"+m.goVersion) < 0 {
+				t.Skip("requires Go " + m.goVersion)
 			}
 			for i, proxy := range proxies {
-				out, err := try(t, path, m, dir, cache, proxy)
+				out, err := try(t, m, cache, proxy)
 				if err == nil {
 					return
 				}
 				if i == len(proxies)-1 {
 					t.Errorf("%v\n%s", err, out)
 				} else {
-					t.Logf("with the module cache alone: %v\n%s", err, out)
+					t.Logf("with the module cache only: %v\n%s", err, out)
 				}
 			}
 		})
 	}
 }
 
-// try gets the module at path, and runs its command in dir.
-func try(t *testing.T, path string, m published, dir, cache, proxy string) (string, error) {
-	t.Helper()
-	if m.program != nil {
-		out, err := stranger(t, dir, cache, proxy, "get", path+"@"+release)
-		if err == nil {
-			out, err = stranger(t, dir, cache, proxy, m.command...)
-		}
-		return out, err
-	}
-	t.Setenv("GOBIN", dir)
-	out, err := stranger(t, dir, cache, proxy, "install", path+"@"+release)
-	if err != nil {
-		return out, err
-	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, filepath.Base(path)), m.command...)
-	text, err := cmd.CombinedOutput()
-	if err == nil && !strings.Contains(string(text), strings.TrimPrefix(release, "v")) {
-		err = errors.New("it has another version")
-	}
-	return string(text), err
+// A module is a line of internal/ci/published.
+type module struct {
+	dir, path, goVersion string
 }
 
-// stranger runs the go command in dir with a module cache and a proxy, and without the
-// settings of the environment for modules. Without the paths of files in them, packages
-// that were built before are not built again.
+func publishedModules(t *testing.T, root string) []module {
+	t.Helper()
+	list, err := os.ReadFile(filepath.Join(root, "internal", "ci", "published"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var modules []module
+	for line := range strings.Lines(string(list)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			t.Fatalf("internal/ci/published: %q is not a directory and a version of Go", line)
+		}
+		m := module{fields[0], path.Join(sdk, fields[0]), fields[1]}
+		if _, found := uses[m.dir]; !found {
+			t.Fatalf("internal/ci/published has %s: add a program that uses it to this test", m.dir)
+		}
+		modules = append(modules, m)
+	}
+	if len(modules) != len(uses) {
+		t.Fatalf("internal/ci/published has %d modules, and this test has programs for %d", len(modules), len(uses))
+	}
+	return modules
+}
+
+// checkLicense checks that the archive of m has the licence of the repository. The go command
+// copies it from the root into the archive of a nested module (go.dev/ref/mod#vcs-license).
+func checkLicense(t *testing.T, root string, m module, archive string) {
+	t.Helper()
+	want, err := os.ReadFile(filepath.Join(root, "LICENSE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := zip.OpenReader(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = files.Close() }()
+	got, err := fs.ReadFile(&files.Reader, m.path+"@"+release+"/LICENSE")
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the module's archive does not have the repository's LICENSE: %v", err)
+	}
+}
+
+// try gets m into an empty module and uses it there.
+func try(t *testing.T, m module, cache, proxy string) (string, error) {
+	t.Helper()
+	dir, use := t.TempDir(), uses[m.dir]
+	if use.file == "" {
+		return tryProgram(t, m, dir, cache, proxy)
+	}
+	source := []byte(use.source)
+	if use.source == "" {
+		var err error
+		if source, err = os.ReadFile(use.file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, use.file), source, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"mod", "init", "example.com/stranger"}, {"get", m.path + "@" + release}, use.args} {
+		if out, err := stranger(t, dir, cache, proxy, args...); err != nil {
+			return out, err
+		}
+	}
+	return "", nil
+}
+
+// tryProgram installs the program m into dir and runs it.
+func tryProgram(t *testing.T, m module, dir, cache, proxy string) (string, error) {
+	t.Helper()
+	t.Setenv("GOBIN", dir)
+	if out, err := stranger(t, dir, cache, proxy, "install", m.path+"@"+release); err != nil {
+		return out, err
+	}
+	out, err := exec.CommandContext(t.Context(), filepath.Join(dir, path.Base(m.path)), uses[m.dir].args...).CombinedOutput()
+	if err == nil && !strings.Contains(string(out), gamma.Version) {
+		err = errors.New("it does not print the version " + gamma.Version)
+	}
+	return string(out), err
+}
+
+// stranger runs the go command in dir with a module cache and a proxy.
 func stranger(t *testing.T, dir, cache, proxy string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOPROXY="+proxy, "GOMODCACHE="+cache, "GOFLAGS=-mod=mod -modcacherw -trimpath",
-		"GOENV=off", "GOPRIVATE=", "GONOPROXY=", "GONOSUMDB=", "GOSUMDB=off", "GOTOOLCHAIN=local", "GOWORK=off", "CGO_ENABLED=0")
+	cmd.Env = environment(cache, proxy)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("go %s: %w", strings.Join(args, " "), err)
@@ -181,94 +234,55 @@ func stranger(t *testing.T, dir, cache, proxy string, args ...string) (string, e
 	return string(out), err
 }
 
+// environment returns that of a go command with a module cache and a proxy, without the
+// user's settings for modules. -trimpath lets the build cache have the packages, whose
+// directories differ from run to run.
+func environment(cache, proxy string) []string {
+	return append(os.Environ(), "GOPROXY="+proxy, "GOMODCACHE="+cache, "GOFLAGS=-mod=mod -modcacherw -trimpath",
+		"GOENV=off", "GOPRIVATE=", "GONOPROXY=", "GONOSUMDB=", "GOSUMDB=off", "GOTOOLCHAIN=local", "GOWORK=off", "CGO_ENABLED=0")
+}
+
 func goEnv(t *testing.T, name string) string {
 	t.Helper()
 	return strings.TrimSpace(goCommand(t, ".", "env", name))
 }
 
-// publish puts the module in dir into a proxy in the file system (go.dev/ref/mod,
-// section "GOPROXY protocol").
-func publish(t *testing.T, proxy, path, dir string) {
+// publish makes a proxy in the file system (go.dev/ref/mod, section "GOPROXY protocol") of
+// the published modules as they are in the tree at root. The go command makes their archives
+// from the tags of a repository, as it does after a release. publish returns the archive of
+// each module by its path.
+func publish(t *testing.T, root string, modules []module) (proxy string, archives map[string]string) {
 	t.Helper()
-	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := filepath.Join(proxy, filepath.FromSlash(path), "@v")
-	if err := os.MkdirAll(base, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{
-		"list":            release + "\n",
-		release + ".info": fmt.Sprintf(`{"Version":%q,"Time":"2026-01-01T00:00:00Z"}`, release),
-		release + ".mod":  string(mod),
-	} {
-		if err := os.WriteFile(filepath.Join(base, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	// The repository has one commit: what is in the tree, committed there or not.
+	repo, cache := t.TempDir(), t.TempDir()
+	git := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"--git-dir=" + filepath.Join(repo, ".git"), "--work-tree=" + root,
+			"-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"}, args...)...)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	file, err := os.Create(filepath.Join(base, release+".zip"))
-	if err != nil {
-		t.Fatal(err)
+	git("init", "-q")
+	git("add", "--all")
+	git("commit", "-q", "--no-verify", "-m", release)
+	for _, m := range modules {
+		git("tag", path.Join(m.dir, release))
 	}
-	archive := zip.NewWriter(file)
-	for _, name := range moduleFiles(t, dir) {
-		if err := add(archive, path+"@"+release+"/"+name, filepath.Join(dir, filepath.FromSlash(name))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := archive.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
 
-func add(archive *zip.Writer, name, file string) error {
-	from, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = from.Close() }()
-	to, err := archive.Create(name)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(to, from)
-	return err
-}
-
-// moduleFiles returns the files of the module in dir by the rules for its archive
-// (go.dev/ref/mod, section "Module zip files"): without nested modules, vendored packages, and what is not a regular
-// file. Directories whose contents .gitignore excludes are not published either.
-func moduleFiles(t *testing.T, dir string) []string {
-	t.Helper()
-	var names []string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || path == dir {
-			return err
+	archives = make(map[string]string)
+	for _, m := range modules {
+		cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", m.path+"@"+release)
+		cmd.Dir = repo
+		cmd.Env = append(environment(cache, "direct"), "GIT_CONFIG_COUNT=1",
+			"GIT_CONFIG_KEY_0=url.file://"+filepath.ToSlash(repo)+".insteadOf", "GIT_CONFIG_VALUE_0=https://"+sdk)
+		out, err := cmd.Output()
+		var got struct{ Zip, Error string }
+		if jsonErr := json.Unmarshal(out, &got); jsonErr != nil || err != nil {
+			t.Fatalf("go mod download %s: %v: %s", m.path, err, got.Error)
 		}
-		if entry.IsDir() {
-			_, nested := os.Stat(filepath.Join(path, "go.mod"))
-			switch entry.Name() {
-			case ".git", "vendor", "node_modules", "dist", "bin":
-				return filepath.SkipDir
-			}
-			if nested == nil {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if !entry.Type().IsRegular() {
-			return nil
-		}
-		name, err := filepath.Rel(dir, path)
-		names = append(names, filepath.ToSlash(name))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+		archives[m.path] = got.Zip
 	}
-	return names
+	return "file://" + filepath.ToSlash(cache) + "/cache/download", archives
 }
