@@ -45,7 +45,7 @@ spec: ## merge the documents of FROM="..." into openapi.json, make api/; CHECK=1
 generate: ## make api/ from openapi.json
 	go generate ./...
 
-check: check-generate check-document check-modules check-format lint check-durable check-vulnerabilities check-licenses consumer check-command check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage conformance release ## run every check of CI but the tests
+check: check-generate check-document check-modules check-format lint check-durable check-vulnerabilities check-licenses consumer check-command check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage check-oldest conformance release ## run every check of CI but the tests
 	@echo 'check: all passed'
 
 lint: ## run go vet and golangci-lint
@@ -97,6 +97,9 @@ check-soak:
 check-bench:
 	cd internal/test/bench && go test -count=1 ./...
 
+check-oldest:
+	@$(ci)oldest.sh
+
 check-modules:
 	@$(ci)modules.sh
 
@@ -117,4 +120,4 @@ check-fuzz:
 check-coverage:
 	@$(ci)coverage.sh 95 . ./poller
 
-.PHONY: help demo demo-durable demo-temporal test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-command check-durable check-examples check-spec check-templates check-soak check-bench check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage
+.PHONY: help demo demo-durable demo-temporal test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-command check-durable check-examples check-spec check-templates check-soak check-bench check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage check-oldest
