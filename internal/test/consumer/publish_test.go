@@ -112,10 +112,10 @@ func TestPublishedModules(t *testing.T) {
 	cache := t.TempDir()
 	for _, m := range modules {
 		t.Run(m.dir, func(t *testing.T) {
-			checkLicense(t, root, m, archives[m.path])
-			if version.Compare(runtime.Version(), "go"+m.goVersion) < 0 {
+			if !m.supported() {
 				t.Skip("requires Go " + m.goVersion)
 			}
+			checkLicense(t, root, m, archives[m.path])
 			for i, proxy := range proxies {
 				out, err := try(t, m, cache, proxy)
 				if err == nil {
@@ -134,6 +134,11 @@ func TestPublishedModules(t *testing.T) {
 // A module is a line of internal/ci/published.
 type module struct {
 	dir, path, goVersion string
+}
+
+// supported reports whether this version of Go can build m.
+func (m module) supported() bool {
+	return version.Compare(runtime.Version(), "go"+m.goVersion) >= 0
 }
 
 func publishedModules(t *testing.T, root string) []module {
@@ -250,7 +255,7 @@ func goEnv(t *testing.T, name string) string {
 // publish makes a proxy in the file system (go.dev/ref/mod, section "GOPROXY protocol") of
 // the published modules as they are in the tree at root. The go command makes their archives
 // from the tags of a repository, as it does after a release. publish returns the archive of
-// each module by its path.
+// each module that this version of Go can build, by its path.
 func publish(t *testing.T, root string, modules []module) (proxy string, archives map[string]string) {
 	t.Helper()
 	// The repository has one commit: what is in the tree, committed there or not.
@@ -273,6 +278,9 @@ func publish(t *testing.T, root string, modules []module) (proxy string, archive
 
 	archives = make(map[string]string)
 	for _, m := range modules {
+		if !m.supported() {
+			continue
+		}
 		cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", m.path+"@"+release)
 		cmd.Dir = repo
 		cmd.Env = append(environment(cache, "direct"), "GIT_CONFIG_COUNT=1",
