@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// inMemory is serve over connections in memory, for a bubble of testing/synctest: its
-// time passes only while nothing has anything to do, so that a slow machine cannot
-// make a case miss its deadline.
+// inMemory is serve over connections in memory, for a bubble of testing/synctest, whose
+// time passes only while all goroutines wait.
 func inMemory(t testing.TB, scheme string, handle handler) *server {
 	t.Helper()
 	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -24,12 +23,12 @@ func inMemory(t testing.TB, scheme string, handle handler) *server {
 	return s
 }
 
-// skipSharedChannels skips a test whose server of HTTP/2 is that of net/http in a bubble:
-// with Go 1.25 all such servers share a pool of channels, which belong to other bubbles.
+// skipSharedChannels skips a test that runs the HTTP/2 server of net/http in a bubble: with
+// Go 1.25 all such servers share a pool of channels, and a channel belongs to one bubble.
 func skipSharedChannels(t *testing.T, protocol string) {
 	t.Helper()
 	if protocol == "h2" && strings.HasPrefix(runtime.Version(), "go1.25") {
-		t.Skip("Go 1.25 cannot have two servers of HTTP/2 in bubbles")
+		t.Skip("Go 1.25 does not support two HTTP/2 servers in bubbles")
 	}
 }
 
@@ -64,8 +63,8 @@ func (l *listener) dial(ctx context.Context, network, _ string) (net.Conn, error
 	}
 }
 
-// memoryConn is one end of a connection. It buffers as a kernel does: without that,
-// two ends that both write first would wait for each other.
+// memoryConn is one end of a connection. It has buffers, as a kernel has: without them,
+// two ends that both write first would block each other.
 type memoryConn struct {
 	in, out *flow
 	resets  bool
@@ -122,8 +121,8 @@ type flow struct {
 	mu                sync.Mutex
 	changed           *sync.Cond
 	unread            []byte
-	end               error // what the reader gets after it
-	readErr, writeErr error // what an end gets at once
+	end               error // what the reader gets after unread
+	readErr, writeErr error // what calls return immediately
 	readBy, writeBy   time.Time
 }
 
@@ -140,7 +139,7 @@ func (f *flow) change(change func(*flow)) {
 	f.changed.Broadcast()
 }
 
-// setDeadline sets one of the deadlines, and wakes who waits for it at t; the zero time is
+// setDeadline sets one of the deadlines and wakes the blocked calls at t. The zero time is
 // no deadline.
 func (f *flow) setDeadline(set func(*flow), t time.Time) {
 	f.change(set)
@@ -175,13 +174,13 @@ func (f *flow) write(p []byte) (n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for n < len(p) {
-		switch room := most - len(f.unread); {
+		switch capacity := most - len(f.unread); {
 		case f.writeErr != nil:
 			return n, f.writeErr
 		case passed(f.writeBy):
 			return n, opError("write", os.ErrDeadlineExceeded)
-		case room > 0:
-			some := p[n:min(n+room, len(p))]
+		case capacity > 0:
+			some := p[n:min(n+capacity, len(p))]
 			f.unread = append(f.unread, some...)
 			n += len(some)
 			f.changed.Broadcast()

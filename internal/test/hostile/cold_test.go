@@ -15,15 +15,15 @@ import (
 	"github.com/gamma-sdk/gamma-go"
 )
 
-// coldRig is a client and a server in memory, whose connections are counted.
+// coldRig is a client and a server in memory. It counts the connections.
 type coldRig struct {
 	client *gamma.Client
 	dialed atomic.Int32
-	dial   func(n int, ctx context.Context) error // before a connection is made; nil: nothing
+	dial   func(n int, ctx context.Context) error // called before each connection, if not nil
 }
 
-// newColdRig makes one for a bubble of testing/synctest. Its server responds to every
-// request by respond, and then with a pending generation.
+// newColdRig returns a coldRig for a bubble of testing/synctest. Its server calls respond, if
+// not nil, and then sends a pending generation.
 func newColdRig(t *testing.T, protocol string, respond func(*http.Request)) *coldRig {
 	t.Helper()
 	skipSharedChannels(t, protocol)
@@ -78,10 +78,10 @@ func (r *coldRig) poll(ctx context.Context, n int) (errs []error, took []time.Du
 	return errs, took
 }
 
-// Many first requests at once share one connection of HTTP/2, also when it was closed
-// because it was idle.
+// Concurrent first requests share one HTTP/2 connection, also after it was closed because it
+// was idle.
 func TestManyFirstRequests(t *testing.T) {
-	_ = serverCert() // not by the clock of a bubble
+	_ = serverCert() // outside the bubble, whose clock is another
 	synctest.Test(t, func(t *testing.T) {
 		r := newColdRig(t, "h2", nil)
 		for range 3 {
@@ -102,7 +102,7 @@ func TestManyFirstRequests(t *testing.T) {
 	})
 }
 
-// A server of HTTP/1 has all requests at once as soon as the first has a connection.
+// With HTTP/1, all requests are sent as soon as the first has a connection.
 func TestManyFirstRequestsOfHTTP1(t *testing.T) {
 	_ = serverCert()
 	synctest.Test(t, func(t *testing.T) {
@@ -121,19 +121,19 @@ func TestManyFirstRequestsOfHTTP1(t *testing.T) {
 			t.Error(err)
 		}
 		for _, d := range took {
-			if d != 200*time.Millisecond { // the first connection, and the others together
+			if d != 200*time.Millisecond { // the first connection, then the others in parallel
 				t.Errorf("a request took %v", d)
 			}
 		}
 	})
 }
 
-// The first request keeps the others waiting for a second at most, and not after it has
-// failed, and not longer than their contexts let them.
+// The first request delays the others by at most a second, not after it has failed, and not
+// beyond their contexts.
 func TestFirstRequestHangs(t *testing.T) {
 	_ = serverCert()
 	const others = 50
-	hangs := func(_ int, ctx context.Context) error { // as a dialer does, which net/http does not always cancel
+	hangs := func(_ int, ctx context.Context) error { // as a dial does; net/http does not always cancel it
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -143,30 +143,30 @@ func TestFirstRequestHangs(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		dial   func(n int, ctx context.Context) error
-		wait   time.Duration // before the first is canceled; 0: it is not
+		wait   time.Duration // before the first request is canceled; 0: it is not canceled
 		within time.Duration // of the others' context
 		want   time.Duration
 		fails  bool
 	}{
-		"without a connection": {dial: func(n int, ctx context.Context) error {
+		"first dial hangs": {dial: func(n int, ctx context.Context) error {
 			if n == 1 {
 				return hangs(n, ctx)
 			}
 			return nil
 		}, within: time.Minute, want: time.Second},
-		"in its handshake": {dial: func(n int, _ context.Context) error {
+		"first TLS handshake hangs": {dial: func(n int, _ context.Context) error {
 			if n == 1 {
 				time.Sleep(10 * time.Second)
 			}
 			return nil
 		}, within: time.Minute, want: time.Second},
-		"and is canceled": {dial: func(n int, ctx context.Context) error {
+		"first request is canceled": {dial: func(n int, ctx context.Context) error {
 			if n == 1 {
 				return hangs(n, ctx)
 			}
 			return nil
 		}, wait: 300 * time.Millisecond, within: time.Minute, want: 300 * time.Millisecond},
-		"longer than the others wait": {dial: hangs, within: 500 * time.Millisecond, want: 500 * time.Millisecond, fails: true},
+		"every dial hangs, others time out": {dial: hangs, within: 500 * time.Millisecond, want: 500 * time.Millisecond, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestFirstRequestHangs(t *testing.T) {
 	}
 }
 
-// The first request of all may be over the connection of a slow server.
+// A slow response to the first request does not delay the others.
 func TestFirstResponseIsSlow(t *testing.T) {
 	_ = serverCert()
 	synctest.Test(t, func(t *testing.T) {

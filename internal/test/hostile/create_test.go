@@ -21,15 +21,15 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// A connection that was used before may be dead when the next request needs it. The
-// request arrives once at most, and when it may have arrived the error says so.
+// A connection may be dead when it is used again. The create request arrives at most once,
+// and if it may have arrived, the error matches ErrMaybeCreated.
 func TestCreateOnUsedConnection(t *testing.T) {
 	for name, second := range map[string]func(*exchange){
-		"closed unread": nil,
-		"closed":        func(x *exchange) { _ = x.Close() },
-		"reset":         func(x *exchange) { reset(x.Conn) },
-		"half answered": func(x *exchange) { x.say("HTTP/1.1 200 OK\r\nContent-Le"); reset(x.Conn) },
-		"answered 408":  func(x *exchange) { x.say(full("408 Request Timeout", "", "", "Connection: close")); _ = x.Close() },
+		"reset after the first response": nil,
+		"closed after the request":       func(x *exchange) { _ = x.Close() },
+		"reset after the request":        func(x *exchange) { reset(x.Conn) },
+		"reset after half a response":    func(x *exchange) { x.send("HTTP/1.1 200 OK\r\nContent-Le"); reset(x.Conn) },
+		"408":                            func(x *exchange) { x.send(full("408 Request Timeout", "", "", "Connection: close")); _ = x.Close() },
 	} {
 		for _, e := range some("CreateGeneration", "CreateFromTemplateGeneration") {
 			t.Run(name+"/"+e.name, func(t *testing.T) {
@@ -37,10 +37,10 @@ func TestCreateOnUsedConnection(t *testing.T) {
 				s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
 					switch {
 					case x.n == 1 && second == nil:
-						x.say(isJSON(answer))
+						x.send(json200(okBody))
 						reset(x.Conn)
 					case x.n == 1 || second == nil:
-						x.say(isJSON(answer))
+						x.send(json200(okBody))
 					default:
 						second(x)
 					}
@@ -64,35 +64,39 @@ func TestCreateOnUsedConnection(t *testing.T) {
 	}
 }
 
-// What HTTP/2 says was not begun is asked for again. A protocol error says no such
-// thing.
+// A create request that the server refuses by HTTP/2 as not processed is retried. A protocol
+// error is no such refusal.
 func TestCreateOverHTTP2(t *testing.T) {
-	for name, refuse := range map[string]func(*stream){
-		"GOAWAY":         func(x *stream) { x.goAway(0, noError); _ = x.Close() },
-		"RST":            func(x *stream) { x.rst(refusedStream) },
-		"protocol error": func(x *stream) { x.rst(protocolError) },
+	for name, tt := range map[string]struct {
+		refuse   func(*stream)
+		requests int32
+	}{
+		"GOAWAY":         {func(x *stream) { x.goAway(0, noError); _ = x.Close() }, 2},
+		"REFUSED_STREAM": {func(x *stream) { x.rst(refusedStream) }, 2},
+		"PROTOCOL_ERROR": {func(x *stream) { x.rst(protocolError) }, 1},
 	} {
 		for _, e := range some("CreateGeneration", "CreateFromTemplateGeneration") {
 			t.Run(name+"/"+e.name, func(t *testing.T) {
 				t.Parallel()
-				want := map[bool]int32{true: 2, false: 1}[name != "protocol error"]
 				s := serve(t, "tcp", "127.0.0.1:0", "https", http2("", func(x *stream) {
 					if x.conn == 1 && x.n == 1 {
-						refuse(x)
+						tt.refuse(x)
 						return
 					}
 					x.ok()
 				}))
 				r := newRig(t, s, settings{})
-				if o := r.call(t, t.Context(), e); (o.err == nil) != (want == 2) || r.requests.Load() != want || want == 1 && !errors.Is(o.err, gamma.ErrMaybeCreated) {
-					t.Errorf("%v after %d requests", o.err, r.requests.Load())
+				o := r.call(t, t.Context(), e)
+				retried := tt.requests > 1
+				if (o.err == nil) != retried || r.requests.Load() != tt.requests || !retried && !errors.Is(o.err, gamma.ErrMaybeCreated) {
+					t.Errorf("%v after %d requests, want %d", o.err, r.requests.Load(), tt.requests)
 				}
 			})
 		}
 	}
 }
 
-// A connection that takes no request has created nothing.
+// If a connection accepts no request, nothing was created.
 func TestCreateWithoutStreams(t *testing.T) {
 	for _, e := range some("CreateGeneration", "CreateFromTemplateGeneration") {
 		t.Run(e.name, func(t *testing.T) {
@@ -107,8 +111,8 @@ func TestCreateWithoutStreams(t *testing.T) {
 	}
 }
 
-// A large request to a server that does not read it ends in time, and the server
-// may have it.
+// A large create request ends in time if the server does not read it; the generation may be
+// created.
 func TestCreateUnread(t *testing.T) {
 	large := text
 	large.InputText = strings.Repeat("tea ", 99_999)
@@ -124,22 +128,22 @@ func TestCreateUnread(t *testing.T) {
 		}
 	}
 	run(t, []attack{
-		{name: "deaf for a while", slow: true, ends: ends{create: maybe}, handle: half(func(c net.Conn) {
+		{name: "read slowly, no response", slow: true, ends: ends{create: maybe}, handle: half(func(c net.Conn) {
 			time.Sleep(200 * time.Millisecond)
 			_, _ = io.Copy(io.Discard, c)
 		})},
-		{name: "reset", ends: ends{create: maybe}, handle: half(reset)},
-		{name: "refused early", ends: ends{create: refused}, handle: half(func(c net.Conn) {
-			say(c, early)
+		{name: "reset in the request", ends: ends{create: maybe}, handle: half(reset)},
+		{name: "413 before the end of the request", ends: ends{create: refused}, handle: half(func(c net.Conn) {
+			send(c, early)
 			_, _ = io.Copy(io.Discard, c)
 		})},
-		{name: "read and lost", ends: ends{create: maybe}, handle: http1(func(x *exchange) { _ = x.Close() })},
+		{name: "closed after the request", ends: ends{create: maybe}, handle: http1(func(x *exchange) { _ = x.Close() })},
 	}, []entry{e})
 }
 
-// A server that is not there has created nothing.
+// If no server listens, nothing was created.
 func TestCreateRefused(t *testing.T) {
-	// Once, before the cases run: another's Listen must not get the port.
+	// Once, before the cases run, so that their servers do not get the port.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -159,8 +163,8 @@ func TestCreateRefused(t *testing.T) {
 	}
 }
 
-// With less than its first pause until the deadline, a wait after a create polls once,
-// just before the deadline.
+// If the deadline is earlier than the first poll, a wait after a create polls once, just
+// before the deadline.
 func TestCreateAndWait(t *testing.T) {
 	e := entry{"CreateGeneration and Wait", creating, func(ctx context.Context, r *rig) outcome {
 		created, err := r.client.CreateGeneration(ctx, text)
@@ -177,13 +181,13 @@ func TestCreateAndWait(t *testing.T) {
 		as        any // the type of the error, nil for none
 		maybe     bool
 	}{
-		"good":             {post: ok, get: ok},
-		"a lost creation":  {post: func(x *exchange) { reset(x.Conn) }, maybe: true},
-		"a lost answer":    {post: ok, get: func(x *exchange) { reset(x.Conn) }, as: new(*poller.WaitError)},
-		"a failure":        {post: ok, get: func(x *exchange) { x.say(isJSON(`{"generationId":"gen1","status":"failed"}`)) }, as: new(*poller.FailedError)},
-		"a refusal":        {post: func(x *exchange) { x.say(full("402 Pay", "", "")) }, as: new(*gamma.APIError)},
-		"a redirect":       {post: ok, get: func(x *exchange) { x.say(full("302 Found", "", "", "Location: /")) }, as: new(*poller.WaitError)},
-		"silence after it": {post: ok, get: func(x *exchange) { x.hang() }, as: new(*poller.WaitError)},
+		"both succeed":            {post: ok, get: ok},
+		"create is reset":         {post: func(x *exchange) { reset(x.Conn) }, maybe: true},
+		"poll is reset":           {post: ok, get: func(x *exchange) { reset(x.Conn) }, as: new(*poller.WaitError)},
+		"generation fails":        {post: ok, get: func(x *exchange) { x.send(json200(`{"generationId":"gen1","status":"failed"}`)) }, as: new(*poller.FailedError)},
+		"create returns 402":      {post: func(x *exchange) { x.send(full("402 Pay", "", "")) }, as: new(*gamma.APIError)},
+		"poll returns 302":        {post: ok, get: func(x *exchange) { x.send(full("302 Found", "", "", "Location: /")) }, as: new(*poller.WaitError)},
+		"no response to the poll": {post: ok, get: func(x *exchange) { x.hang() }, as: new(*poller.WaitError)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -211,9 +215,9 @@ func TestCreateAndWait(t *testing.T) {
 	}
 }
 
-func ok(x *exchange) { x.say(isJSON(answer)) }
+func ok(x *exchange) { x.send(json200(okBody)) }
 
-// All yields every id once, whatever becomes of it.
+// All yields every id once, whatever the responses.
 func TestAllMixed(t *testing.T) { synctest.Test(t, testAllMixed) }
 
 func testAllMixed(t *testing.T) {
@@ -223,7 +227,7 @@ func testAllMixed(t *testing.T) {
 	}
 	json := func(status, body string) func(*exchange, string) {
 		return func(x *exchange, id string) {
-			x.say(full(status, "application/json", strings.ReplaceAll(body, "ID", id)))
+			x.send(full(status, "application/json", strings.ReplaceAll(body, "ID", id)))
 		}
 	}
 	fates := []fate{
@@ -238,8 +242,8 @@ func testAllMixed(t *testing.T) {
 		{json("204 No Content", ``), givesUp},
 		{func(x *exchange, _ string) { reset(x.Conn) }, givesUp},
 		{func(x *exchange, _ string) { _ = x.Close() }, givesUp},
-		{func(x *exchange, _ string) { x.say("\x00"); _ = x.Close() }, givesUp},
-		{func(x *exchange, _ string) { x.say(head("200 OK", jsonType)); flood(x, " ") }, atOnce},
+		{func(x *exchange, _ string) { x.send("\x00"); _ = x.Close() }, givesUp},
+		{func(x *exchange, _ string) { x.send(head("200 OK", jsonType)); flood(x, " ") }, atOnce},
 		{func(x *exchange, _ string) { x.hang() }, deadline},
 	}
 	const each, invalid = 4, "../not an id"
@@ -286,42 +290,38 @@ func testAllMixed(t *testing.T) {
 	}
 }
 
-// The loopback has another address, too.
+// The API may have an IPv6 address.
 func TestIPv6(t *testing.T) {
 	for _, e := range entries {
 		t.Run(e.name, func(t *testing.T) {
-			r := newRig(t, serve(t, "tcp6", "[::1]:0", "http", says(isJSON(answer))), settings{})
+			r := newRig(t, serve(t, "tcp6", "[::1]:0", "http", sends(json200(okBody))), settings{})
 			r.call(t, t.Context(), e)
 			r.ended(t, e, completes)
 		})
 	}
 }
 
-// A server that closes each connection after its answer, and says so or not.
+// A server may close each connection after its response, with or without telling the client.
 func TestPollsOverClosedConnections(t *testing.T) {
-	for name, last := range map[string]func(*exchange){
-		"silently": func(x *exchange) { _ = x.Close() },
-		"by reset": func(x *exchange) { reset(x.Conn) },
-		"with 408": func(x *exchange) { x.say(full("408 Request Timeout", "", "", "Connection: close")); _ = x.Close() },
-		"politely": func(*exchange) {},
+	for name, tt := range map[string]struct {
+		headers []string
+		end     func(*exchange)
+	}{
+		"closed":            {nil, func(x *exchange) { _ = x.Close() }},
+		"reset":             {nil, func(x *exchange) { reset(x.Conn) }},
+		"408 and closed":    {nil, func(x *exchange) { x.send(full("408 Request Timeout", "", "", "Connection: close")); _ = x.Close() }},
+		"Connection: close": {[]string{"Connection: close"}, func(x *exchange) { _ = x.Close() }},
 	} {
 		for _, e := range some("Wait", "Watch", "All") {
 			t.Run(name+"/"+e.name, func(t *testing.T) {
 				t.Parallel()
 				r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
-					status := `{"generationId":"gen1","status":"pending"}`
 					if x.n > 20 {
-						status = answer
-					}
-					if name == "politely" {
-						x.say(isJSON(status, "Connection: close"))
-						_ = x.Close()
+						ok(x)
 						return
 					}
-					x.say(isJSON(status))
-					if x.n <= 20 {
-						last(x)
-					}
+					x.send(json200(`{"generationId":"gen1","status":"pending"}`, tt.headers...))
+					tt.end(x)
 				})), settings{})
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
@@ -334,8 +334,8 @@ func TestPollsOverClosedConnections(t *testing.T) {
 	}
 }
 
-// A create waits as long as its context lets it, since to give up early saves nothing: a
-// server that was stopped, and a large text on a slow line, cost time and no doubt.
+// A create waits until its context is done, because giving up early leaves its outcome
+// unknown: a suspended server, or a large text on a slow connection, takes minutes.
 func TestCreateTakesItsTime(t *testing.T) {
 	const kB = 1000
 	_ = serverCert() // not by the clock of a bubble
@@ -344,18 +344,18 @@ func TestCreateTakesItsTime(t *testing.T) {
 	perByte := func(n int) time.Duration { return time.Duration(n) * time.Second / (60 * kB) }
 	for name, tt := range map[string]struct {
 		request api.GenerationRequest
-		stopped time.Duration                      // the server, before it responds
-		line    func(sent, more int) time.Duration // how long the next bytes take
+		pause   time.Duration                      // of the server, before it responds
+		delay   func(sent, more int) time.Duration // of the next bytes
 		within  time.Duration                      // of the context; 0: no deadline
 		maybe   bool
 	}{
-		"a server that is stopped for a minute":   {request: text, stopped: time.Minute},
-		"a server that takes nearly five minutes": {request: text, stopped: 299 * time.Second},
-		"a server that takes more than five":      {request: text, stopped: 301 * time.Second, maybe: true},
-		"a server that takes ten, and a deadline": {request: text, stopped: 10 * time.Minute, within: time.Hour},
-		"a server that takes longer than ctx":     {request: text, stopped: time.Minute, within: 30 * time.Second, maybe: true},
-		"a large text on a slow line":             {request: large, stopped: 30 * time.Second, line: func(_, n int) time.Duration { return perByte(n) }},
-		"a line that is silent for a minute": {request: text, line: func(sent, n int) time.Duration {
+		"server suspended for 60 s":                 {request: text, pause: time.Minute},
+		"response after 299 s":                      {request: text, pause: 299 * time.Second},
+		"response after 301 s":                      {request: text, pause: 301 * time.Second, maybe: true},
+		"response after 600 s, deadline of an hour": {request: text, pause: 10 * time.Minute, within: time.Hour},
+		"response after 60 s, deadline of 30 s":     {request: text, pause: time.Minute, within: 30 * time.Second, maybe: true},
+		"large text, slow connection":               {request: large, pause: 30 * time.Second, delay: func(_, n int) time.Duration { return perByte(n) }},
+		"connection stalls for 60 s": {request: text, delay: func(sent, n int) time.Duration {
 			if sent < 4*kB && sent+n >= 4*kB { // after the handshake
 				return time.Minute
 			}
@@ -363,34 +363,34 @@ func TestCreateTakesItsTime(t *testing.T) {
 		}},
 	} {
 		for _, protocol := range []string{"h2", "http/1.1"} {
-			for _, way := range []string{"CreateGeneration", "CreateGenerationWithResponse"} {
-				t.Run(name+"/"+protocol+"/"+way, func(t *testing.T) {
+			for _, method := range []string{"CreateGeneration", "CreateGenerationWithResponse"} {
+				t.Run(name+"/"+protocol+"/"+method, func(t *testing.T) {
 					t.Parallel()
 					skipSharedChannels(t, protocol)
 					synctest.Test(t, func(t *testing.T) {
 						l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 						config := with(serverCert())
 						config.NextProtos = []string{protocol}
-						// Room for the whole request: a server that reads it sends frames, which stand for a ping.
-						room := &http.HTTP2Config{MaxReceiveBufferPerConnection: 4 << 20, MaxReceiveBufferPerStream: 4 << 20}
-						server := &http.Server{TLSConfig: config, HTTP2: room, Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-							time.Sleep(tt.stopped)
+						// A buffer for the whole request: reading it would make the server send frames, which net/http takes for the response to a ping.
+						buffers := &http.HTTP2Config{MaxReceiveBufferPerConnection: 4 << 20, MaxReceiveBufferPerStream: 4 << 20}
+						server := &http.Server{TLSConfig: config, HTTP2: buffers, Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+							time.Sleep(tt.pause)
 							_, _ = io.Copy(io.Discard, req.Body)
 							w.Header().Set("Content-Type", "application/json")
-							_, _ = io.WriteString(w, answer)
+							_, _ = io.WriteString(w, okBody)
 						})}
 						go func() { _ = server.ServeTLS(l, "", "") }()
 						defer func() {
 							_ = server.Close()
-							time.Sleep(time.Hour) // both sides end by themselves
+							time.Sleep(time.Hour) // until both sides end
 						}()
 						transport := gamma.NewTransport()
 						transport.Proxy, transport.TLSClientConfig = nil, trusted()
 						defer transport.CloseIdleConnections()
 						transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 							conn, err := l.dial(ctx, network, address)
-							if err == nil && tt.line != nil {
-								conn = newSlowLine(conn, tt.line)
+							if err == nil && tt.delay != nil {
+								conn = newSlowConn(conn, tt.delay)
 							}
 							return conn, err
 						}
@@ -405,7 +405,7 @@ func TestCreateTakesItsTime(t *testing.T) {
 							ctx, cancel = context.WithTimeout(ctx, tt.within)
 							defer cancel()
 						}
-						if way == "CreateGeneration" {
+						if method == "CreateGeneration" {
 							var created gamma.Created
 							if created, err = client.CreateGeneration(ctx, tt.request); (err == nil) != (created.GenerationID == "gen1") {
 								t.Errorf("%+v, %v", created, err)
@@ -427,17 +427,16 @@ func TestCreateTakesItsTime(t *testing.T) {
 	}
 }
 
-// slowLine takes at once what is written, as a kernel does, and delivers it when delay
-// has passed.
-type slowLine struct {
+// slowConn buffers what is written, as a kernel does, and delivers it after a delay.
+type slowConn struct {
 	net.Conn
 	queue chan []byte
 	gone  chan struct{}
 	once  sync.Once
 }
 
-func newSlowLine(conn net.Conn, delay func(sent, more int) time.Duration) *slowLine {
-	c := &slowLine{Conn: conn, queue: make(chan []byte, 10_000), gone: make(chan struct{})}
+func newSlowConn(conn net.Conn, delay func(sent, more int) time.Duration) *slowConn {
+	c := &slowConn{Conn: conn, queue: make(chan []byte, 10_000), gone: make(chan struct{})}
 	go func() {
 		for sent := 0; ; {
 			select {
@@ -455,7 +454,7 @@ func newSlowLine(conn net.Conn, delay func(sent, more int) time.Duration) *slowL
 	return c
 }
 
-func (c *slowLine) Write(p []byte) (int, error) {
+func (c *slowConn) Write(p []byte) (int, error) {
 	select {
 	case c.queue <- bytes.Clone(p):
 		return len(p), nil
@@ -464,13 +463,13 @@ func (c *slowLine) Write(p []byte) (int, error) {
 	}
 }
 
-func (c *slowLine) Close() error {
+func (c *slowConn) Close() error {
 	c.once.Do(func() { close(c.gone) })
 	return c.Conn.Close()
 }
 
-// Servers and load balancers close a connection that was idle for too long, which may
-// happen just as the next request comes. No create meets that.
+// Servers and load balancers close idle connections, perhaps just when the next request
+// arrives. A create is therefore never sent on a connection that was used before.
 func TestCreateOnKeptConnection(t *testing.T) {
 	const creates = 5
 	for name, tt := range map[string]struct {
@@ -482,11 +481,11 @@ func TestCreateOnKeptConnection(t *testing.T) {
 			if req, err := http.ReadRequest(r); err == nil {
 				s.requests.Add(1)
 				_, _ = io.Copy(io.Discard, req.Body)
-				say(c, isJSON(answer))
-				_, _ = r.Peek(1) // and closes as the next comes
+				send(c, json200(okBody))
+				_, _ = r.Peek(1) // closes when the next request arrives
 			}
 		}},
-		"HTTP/1 that closes at once": {"http", saysAndCloses(isJSON(answer))},
+		"HTTP/1, closed after the response": {"http", sendsAndCloses(json200(okBody))},
 		"HTTP/2": {"https", http2("", func(x *stream) {
 			if x.conn > 1 {
 				_ = x.Close()

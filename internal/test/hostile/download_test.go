@@ -17,101 +17,102 @@ import (
 // deck is the file that is downloaded.
 var deck = strings.Repeat("0123456789abcdef", 1<<12)
 
-// piece is an answer that is the deck from one byte to another, of which half is
-// lost unless it is whole.
+// piece responds with the deck from a byte on. Unless whole, it closes the connection in the
+// middle.
 func piece(x *exchange, from int, whole bool, headers ...string) {
 	status := "200 OK"
 	if from > 0 {
 		status = "206 Partial Content"
 		headers = append([]string{fmt.Sprintf("Content-Range: bytes %d-%d/%d", from, len(deck)-1, len(deck))}, headers...)
 	}
-	x.say(head(status, append(headers, "Content-Type: application/pdf", fmt.Sprintf("Content-Length: %d", len(deck)-from))...))
+	x.send(head(status, append(headers, "Content-Type: application/pdf", fmt.Sprintf("Content-Length: %d", len(deck)-from))...))
 	if whole {
-		x.say(deck[from:])
+		x.send(deck[from:])
 		return
 	}
-	x.say(deck[from : (from+len(deck))/2])
+	x.send(deck[from : (from+len(deck))/2])
 	_ = x.Close()
 }
 
-// asked is where the range that was asked for begins.
-func asked(x *exchange) (from int) {
+// rangeStart returns the first byte of the requested range.
+func rangeStart(x *exchange) (from int) {
 	_, _ = fmt.Sscanf(x.req.Header.Get("Range"), "bytes=%d-", &from)
 	return from
 }
 
-// A download that broke in the middle, and how the server goes on.
+// Resuming a download that was cut off in the middle. Download has already written the first
+// half, so it fails if the file has changed; DownloadFile starts again.
 func TestDownloadResumes(t *testing.T) {
 	const tag = `Etag: "1"`
 	both := func(e end) [2]end { return [2]end{e, e} }
 	for _, tt := range []struct {
 		name  string
-		first func(*exchange) // nil: half of the file
+		first func(*exchange) // nil: half of the file, with a strong ETag
 		next  func(*exchange)
 		ends  [2]end // of Download, of DownloadFile
 	}{
-		{"where it broke", nil, func(x *exchange) { piece(x, asked(x), true, tag) }, both(completes)},
-		{"without a tag", func(x *exchange) { piece(x, 0, false) }, func(x *exchange) { piece(x, asked(x), true) }, both(completes)},
-		{"from the start", nil, func(x *exchange) { piece(x, 0, true, tag) }, both(completes)},
-		{"from the start with another tag", nil, func(x *exchange) { piece(x, 0, true, `Etag: "2"`) }, [2]end{fails, completes}},
-		{"with another tag", nil, func(x *exchange) {
-			if asked(x) > 0 {
-				piece(x, asked(x), true, `Etag: "2"`)
+		{"206, same ETag", nil, func(x *exchange) { piece(x, rangeStart(x), true, tag) }, both(completes)},
+		{"206, no ETag", func(x *exchange) { piece(x, 0, false) }, func(x *exchange) { piece(x, rangeStart(x), true) }, both(completes)},
+		{"200, same ETag", nil, func(x *exchange) { piece(x, 0, true, tag) }, both(completes)},
+		{"200, other ETag", nil, func(x *exchange) { piece(x, 0, true, `Etag: "2"`) }, [2]end{fails, completes}},
+		{"206, other ETag", nil, func(x *exchange) {
+			if rangeStart(x) > 0 {
+				piece(x, rangeStart(x), true, `Etag: "2"`)
 			} else {
 				piece(x, 0, true, `Etag: "2"`)
 			}
 		}, [2]end{fails, completes}},
-		{"with a range that is not there", nil, func(x *exchange) {
-			if asked(x) > 0 {
-				x.say(full("416 Range Not Satisfiable", "", "", "Content-Range: bytes */10", tag))
+		{"416", nil, func(x *exchange) {
+			if rangeStart(x) > 0 {
+				x.send(full("416 Range Not Satisfiable", "", "", "Content-Range: bytes */10", tag))
 			} else {
 				piece(x, 0, true, tag)
 			}
 		}, [2]end{fails, completes}},
-		{"somewhere else", nil, func(x *exchange) { piece(x, max(asked(x)-1, 0), true, tag) }, [2]end{fails, completes}},
-		{"with a broken range", nil, func(x *exchange) {
-			if asked(x) == 0 {
+		{"206, range starts a byte earlier", nil, func(x *exchange) { piece(x, max(rangeStart(x)-1, 0), true, tag) }, [2]end{fails, completes}},
+		{"206, malformed Content-Range", nil, func(x *exchange) {
+			if rangeStart(x) == 0 {
 				piece(x, 0, true, tag)
 				return
 			}
-			x.say(head("206 Partial Content", tag, "Content-Range: bytes -5-x/y", fmt.Sprintf("Content-Length: %d", len(deck))), deck)
+			x.send(head("206 Partial Content", tag, "Content-Range: bytes -5-x/y", fmt.Sprintf("Content-Length: %d", len(deck))), deck)
 		}, [2]end{fails, completes}},
-		{"with a range that overflows", nil, func(x *exchange) {
-			if asked(x) == 0 {
+		{"206, Content-Range overflows", nil, func(x *exchange) {
+			if rangeStart(x) == 0 {
 				piece(x, 0, true, tag)
 				return
 			}
-			x.say(head("206 Partial Content", tag, "Content-Range: bytes 32768-99999999999999999999/99999999999999999999", "Content-Length: 0"))
+			x.send(head("206 Partial Content", tag, "Content-Range: bytes 32768-99999999999999999999/99999999999999999999", "Content-Length: 0"))
 		}, [2]end{fails, completes}},
-		{"as a 200 with its range", nil, func(x *exchange) {
-			if asked(x) == 0 {
+		{"200, Content-Range", nil, func(x *exchange) {
+			if rangeStart(x) == 0 {
 				piece(x, 0, true, tag)
 				return
 			}
-			x.say(full("200 OK", "application/pdf", deck[asked(x):], tag, fmt.Sprintf("Content-Range: bytes %d-%d/%d", asked(x), len(deck)-1, len(deck))))
+			x.send(full("200 OK", "application/pdf", deck[rangeStart(x):], tag, fmt.Sprintf("Content-Range: bytes %d-%d/%d", rangeStart(x), len(deck)-1, len(deck))))
 		}, both(completes)},
-		{"as a 200 without its range", nil, func(x *exchange) {
-			x.say(full("200 OK", "application/pdf", deck[asked(x):], tag))
+		{"200, only the rest, no Content-Range", nil, func(x *exchange) {
+			x.send(full("200 OK", "application/pdf", deck[rangeStart(x):], tag))
 		}, [2]end{fails, completes}},
-		{"as several parts", nil, func(x *exchange) {
-			if asked(x) == 0 {
+		{"206, multipart/byteranges", nil, func(x *exchange) {
+			if rangeStart(x) == 0 {
 				piece(x, 0, true, tag)
 				return
 			}
-			x.say(full("206 Partial Content", "multipart/byteranges; boundary=x", "--x\r\n\r\n"+deck[asked(x):]+"--x--", tag))
+			x.send(full("206 Partial Content", "multipart/byteranges; boundary=x", "--x\r\n\r\n"+deck[rangeStart(x):]+"--x--", tag))
 		}, [2]end{fails, completes}},
-		{"as a page", nil, func(x *exchange) { x.say(full("200 OK", "text/html", "<html>")) }, both(fails)},
-		{"no more", nil, func(x *exchange) { x.say(full("403 Forbidden", "application/xml", "<Error/>")) }, both(fails)},
-		{"after an error", nil, func(x *exchange) {
+		{"200, HTML", nil, func(x *exchange) { x.send(full("200 OK", "text/html", "<html>")) }, both(fails)},
+		{"403", nil, func(x *exchange) { x.send(full("403 Forbidden", "application/xml", "<Error/>")) }, both(fails)},
+		{"503, then 206", nil, func(x *exchange) {
 			if x.n == 2 {
-				x.say(full("503 Busy", "", ""))
+				x.send(full("503 Busy", "", ""))
 			} else {
-				piece(x, asked(x), true, tag)
+				piece(x, rangeStart(x), true, tag)
 			}
 		}, both(completes)},
-		{"with too much", nil, func(x *exchange) {
-			x.say(head("206 Partial Content", tag, fmt.Sprintf("Content-Range: bytes %d-%d/%d", asked(x), len(deck)-1, len(deck)), isChunked),
-				chunked(deck[asked(x):], "more"))
+		{"206, longer than its range", nil, func(x *exchange) {
+			x.send(head("206 Partial Content", tag, fmt.Sprintf("Content-Range: bytes %d-%d/%d", rangeStart(x), len(deck)-1, len(deck)), isChunked),
+				chunked(deck[rangeStart(x):], "more"))
 		}, both(fails)},
 	} {
 		for i, e := range some("Download", "DownloadFile") {
@@ -139,30 +140,30 @@ func TestDownloadResumes(t *testing.T) {
 	}
 }
 
-// The ends of a download that has one answer.
-func TestDownloadAnswers(t *testing.T) {
+// Responses to a download that are errors. None is retried.
+func TestDownloadResponses(t *testing.T) {
 	for _, tt := range []struct {
-		name   string
-		answer string
-		want   error // nil: none that is known
+		name     string
+		response string
+		want     error
 	}{
-		{"an expired link", full("403 Forbidden", "application/xml", "<Error>"+secret+"</Error>"), gamma.ErrLinkExpired},
-		{"a link that is gone", full("410 Gone", "", ""), gamma.ErrLinkExpired},
-		{"an empty file", full("200 OK", "application/pdf", ""), gamma.ErrUnexpectedResponse},
-		{"an empty file in chunks", head("200 OK", isChunked) + "0\r\n\r\n", gamma.ErrUnexpectedResponse},
-		{"nothing", full("204 No Content", "", ""), gamma.ErrUnexpectedResponse},
-		{"a part that was not asked for", full("206 Partial Content", "application/pdf", "x", "Content-Range: bytes 0-0/5"), gamma.ErrUnexpectedResponse},
-		{"a part with the status of the whole", full("200 OK", "application/pdf", "x", "Content-Range: bytes 0-0/5"), gamma.ErrUnexpectedResponse},
-		{"a message in JSON", full("200 OK", "application/json; charset=utf-8", "{}"), gamma.ErrUnexpectedResponse},
-		{"a message in XML", full("200 OK", "text/xml", "<Error/>"), gamma.ErrUnexpectedResponse},
-		{"a page", full("200 OK", "Text/HTML", "<html>"), gamma.ErrUnexpectedResponse},
-		{"a compressed file", full("200 OK", "application/pdf", gzipped(deck), "Content-Encoding: gzip"), gamma.ErrUnexpectedResponse},
-		{"a file of 1 TiB", head("200 OK", "Content-Length: 1099511627776"), gamma.ErrResponseTooLarge},
+		{"403", full("403 Forbidden", "application/xml", "<Error>"+secret+"</Error>"), gamma.ErrLinkExpired},
+		{"410", full("410 Gone", "", ""), gamma.ErrLinkExpired},
+		{"200, empty", full("200 OK", "application/pdf", ""), gamma.ErrUnexpectedResponse},
+		{"200, empty, chunked", head("200 OK", isChunked) + "0\r\n\r\n", gamma.ErrUnexpectedResponse},
+		{"204", full("204 No Content", "", ""), gamma.ErrUnexpectedResponse},
+		{"206, not requested", full("206 Partial Content", "application/pdf", "x", "Content-Range: bytes 0-0/5"), gamma.ErrUnexpectedResponse},
+		{"200, Content-Range not requested", full("200 OK", "application/pdf", "x", "Content-Range: bytes 0-0/5"), gamma.ErrUnexpectedResponse},
+		{"200, JSON", full("200 OK", "application/json; charset=utf-8", "{}"), gamma.ErrUnexpectedResponse},
+		{"200, XML", full("200 OK", "text/xml", "<Error/>"), gamma.ErrUnexpectedResponse},
+		{"200, HTML", full("200 OK", "Text/HTML", "<html>"), gamma.ErrUnexpectedResponse},
+		{"200, gzip", full("200 OK", "application/pdf", gzipped(deck), "Content-Encoding: gzip"), gamma.ErrUnexpectedResponse},
+		{"200, Content-Length of 1 TiB", head("200 OK", "Content-Length: 1099511627776"), gamma.ErrResponseTooLarge},
 	} {
 		for _, e := range some("Download", "DownloadFile") {
 			t.Run(tt.name+"/"+e.name, func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "http", says(tt.answer)), settings{})
+				r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "http", sends(tt.response)), settings{})
 				if o := r.call(t, t.Context(), e); !errors.Is(o.err, tt.want) || r.requests.Load() != 1 {
 					t.Errorf("%v, want %v", o.err, tt.want)
 				}
@@ -171,55 +172,55 @@ func TestDownloadAnswers(t *testing.T) {
 	}
 }
 
-// limited is a disk that becomes full.
-type limited struct{ left int }
+// limited is a writer that fails after a number of bytes, as a full disk does.
+type limited struct{ remaining int }
 
 var errFull = errors.New("gamma: the disk is full")
 
 func (w *limited) Write(p []byte) (int, error) {
-	if w.left -= len(p); w.left < 0 {
+	if w.remaining -= len(p); w.remaining < 0 {
 		return 0, errFull
 	}
 	return len(p), nil
 }
 
-// A file without end goes on until the disk, or the time, does.
+// Downloading an endless file continues until the disk is full or the context is done.
 func TestDownloadWithoutEnd(t *testing.T) {
 	start := head("200 OK", "Content-Type: application/pdf")
 	attacks := []attack{
-		{name: "until the end", handle: http1(func(x *exchange) { x.say(start); flood(x, "x") })},
-		{name: "in chunks", handle: http1(func(x *exchange) {
-			x.say(head("200 OK", isChunked))
+		{name: "without length", handle: http1(func(x *exchange) { x.send(start); flood(x, "x") })},
+		{name: "chunked", handle: http1(func(x *exchange) {
+			x.send(head("200 OK", isChunked))
 			flood(x, "1000\r\n"+strings.Repeat("x", 0x1000)+"\r\n")
 		})},
-		{name: "over HTTP 2", https: true, handle: http2("", func(x *stream) {
+		{name: "HTTP/2", https: true, handle: http2("", func(x *stream) {
 			x.headers(0, fields("200"))
 			flood(x, frame(frameData, 0, x.id, deck[:16<<10]))
 		})},
 	}
 	for _, a := range attacks {
 		a.file, a.budget = fails, patience
-		run(t, []attack{a}, []entry{{"a full disk", fetching, func(ctx context.Context, r *rig) outcome {
+		run(t, []attack{a}, []entry{{"full disk", fetching, func(ctx context.Context, r *rig) outcome {
 			err := r.client.Download(ctx, r.url, &limited{3 << 20})
 			if !errors.Is(err, errFull) {
-				err = nil // which is none of the ends of this attack
+				err = nil // which this attack does not expect
 			}
 			return outcome{err: err}
 		}}})
 	}
-	run(t, []attack{{name: "drop by drop", ends: ends{file: fails}, handle: http1(func(x *exchange) {
-		x.say(start)
+	run(t, []attack{{name: "slow", ends: ends{file: fails}, handle: http1(func(x *exchange) {
+		x.send(start)
 		drip(x.Conn, func(int) string { return "x" })
 	})}}, some("Download", "DownloadFile"))
 }
 
-// Where a file cannot be.
+// Paths that DownloadFile can and cannot write to. On an error, the folder is unchanged.
 func TestDownloadTargets(t *testing.T) {
 	s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
 		if strings.HasPrefix(x.req.URL.Path, "/good") {
-			x.say(full("200 OK", "application/pdf", deck))
+			x.send(full("200 OK", "application/pdf", deck))
 		} else {
-			x.say(full("404 Not Found", "", ""))
+			x.send(full("404 Not Found", "", ""))
 		}
 	}))
 	r := newRig(t, s, settings{})

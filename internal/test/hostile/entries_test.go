@@ -26,26 +26,26 @@ type entry struct {
 	call func(context.Context, *rig) outcome
 }
 
-// kind is what entries have in common in how they end.
+// kind groups entries by their expected results.
 type kind int
 
 const (
 	operation kind = iota // sends one request
-	foreign               // the same, and may not be able to read answer
-	waiting               // sends as many as it takes
-	checking              // one step of it
+	foreign               // the same, but may not accept okBody
+	waiting               // polls until the end
+	checking              // polls once
 	creating              // costs credits
-	fetching              // from a host of files
+	fetching              // downloads a file
 )
 
-// Requests of each kind, with what the document requires.
+// Requests of each kind, with the fields that the OpenAPI document requires.
 var (
 	published = sample.New(gamma.OpenAPI())
 	text      = sample.Request(published, "createGeneration", api.GenerationRequest{InputText: "tea"})
 	template  = sample.Request(published, "createFromTemplateGeneration", api.TemplateGenerationRequest{GammaID: "g1", Prompt: "tea"})
 )
 
-// readers are the names of the operations that can read answer.
+// readers are the names of the operations that accept okBody.
 var readers = map[string]string{
 	"getGenerationStatus":          "status",
 	"createGeneration":             "create",
@@ -56,7 +56,7 @@ var readers = map[string]string{
 	"deleteGamma":                  "delete",
 }
 
-// entries are all operations of the document, and what the SDK adds to them.
+// entries are all operations of the OpenAPI document and the methods that the SDK adds.
 var entries = append(operations(), []entry{
 	{"GetGenerationStatus", operation, func(ctx context.Context, r *rig) outcome {
 		gen, err := r.client.GetGenerationStatus(ctx, "gen1")
@@ -96,7 +96,7 @@ var entries = append(operations(), []entry{
 			n++
 		}
 		if n != 1 {
-			o.err = errors.New("All yielded another number of results than 1")
+			o.err = errors.New("All did not yield exactly one result")
 		}
 		return o
 	}},
@@ -133,7 +133,7 @@ var entries = append(operations(), []entry{
 	}},
 }...)
 
-// operations are the entries of the generated methods.
+// operations returns the entries of the generated methods.
 func operations() (all []entry) {
 	for _, o := range published.Operations {
 		e := entry{readers[o.ID], operation, func(ctx context.Context, r *rig) outcome {
@@ -148,7 +148,7 @@ func operations() (all []entry) {
 	return all
 }
 
-// some picks entries by name.
+// some returns entries by name.
 func some(names ...string) (picked []entry) {
 	for _, e := range entries {
 		if slices.Contains(names, e.name) {
@@ -158,13 +158,13 @@ func some(names ...string) (picked []entry) {
 	return picked
 }
 
-// brief stands for all entries where the rest would show no more.
+// brief is for attacks where the other entries behave like these.
 var brief = some("status", "create", "Themes", "Wait", "All", "Check", "CreateGeneration", "DownloadFile")
 
-// few are for what costs much.
+// few is for expensive attacks.
 var few = some("status", "Wait", "CreateGeneration")
 
-// generated looks at what a generated method returned, also beside an error.
+// generated returns the outcome of a generated method: all that its response prints.
 func generated(rsp any, err error) outcome {
 	o := outcome{err: err}
 	if rsp != nil {
@@ -176,7 +176,7 @@ func generated(rsp any, err error) outcome {
 				value = append(value, clipped(v))
 			case *http.Response:
 				value = append(value, dump(v))
-			default: // what was read, by status
+			default: // the decoded body, by status
 				value = append(value, v)
 			}
 		}
@@ -185,10 +185,10 @@ func generated(rsp any, err error) outcome {
 	return o
 }
 
-// clipped spares the tests to print what is padded.
+// clipped returns body without most of its padding.
 func clipped(body []byte) string { return string(body[:min(len(body), 64<<10)]) }
 
-// dump is what a program may print of rsp.
+// dump returns what a program may print of rsp.
 func dump(rsp *http.Response) any {
 	return []any{rsp.Status, rsp.Header, rsp.Trailer, rsp.Request.Header, *rsp}
 }
@@ -199,7 +199,8 @@ func (r *rig) poller() *poller.Poller {
 	return p
 }
 
-// wrong says why o, after a number of requests, is not how a call must end.
+// wrong says how o, after a number of requests, differs from the expected result. It returns
+// an empty string if it does not.
 func (k kind) wrong(o outcome, want end, requests int) string {
 	var failure *poller.FailedError
 	var stop *poller.WaitError
@@ -216,7 +217,7 @@ func (k kind) wrong(o outcome, want end, requests int) string {
 	case checking:
 		again := want == givesUp || want == missing || want.isLate()
 		if again != (o.err == nil && o.next > 0) {
-			return "the pause is not for this"
+			return "the pause does not match"
 		}
 		if want == atOnce && !isStop {
 			return "not a WaitError"
@@ -228,17 +229,17 @@ func (k kind) wrong(o outcome, want end, requests int) string {
 		case !isStop:
 			return "not a WaitError"
 		case polls > 0 && stop.Polls != polls:
-			return "another number of polls"
+			return "wrong number of polls"
 		case want == late && (errors.Is(o.err, poller.ErrPause) || errors.Is(o.err, context.DeadlineExceeded)):
 		case errors.Is(o.err, poller.ErrPause) != (want == paused || want == heldBack):
-			return "another cause"
+			return "wrong cause"
 		case want == paused:
 			if errors.Is(stop.Last, context.DeadlineExceeded) != errors.Is(o.err, context.DeadlineExceeded) {
 				return "the deadline has not come"
 			}
 		case want.isLate():
 			if !errors.Is(o.err, context.DeadlineExceeded) || stop.Last != nil && errors.Is(o.err, stop.Last) {
-				return "another cause"
+				return "wrong cause"
 			}
 		case stop.Last == nil || !errors.Is(o.err, stop.Last):
 			return "the cause is not the last error"
@@ -248,14 +249,14 @@ func (k kind) wrong(o outcome, want end, requests int) string {
 			return "ErrMaybeCreated"
 		}
 		if requests > 1 {
-			return "it may have paid twice"
+			return "it may have been charged twice"
 		}
 	case operation, foreign, fetching:
 	}
 	return ""
 }
 
-// briefly ends a call before it would have tried again for seconds.
+// briefly limits the time of a call that would retry for seconds.
 func briefly(call func(context.Context, *rig) outcome) func(context.Context, *rig) outcome {
 	return func(ctx context.Context, r *rig) outcome {
 		ctx, cancel := context.WithTimeout(ctx, 2*soon)
@@ -264,5 +265,5 @@ func briefly(call func(context.Context, *rig) outcome) func(context.Context, *ri
 	}
 }
 
-// soon is the time until a call's deadline where it must be reached.
+// soon is the timeout of calls that must reach it.
 const soon = 150 * time.Millisecond

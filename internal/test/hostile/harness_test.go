@@ -30,18 +30,18 @@ const (
 	// key has characters that JSON escapes in more than one way.
 	key = `sk-gamma-7Zq&<>"\secret`
 
-	// secret is a part of every link here.
+	// secret is in every link of these tests.
 	secret = "s3cr3t"
 
-	// answer is what every operation can read as its own.
-	answer = `{"generationId":"gen1","status":"completed","gammaId":"g1","gammaUrl":"https://gamma.example/g1",` +
+	// okBody is a valid response body of every operation.
+	okBody = `{"generationId":"gen1","status":"completed","gammaId":"g1","gammaUrl":"https://gamma.example/g1",` +
 		`"exportUrl":"https://files.example/x?` + secret + `","data":[],"hasMore":false,"nextCursor":"","archived":true,"message":"done"}`
 
 	interval = time.Millisecond
 
-	// patience bounds what must come, however slow the machine is: only a failure
-	// takes so long. net/http alone needs up to 10 seconds to give up a connection
-	// that neither reads nor stops to talk.
+	// patience is the timeout of waits that must succeed, also on a slow machine; only a
+	// failure takes so long. net/http alone needs up to 10 seconds to close a connection
+	// whose server does not read and does not stop writing.
 	patience = 2 * time.Minute
 )
 
@@ -67,7 +67,7 @@ func (b *syncBuffer) String() string {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Most cases wait for a timeout, so that many at once are no load.
+	// Most cases wait for a timeout, so many can run at once.
 	_ = flag.Set("test.parallel", "24")
 	log.SetOutput(&logged)
 	code := m.Run()
@@ -82,7 +82,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// showsKey reports whether text has the key, also as JSON or a Go string write it.
+// showsKey reports whether text contains the key, also as JSON or Go quote it.
 func showsKey(text string) bool {
 	for _, spelling := range spellings() {
 		if strings.Contains(text, spelling) {
@@ -98,7 +98,7 @@ var spellings = sync.OnceValue(func() []string {
 	return []string{key, string(asJSON[1 : len(asJSON)-1]), asGo[1 : len(asGo)-1]}
 })
 
-// server is one side of every connection of a case.
+// server is the server of a case.
 type server struct {
 	url      string
 	requests atomic.Int32
@@ -107,15 +107,15 @@ type server struct {
 	dial     func(ctx context.Context, network, address string) (net.Conn, error) // nil for sockets
 }
 
-// handler is what a server does with a connection, which is closed after it.
+// handler handles a connection, which is closed when it returns.
 type handler func(*server, net.Conn)
 
-// serve starts a server at a loopback address until the end of the test.
+// serve starts a server on a loopback address. It is closed when the test ends.
 func serve(t testing.TB, network, address, scheme string, handle handler) *server {
 	t.Helper()
 	l, err := net.Listen(network, address)
 	if err != nil {
-		t.Skip("no such address here: ", err)
+		t.Skip("cannot listen: ", err)
 	}
 	return serveOn(t, l, scheme, handle)
 }
@@ -155,14 +155,14 @@ func serveOn(t testing.TB, l net.Listener, scheme string, handle handler) *serve
 	return s
 }
 
-// exchange is one request on a connection.
+// exchange is a request and its connection.
 type exchange struct {
 	net.Conn
 	req *http.Request
-	n   int // 1 for the first of the server
+	n   int // 1 for the first request to the server
 }
 
-// http1 reads one request after the other and answers each.
+// http1 reads requests and calls respond for each.
 func http1(respond func(*exchange)) handler {
 	return func(s *server, conn net.Conn) {
 		r := bufio.NewReader(conn)
@@ -180,11 +180,11 @@ func http1(respond func(*exchange)) handler {
 	}
 }
 
-func (x *exchange) say(parts ...string) { say(x.Conn, parts...) }
+func (x *exchange) send(parts ...string) { send(x.Conn, parts...) }
 
-func say(w io.Writer, parts ...string) { _, _ = io.WriteString(w, strings.Join(parts, "")) }
+func send(w io.Writer, parts ...string) { _, _ = io.WriteString(w, strings.Join(parts, "")) }
 
-// hang returns when the client, or the end of the test, has closed the connection.
+// hang returns when the connection is closed, by the client or at the end of the test.
 func (x *exchange) hang() { _, _ = io.Copy(io.Discard, x.Conn) }
 
 // reset closes the connection so that the client's kernel reports an error.
@@ -195,8 +195,8 @@ func reset(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// drip says parts one after the other, some milliseconds apart, until the client
-// has gone.
+// drip writes next(0), next(1) and so on, some milliseconds apart, until the client
+// closes the connection.
 func drip(conn net.Conn, next func(i int) string) {
 	gone := make(chan struct{})
 	go func() {
@@ -218,7 +218,7 @@ func drip(conn net.Conn, next func(i int) string) {
 	}
 }
 
-// flood says text again and again, as fast as the client takes it.
+// flood writes text repeatedly, as fast as the client reads it.
 func flood(w io.Writer, text string) {
 	text = strings.Repeat(text, 1+(32<<10)/len(text))
 	for {
@@ -228,23 +228,23 @@ func flood(w io.Writer, text string) {
 	}
 }
 
-// says answers every request with raw bytes.
-func says(parts ...string) handler { return http1(func(x *exchange) { x.say(parts...) }) }
+// sends writes parts after every request.
+func sends(parts ...string) handler { return http1(func(x *exchange) { x.send(parts...) }) }
 
-// ends answers every request with raw bytes and the end of the connection.
-func saysAndCloses(parts ...string) handler {
+// sendsAndCloses writes parts after every request and closes the connection.
+func sendsAndCloses(parts ...string) handler {
 	return http1(func(x *exchange) {
-		x.say(parts...)
+		x.send(parts...)
 		_ = x.Close()
 	})
 }
 
-// head is a status line and headers.
+// head returns a status line and headers.
 func head(status string, headers ...string) string {
 	return "HTTP/1.1 " + status + "\r\n" + strings.Join(append(headers, "", ""), "\r\n")
 }
 
-// full is a whole message of a content type.
+// full returns a complete response with a content type and a length.
 func full(status, contentType, body string, headers ...string) string {
 	if contentType != "" {
 		headers = append(headers, "Content-Type: "+contentType)
@@ -252,13 +252,13 @@ func full(status, contentType, body string, headers ...string) string {
 	return head(status, append(headers, fmt.Sprintf("Content-Length: %d", len(body)))...) + body
 }
 
-func isJSON(body string, headers ...string) string {
+func json200(body string, headers ...string) string {
 	return full("200 OK", "application/json", body, headers...)
 }
 
 const jsonType = "Content-Type: application/json"
 
-// attack is what a server does, and what a user must see then.
+// attack is what a server does, and the expected results.
 type attack struct {
 	name   string
 	handle handler
@@ -266,15 +266,15 @@ type attack struct {
 
 	https     bool
 	slow      bool                  // requests time out soon, in memory
-	busy      bool                  // requests time out soon; where nothing ever rests, a bubble's time stands still
+	busy      bool                  // requests time out soon, over sockets: the time of a bubble stops while a goroutine is busy
 	transport func(*http.Transport) // nil: as it is
-	budget    time.Duration         // of the whole call; 0 for what the end needs
+	budget    time.Duration         // of the whole call; 0: the usual one of the result
 }
 
-// ends says what must come of it, by the kind of entry.
+// ends are the expected results, by the kind of entry.
 type ends struct{ operation, wait, create, file end }
 
-// end is how a call ends, for its user.
+// end is the result of a call.
 type end string
 
 const (
@@ -284,26 +284,26 @@ const (
 	failed    end = "FailedError"   // the generation failed
 	givesUp   end = "gives up"      // after MaxFailures in a row
 	deadline  end = "deadline"      // continues until then
-	paused    end = "has to pause"  // for longer than there is time, and ends at once
+	paused    end = "has to pause"  // beyond the deadline, so it ends at once
 	heldBack  end = "is held back"  // by the rate limit until the deadline
 	late      end = "deadline or pause"
 	refused   end = "was not created"  // for certain
-	maybe     end = "may be created"   // and was asked for once
-	missing   end = "is not found"     // asked twice
+	maybe     end = "may be created"   // and was requested once
+	missing   end = "is not found"     // requested twice
 	unchecked end = "is not this case" // not run
 )
 
 var (
 	good = ends{completes, completes, completes, completes}
-	// lost is an answer that cannot be used; the next may be.
+	// lost: the response is unusable; the next one may be valid.
 	lost = ends{fails, givesUp, maybe, fails}
-	// final is an answer that the next will not be better than.
+	// final: the response is unusable, and retrying does not help.
 	final = ends{fails, atOnce, maybe, fails}
-	// denied is an answer that says that nothing was done.
+	// denied: the response says that nothing was done.
 	denied = ends{fails, atOnce, refused, fails}
-	// none means that there is no connection to send a request on, now.
+	// none: there is no connection for a request now.
 	none = ends{fails, givesUp, deadline, fails}
-	// never means that there is no connection to send a request on, ever.
+	// never: there will be no connection for a request.
 	never = ends{fails, atOnce, refused, fails}
 )
 
@@ -357,8 +357,8 @@ func newRig(t testing.TB, s *server, c settings) *rig {
 	return r
 }
 
-// typed makes files of responses to downloads: attacks respond with JSON, whatever is
-// requested, and JSON is not a file.
+// typed gives JSON responses to downloads the type of a file: attacks respond with JSON to
+// every request, and a download refuses JSON.
 type typed struct{ *http.Transport }
 
 func (t typed) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -369,9 +369,8 @@ func (t typed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return rsp, err
 }
 
-// call calls e and checks what must hold whatever the server does: no key and no
-// link in what it returns, and no connection left behind. TestMain looks for the
-// goroutines.
+// call calls e and checks the rules that hold for every server: the result contains no
+// key and no link, and no connection stays open. TestMain looks for goroutines.
 func (r *rig) call(t testing.TB, ctx context.Context, e entry) outcome { //nolint:revive // as t.Helper's callers write it
 	t.Helper()
 	// Goroutines inherit the label, those of net/http too.
@@ -381,8 +380,8 @@ func (r *rig) call(t testing.TB, ctx context.Context, e entry) outcome { //nolin
 	pprof.SetGoroutineLabels(context.Background())
 	r.check(t)
 	if !eventually(func() bool {
-		// A stream that was canceled is given up a moment later: until then its
-		// connection is not idle.
+		// net/http ends a canceled stream a moment later: until then its connection
+		// is not idle.
 		r.transport.CloseIdleConnections()
 		return r.open.Load() == 0
 	}) {
@@ -391,7 +390,7 @@ func (r *rig) call(t testing.TB, ctx context.Context, e entry) outcome { //nolin
 	return r.outcome
 }
 
-// eventually looks until ok, for as long as patience lasts.
+// eventually calls ok until it returns true, for at most patience.
 func eventually(ok func() bool) bool {
 	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -414,7 +413,7 @@ func leaked() string {
 	return strings.Join(found, "\n\n")
 }
 
-// check holds what the call returned to the rules for texts.
+// check checks the rules for what a call returns.
 func (r *rig) check(t testing.TB) {
 	t.Helper()
 	checkNoKey(t, r.outcome.value)
@@ -447,7 +446,7 @@ func checkError(t testing.TB, err error) {
 	})
 }
 
-// walk visits err and all that it wraps.
+// walk visits err and every error that it wraps.
 func walk(err error, visit func(error)) {
 	if err == nil {
 		return
@@ -463,7 +462,7 @@ func walk(err error, visit func(error)) {
 	}
 }
 
-// checkNoKey looks for the key in every common way to print v.
+// checkNoKey prints v in every common way and looks for the key.
 func checkNoKey(t testing.TB, v any) {
 	t.Helper()
 	dump, _ := json.Marshal(v)
@@ -508,7 +507,7 @@ func (a attack) scheme() string {
 func (a attack) against(t *testing.T, s *server, e entry, want end) {
 	t.Helper()
 	requestTimeout, budget := patience, 2*patience
-	if a.slow || a.busy && e.kind != creating { // which ends otherwise before its request has left
+	if a.slow || a.busy && e.kind != creating { // which would end before its request is sent
 		requestTimeout = 80 * time.Millisecond
 	}
 	switch {
@@ -519,7 +518,7 @@ func (a attack) against(t *testing.T, s *server, e entry, want end) {
 	case want.isLate() && e.kind != checking && s.dial != nil:
 		budget = 150 * time.Millisecond
 	case e.kind == fetching && want != completes:
-		budget = 250 * time.Millisecond // it would try again for seconds
+		budget = 250 * time.Millisecond // it would retry for seconds
 	}
 	r := newRig(t, s, settings{requestTimeout: requestTimeout, transport: a.transport})
 	ctx, cancel := context.WithTimeout(t.Context(), budget)
@@ -534,13 +533,13 @@ func (a attack) against(t *testing.T, s *server, e entry, want end) {
 	}
 }
 
-// hurried always has less time left than Create's first pause takes, but as much for
-// the request as a slow machine needs.
+// hurried has a deadline that is always earlier than the end of Create's first pause, and
+// late enough for a request on a slow machine.
 type hurried struct{ context.Context }
 
 func (hurried) Deadline() (time.Time, bool) { return time.Now().Add(900 * time.Millisecond), true }
 
-// ended checks that the call ended as it must.
+// ended checks that the call ended as expected.
 func (r *rig) ended(t testing.TB, e entry, want end) {
 	t.Helper()
 	o := r.outcome

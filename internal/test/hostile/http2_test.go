@@ -43,7 +43,7 @@ const (
 	http11Needed  = 0xd
 )
 
-// frame is one frame as bytes.
+// frame returns the bytes of a frame.
 func frame(kind, flags byte, stream uint32, payload string) string {
 	b := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
 	b = append(b, flags)
@@ -58,8 +58,8 @@ func uint32s(values ...uint32) string {
 	return string(b)
 }
 
-// fields is a header block: the status as its index in the static table of HPACK
-// (RFC 7541, appendix A), or as a literal, and pairs of names and values.
+// fields returns a header block: the status, by its index in the static table of HPACK (RFC
+// 7541, appendix A) or as a literal, and pairs of names and values.
 func fields(status string, pairs ...string) string {
 	indexed := map[string]string{"200": "\x88", "204": "\x89", "206": "\x8a", "304": "\x8b", "400": "\x8c", "404": "\x8d", "500": "\x8e"}
 	block, ok := indexed[status]
@@ -72,7 +72,7 @@ func fields(status string, pairs ...string) string {
 	return block
 }
 
-// literal is a field without indexing.
+// literal returns a field without indexing.
 func literal(name, value string) string { return "\x00" + hpackString(name) + hpackString(value) }
 
 func hpackString(s string) string {
@@ -93,21 +93,21 @@ var okFields = fields("200", "content-type", "application/json")
 type stream struct {
 	net.Conn
 	id   uint32
-	n    int // 1 for the first of the server
+	n    int // 1 for the first request to the server
 	conn int // 1 for the first request of its connection
 }
 
 func (x *stream) headers(flags byte, block string) {
-	say(x, frame(frameHeaders, flags|endHeaders, x.id, block))
+	send(x, frame(frameHeaders, flags|endHeaders, x.id, block))
 }
-func (x *stream) data(flags byte, body string) { say(x, frame(frameData, flags, x.id, body)) }
-func (x *stream) rst(code uint32)              { say(x, frame(frameRST, 0, x.id, uint32s(code))) }
+func (x *stream) data(flags byte, body string) { send(x, frame(frameData, flags, x.id, body)) }
+func (x *stream) rst(code uint32)              { send(x, frame(frameRST, 0, x.id, uint32s(code))) }
 func (x *stream) goAway(last, code uint32) {
-	say(x, frame(frameGoAway, 0, 0, uint32s(last, code)))
+	send(x, frame(frameGoAway, 0, 0, uint32s(last, code)))
 }
 func (x *stream) ok() {
 	x.headers(0, okFields)
-	x.data(endStream, answer)
+	x.data(endStream, okBody)
 }
 
 func withH2() *tls.Config {
@@ -116,14 +116,15 @@ func withH2() *tls.Config {
 	return config
 }
 
-// http2 speaks the protocol as far as it must, and leaves every request to respond.
+// http2 implements the protocol as far as the tests need it, and calls respond for each
+// request.
 func http2(settings string, respond func(*stream)) handler {
 	return overTLS(withH2(), func(s *server, conn net.Conn) {
 		preface := make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
 		if _, err := io.ReadFull(conn, preface); err != nil {
 			return
 		}
-		say(conn, frame(frameSettings, 0, 0, settings))
+		send(conn, frame(frameSettings, 0, 0, settings))
 		for n := 0; ; {
 			header := make([]byte, 9)
 			if _, err := io.ReadFull(conn, header); err != nil {
@@ -136,9 +137,9 @@ func http2(settings string, respond func(*stream)) handler {
 			kind, flags, id := header[3], header[4], binary.BigEndian.Uint32(header[5:])
 			switch {
 			case kind == frameSettings && flags&ack == 0:
-				say(conn, frame(frameSettings, ack, 0, ""))
+				send(conn, frame(frameSettings, ack, 0, ""))
 			case kind == framePing && flags&ack == 0:
-				say(conn, frame(framePing, ack, 0, string(payload)))
+				send(conn, frame(framePing, ack, 0, string(payload)))
 			case (kind == frameHeaders || kind == frameData) && flags&endStream != 0:
 				n++
 				respond(&stream{conn, id, int(s.requests.Add(1)), n})
@@ -147,7 +148,7 @@ func http2(settings string, respond func(*stream)) handler {
 	})
 }
 
-// floodFrames says text as often as the client takes it.
+// floodFrames writes text as often as the client reads it.
 func floodFrames(text func(*stream) string) func(*stream) {
 	return func(x *stream) { flood(x, text(x)) }
 }
@@ -165,59 +166,59 @@ func TestHTTP2(t *testing.T) {
 			}
 		}
 	}
-	busy := func(a attack) attack { a.busy = true; return a } // the next request meets silence
+	busy := func(a attack) attack { a.busy = true; return a } // the next request gets no response
 	end := func(x *stream) { _ = x.Close() }
 	tooMuch := ends{fails, atOnce, maybe, unchecked}
 	run(t, []attack{
-		h2("a good answer", good, (*stream).ok),
+		h2("200", good, (*stream).ok),
 		h2("pushed promises", lost, func(x *stream) {
-			say(x, frame(framePush, endHeaders, x.id, uint32s(2)+okFields))
+			send(x, frame(framePush, endHeaders, x.id, uint32s(2)+okFields))
 		}),
-		h2("GOAWAY after the answer", good, func(x *stream) { x.ok(); x.goAway(x.id, noError) }),
-		h2("GOAWAY before the answer", good, func(x *stream) { x.goAway(x.id, noError); x.ok() }),
-		h2("GOAWAY for everything", none, func(x *stream) { x.goAway(0, noError); end(x) }),
+		h2("GOAWAY after the response", good, func(x *stream) { x.ok(); x.goAway(x.id, noError) }),
+		h2("GOAWAY before the response", good, func(x *stream) { x.goAway(x.id, noError); x.ok() }),
+		h2("GOAWAY for every request", none, func(x *stream) { x.goAway(0, noError); end(x) }),
 		h2("GOAWAY with an error", lost, func(x *stream) { x.goAway(x.id, enhanceCalm); end(x) }),
 		h2("GOAWAY with text", lost, func(x *stream) {
-			say(x, frame(frameGoAway, 0, 0, uint32s(x.id, internalError)+"\x1b[31m"+key))
+			send(x, frame(frameGoAway, 0, 0, uint32s(x.id, internalError)+"\x1b[31m"+key))
 			end(x)
 		}),
 		h2("RST_STREAM", lost, func(x *stream) { x.rst(internalError) }),
 		h2("RST_STREAM with cancel", lost, func(x *stream) { x.rst(cancelStream) }),
 		h2("RST_STREAM without an error", lost, func(x *stream) { x.rst(noError) }),
 		h2("RST_STREAM with an unknown code", lost, func(x *stream) { x.rst(0xffff) }),
-		h2("RST_STREAM for HTTP 1.1", lost, func(x *stream) { x.rst(http11Needed) }),
+		h2("RST_STREAM for HTTP/1.1", lost, func(x *stream) { x.rst(http11Needed) }),
 		h2("RST_STREAM with a protocol error", lost, func(x *stream) { x.rst(protocolError) }),
 		h2("RST_STREAM after the header", lost, func(x *stream) { x.headers(0, okFields); x.rst(internalError) }),
-		h2("RST_STREAM after half a body", lost, func(x *stream) { x.headers(0, okFields); x.data(0, answer[:9]); x.rst(internalError) }),
-		h2("RST_STREAM after the body", ends{fails, givesUp, completes, fails}, func(x *stream) { x.headers(0, okFields); x.data(0, answer); x.rst(internalError) }),
-		h2("the end at once", lost, end),
-		h2("the end after the header", lost, func(x *stream) { x.headers(0, okFields); end(x) }),
-		h2("the end after half a body", lost, func(x *stream) { x.headers(0, okFields); x.data(0, answer[:9]); end(x) }),
-		h2("half a frame", lost, func(x *stream) {
+		h2("RST_STREAM after half a body", lost, func(x *stream) { x.headers(0, okFields); x.data(0, okBody[:9]); x.rst(internalError) }),
+		h2("RST_STREAM after the body", ends{fails, givesUp, completes, fails}, func(x *stream) { x.headers(0, okFields); x.data(0, okBody); x.rst(internalError) }),
+		h2("closed after the request", lost, end),
+		h2("closed after the header", lost, func(x *stream) { x.headers(0, okFields); end(x) }),
+		h2("closed after half a body", lost, func(x *stream) { x.headers(0, okFields); x.data(0, okBody[:9]); end(x) }),
+		h2("closed in a frame", lost, func(x *stream) {
 			x.headers(0, okFields)
-			say(x, frame(frameData, endStream, x.id, answer)[:30])
+			send(x, frame(frameData, endStream, x.id, okBody)[:30])
 			end(x)
 		}),
 		h2("a body that is too short", ends{fails, givesUp, completes, fails}, func(x *stream) {
 			x.headers(0, okFields+literal("content-length", "5000"))
-			x.data(endStream, answer)
+			x.data(endStream, okBody)
 		}),
 		h2("a body that is too long", lost, func(x *stream) {
 			x.headers(0, okFields+literal("content-length", "5"))
-			x.data(endStream, answer)
+			x.data(endStream, okBody)
 		}),
 		h2("no body", lost, func(x *stream) { x.headers(endStream, okFields) }),
 		h2("a trailer", good, func(x *stream) {
 			x.headers(0, okFields)
-			x.data(0, answer)
+			x.data(0, okBody)
 			x.headers(endStream, literal("x", "y"))
 		}),
 		h2("padding that is too long", lost, func(x *stream) {
 			x.headers(0, okFields)
-			say(x, frame(frameData, endStream|0x8, x.id, "\xff"+answer[:9]))
+			send(x, frame(frameData, endStream|0x8, x.id, "\xff"+okBody[:9]))
 		}),
 		h2("no status", lost, func(x *stream) { x.headers(endStream, fields("", "content-type", "application/json")) }),
-		h2("a status in words", lost, func(x *stream) { x.headers(endStream, fields("two")) }),
+		h2("malformed status", lost, func(x *stream) { x.headers(endStream, fields("two")) }),
 		h2("a status of 101", good, func(x *stream) { x.headers(0, fields("101")); x.ok() }),
 		h2("100 and 103 first", good, func(x *stream) { x.headers(0, fields("100")); x.headers(0, fields("103")); x.ok() }),
 		h2("a redirect", final, func(x *stream) { x.headers(endStream, fields("302", "location", "https://other.example/"+secret)) }),
@@ -225,49 +226,49 @@ func TestHTTP2(t *testing.T) {
 		h2("500", lost, func(x *stream) { x.headers(endStream, fields("500")) }),
 		h2("a name in capitals", lost, func(x *stream) { x.headers(endStream, fields("200", "X-Big", "a")) }),
 		h2("broken HPACK", lost, func(x *stream) { x.headers(endStream, "\xff\xff\xff\xff\xff\xff") }),
-		h2("an index that is not there", lost, func(x *stream) { x.headers(endStream, "\xfe") }),
-		h2("a table that is too large", lost, func(x *stream) { x.headers(endStream, "\x3f\xff\xff\xff\x7f"+okFields) }),
+		h2("an unknown HPACK index", lost, func(x *stream) { x.headers(endStream, "\xfe") }),
+		h2("an HPACK table that is too large", lost, func(x *stream) { x.headers(endStream, "\x3f\xff\xff\xff\x7f"+okFields) }),
 		h2("a header over the limit", lost, func(x *stream) {
 			block := okFields + literal("x", strings.Repeat("x", 16000))
-			say(x, frame(frameHeaders, 0, x.id, block))
+			send(x, frame(frameHeaders, 0, x.id, block))
 			for range 20 {
-				say(x, frame(frameContinuation, 0, x.id, literal("x", strings.Repeat("x", 16000))))
+				send(x, frame(frameContinuation, 0, x.id, literal("x", strings.Repeat("x", 16000))))
 			}
-			say(x, frame(frameContinuation, endHeaders, x.id, literal("x", "y")))
+			send(x, frame(frameContinuation, endHeaders, x.id, literal("x", "y")))
 		}),
-		h2("a frame that is too large", lost, func(x *stream) { say(x, frame(frameData, 0, x.id, strings.Repeat(" ", 1<<20+1))) }),
-		h2("a frame of no known type", good, func(x *stream) { say(x, frame(0xee, 0xff, x.id, answer)); x.ok() }),
-		h2("data before the header", lost, func(x *stream) { x.data(0, answer) }),
-		h2("data of another stream", lost, func(x *stream) { say(x, frame(frameData, 0, x.id+2, answer)) }),
-		h2("data of stream 0", lost, func(x *stream) { say(x, frame(frameData, 0, 0, answer)) }),
-		h2("a continuation of nothing", lost, func(x *stream) { say(x, frame(frameContinuation, endHeaders, x.id, okFields)) }),
+		h2("a frame that is too large", lost, func(x *stream) { send(x, frame(frameData, 0, x.id, strings.Repeat(" ", 1<<20+1))) }),
+		h2("a frame of an unknown type", good, func(x *stream) { send(x, frame(0xee, 0xff, x.id, okBody)); x.ok() }),
+		h2("data before the header", lost, func(x *stream) { x.data(0, okBody) }),
+		h2("data of another stream", lost, func(x *stream) { send(x, frame(frameData, 0, x.id+2, okBody)) }),
+		h2("data of stream 0", lost, func(x *stream) { send(x, frame(frameData, 0, 0, okBody)) }),
+		h2("a continuation of nothing", lost, func(x *stream) { send(x, frame(frameContinuation, endHeaders, x.id, okFields)) }),
 		h2("a window that overflows", lost, func(x *stream) {
-			say(x, frame(frameWindowUpdate, 0, 0, uint32s(1<<31-1)), frame(frameWindowUpdate, 0, 0, uint32s(1<<31-1)))
+			send(x, frame(frameWindowUpdate, 0, 0, uint32s(1<<31-1)), frame(frameWindowUpdate, 0, 0, uint32s(1<<31-1)))
 		}),
-		h2("a window of 0", lost, func(x *stream) { say(x, frame(frameWindowUpdate, 0, 0, uint32s(0))) }),
-		h2("a short ping", lost, func(x *stream) { say(x, frame(framePing, 0, 0, "x")) }),
-		h2("a ping that was not asked for", good, func(x *stream) { say(x, frame(framePing, ack, 0, "12345678")); x.ok() }),
-		h2("settings that are half", lost, func(x *stream) { say(x, frame(frameSettings, 0, 0, "abc")) }),
-		h2("settings that are not allowed", lost, func(x *stream) { say(x, frame(frameSettings, 0, 0, "\x00\x04\xff\xff\xff\xff")) }),
-		h2("HTTP 1.1 instead", lost, func(x *stream) { say(x, isJSON(answer)); end(x) }),
+		h2("a window of 0", lost, func(x *stream) { send(x, frame(frameWindowUpdate, 0, 0, uint32s(0))) }),
+		h2("a short ping", lost, func(x *stream) { send(x, frame(framePing, 0, 0, "x")) }),
+		h2("an unexpected ping response", good, func(x *stream) { send(x, frame(framePing, ack, 0, "12345678")); x.ok() }),
+		h2("truncated settings", lost, func(x *stream) { send(x, frame(frameSettings, 0, 0, "abc")) }),
+		h2("settings that are not allowed", lost, func(x *stream) { send(x, frame(frameSettings, 0, 0, "\x00\x04\xff\xff\xff\xff")) }),
+		h2("an HTTP/1.1 response", lost, func(x *stream) { send(x, json200(okBody)); end(x) }),
 		{name: "no settings", handle: overTLS(withH2(), func(_ *server, c net.Conn) {
-			say(c, frame(frameHeaders, endStream|endHeaders, 1, okFields))
+			send(c, frame(frameHeaders, endStream|endHeaders, 1, okFields))
 			_, _ = io.Copy(io.Discard, c)
 		}), ends: lost, https: true},
-		{name: "HTTP 1.1 for h2", handle: overTLS(withH2(), func(_ *server, c net.Conn) {
-			say(c, isJSON(answer))
+		{name: "HTTP/1.1 without settings", handle: overTLS(withH2(), func(_ *server, c net.Conn) {
+			send(c, json200(okBody))
 			_, _ = io.Copy(io.Discard, c)
 		}), ends: lost, https: true},
 	}, brief)
-	// net/http asks again, but not with a body. Create does that; see TestCreateOverHTTP2.
+	// net/http retries requests without a body. Create retries its own; see TestCreateOverHTTP2.
 	for _, again := range []ends{{operation: completes, wait: completes, file: completes}, {operation: fails}} {
 		entries := some("status", "Themes", "Wait", "All", "Check", "DownloadFile")
 		if again.operation == fails {
 			entries = some("create", "template")
 		}
 		run(t, []attack{
-			h2("GOAWAY once for what was not begun", again, goneThenGood(func(x *stream) { x.goAway(0, noError); end(x) })),
-			h2("RST_STREAM refused once", again, goneThenGood(func(x *stream) { x.rst(refusedStream) })),
+			h2("GOAWAY once before processing", again, goneThenGood(func(x *stream) { x.goAway(0, noError); end(x) })),
+			h2("REFUSED_STREAM once", again, goneThenGood(func(x *stream) { x.rst(refusedStream) })),
 		}, entries)
 	}
 	run(t, []attack{
@@ -276,12 +277,12 @@ func TestHTTP2(t *testing.T) {
 			return frame(frameHeaders, endHeaders, x.id, fields("103", "link", "</x>"))
 		}))),
 		h2("a header without end", lost, func(x *stream) {
-			say(x, frame(frameHeaders, 0, x.id, okFields))
+			send(x, frame(frameHeaders, 0, x.id, okFields))
 			flood(x, frame(frameContinuation, 0, x.id, literal("x", strings.Repeat("x", 1000))))
 		}),
 		h2("a body without end", tooMuch, func(x *stream) {
 			x.headers(0, okFields)
-			for i := 0; i < 4<<20; i += 16 << 10 { // as much as the window lets it
+			for i := 0; i < 4<<20; i += 16 << 10 { // as much as the window allows
 				if _, err := io.WriteString(x, frame(frameData, 0, x.id, strings.Repeat(" ", 16<<10))); err != nil {
 					return
 				}
@@ -290,12 +291,10 @@ func TestHTTP2(t *testing.T) {
 	}, few)
 }
 
-const noStreams = "no streams over HTTP 2"
-
-// slowHTTP2 are attacks over HTTP/2 that only time ends.
+// slowHTTP2 returns attacks over HTTP/2 that end by a timeout.
 func slowHTTP2() []attack {
 	h2 := func(name string, respond func(*stream)) attack {
-		return attack{name: name + " over HTTP 2", handle: http2("", respond), https: true}
+		return attack{name: name + ", HTTP/2", handle: http2("", respond), https: true}
 	}
 	gone := func(x *stream) { _, _ = io.Copy(io.Discard, x) }
 	return []attack{
@@ -306,8 +305,8 @@ func slowHTTP2() []attack {
 			drip(x, func(int) string { return frame(frameHeaders, endHeaders, x.id, fields("103")) })
 		}),
 		h2("silence after the header", func(x *stream) { x.headers(0, okFields); gone(x) }),
-		h2("silence after half a body", func(x *stream) { x.headers(0, okFields); x.data(0, answer[:9]); gone(x) }),
-		h2("silence with pongs", func(*stream) {}),
+		h2("silence after half a body", func(x *stream) { x.headers(0, okFields); x.data(0, okBody[:9]); gone(x) }),
+		h2("silence, but ping responses", func(*stream) {}),
 		h2("a slow body", func(x *stream) {
 			x.headers(0, okFields)
 			drip(x, func(int) string { return frame(frameData, 0, x.id, " ") })
@@ -316,17 +315,19 @@ func slowHTTP2() []attack {
 			x.headers(0, okFields)
 			drip(x, func(int) string { return frame(frameData, 0, x.id, "") })
 		}),
-		h2("half a header", func(x *stream) { say(x, frame(frameHeaders, 0, x.id, okFields)); gone(x) }),
-		{name: "no window over HTTP 2", https: true, handle: http2("\x00\x04\x00\x00\x00\x00", func(*stream) {})},
-		{name: noStreams, https: true, handle: http2("\x00\x03\x00\x00\x00\x00", func(*stream) {})},
+		h2("half a header", func(x *stream) { send(x, frame(frameHeaders, 0, x.id, okFields)); gone(x) }),
+		{name: "no window, HTTP/2", https: true, handle: http2("\x00\x04\x00\x00\x00\x00", func(*stream) {})},
+		// net/http dials repeatedly, which the dialer of sockets limits. TestCreateWithoutStreams
+		// has the create.
+		{name: "no streams, HTTP/2", https: true, handle: http2("\x00\x03\x00\x00\x00\x00", func(*stream) {}), busy: true, ends: ends{fails, givesUp, unchecked, fails}},
 	}
 }
 
-// net/http asks again at once, over a new connection, for as long as these come. That
-// has a bound.
+// net/http retries immediately, over a new connection, as long as the server refuses the
+// request so. The number of retries is limited.
 func TestNoStorm(t *testing.T) {
 	for name, respond := range map[string]func(*stream){
-		"protocol error": func(x *stream) { x.rst(protocolError) },
+		"PROTOCOL_ERROR": func(x *stream) { x.rst(protocolError) },
 		"GOAWAY":         func(x *stream) { x.goAway(0, noError); _ = x.Close() },
 	} {
 		for _, e := range some("status", "archive", "Download") {
@@ -336,7 +337,7 @@ func TestNoStorm(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				o := r.call(t, ctx, e)
-				// Eight and those after 100, 200 and 400 ms. A download may meet redirects.
+				// Eight, and those after 100, 200 and 400 ms. A download may be redirected.
 				if n, most := r.requests.Load(), map[kind]int32{operation: 12, foreign: 12, fetching: 40}[e.kind]; n > most || o.err == nil {
 					t.Errorf("%d requests: %v", n, o.err)
 				}
@@ -345,8 +346,8 @@ func TestNoStorm(t *testing.T) {
 	}
 }
 
-// A connection that went silent is not used for the next poll: the wait completes
-// over another.
+// The next poll does not use a connection that does not respond: the wait completes over
+// another.
 func TestSilentConnectionIsLeft(t *testing.T) {
 	silentOnce := func(silent func(x *stream)) handler {
 		return http2("", func(x *stream) {
@@ -357,7 +358,7 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 			}
 		})
 	}
-	_ = serverCert() // not by the clock of a bubble
+	_ = serverCert() // outside the bubble, whose clock is another
 	for name, silent := range map[string]func(x *stream){
 		"silence":              func(x *stream) { _, _ = io.Copy(io.Discard, x) },
 		"a header without end": func(x *stream) { x.headers(0, okFields); _, _ = io.Copy(io.Discard, x) },
@@ -370,7 +371,7 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 					start := time.Now()
 					r.call(t, t.Context(), e)
 					r.ended(t, e, completes)
-					if took := r.returned.Sub(start); took > 12*time.Second { // pings need 10
+					if took := r.returned.Sub(start); took > 12*time.Second { // a ping times out after 10
 						t.Errorf("took %v", took)
 					}
 				})
@@ -379,12 +380,12 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 	}
 }
 
-// The same over the standard library's server.
+// The HTTP/2 server of net/http.
 func TestHTTP2Server(t *testing.T) {
 	for name, respond := range map[string]http.HandlerFunc{
 		"a panic": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"a panic after a part": func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, answer[:9])
+			_, _ = io.WriteString(w, okBody[:9])
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		},

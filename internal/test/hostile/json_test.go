@@ -8,8 +8,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/api"
 )
 
-// Answers that are JSON, or nearly. what names the fields of a status where the wait
-// completes, and is what the generation must say in spite of all.
+// Bodies that are JSON, or nearly. A wait completes in spite of fields that it does not need.
 func TestJSON(t *testing.T) {
 	const (
 		id   = `"generationId":"gen1"`
@@ -17,7 +16,7 @@ func TestJSON(t *testing.T) {
 	)
 	pending := ends{completes, deadline, completes, unchecked}
 	garbled := ends{fails, givesUp, maybe, unchecked}
-	// of names what a waiter cannot use but a caller of the operation may look at.
+	// of: the operation returns the body, and the wait and the create end as given.
 	of := func(wait, create end) ends { return ends{completes, wait, create, unchecked} }
 	done1 := of(completes, completes)
 	nested := func(open, inner, end string, n int) string {
@@ -28,7 +27,7 @@ func TestJSON(t *testing.T) {
 		ends
 	}
 	rows := []row{
-		{"whole", `{` + done + `}`, done1},
+		{"valid", `{` + done + `}`, done1},
 		{"spaces", " \r\n\t{" + done + "}\n\n", done1},
 		{"a BOM", "\ufeff{" + done + "}", garbled},
 		{"UTF-16", "\xff\xfe{\x00}\x00", garbled},
@@ -52,7 +51,7 @@ func TestJSON(t *testing.T) {
 		{"an empty object", `{}`, garbled},
 		{"an empty list", `[]`, garbled},
 		{"an error in a success", `{"message":"no","statusCode":500}`, garbled},
-		{"an envelope", `{"data":{` + done + `}}`, garbled},
+		{"an object in data", `{"data":{` + done + `}}`, garbled},
 
 		{"invalid UTF-8", "{" + done + ",\"gammaUrl\":\"https://x/\xff\xfe\"}", done1},
 		{"half a surrogate", `{` + done + `,"gammaUrl":"https://x/\ud800"}`, done1},
@@ -121,15 +120,15 @@ func TestJSON(t *testing.T) {
 	}
 	var attacks []attack
 	for _, r := range rows {
-		attacks = append(attacks, attack{name: r.name, handle: says(isJSON(r.body)), ends: r.ends})
+		attacks = append(attacks, attack{name: r.name, handle: sends(json200(r.body)), ends: r.ends})
 	}
 	run(t, attacks, some("status", "Wait", "All", "Check", "CreateGeneration"))
 }
 
-// What of an odd answer can be read is there.
-func TestOddAnswerIsKept(t *testing.T) {
+// Fields of a wrong type are skipped; the others are kept.
+func TestWrongTypesAreSkipped(t *testing.T) {
 	const body = `{"generationId":"gen1","status":"completed","gammaUrl":5,"exportUrl":"https://x","credits":{"deducted":"a","remaining":9007199254740992}}`
-	r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "http", says(isJSON(body))), settings{})
+	r := newRig(t, serve(t, "tcp", "127.0.0.1:0", "http", sends(json200(body))), settings{})
 	o := r.call(t, t.Context(), some("Wait")[0])
 	gen, _ := o.value.(*api.GenerationStatusResponse)
 	if o.err != nil || gen == nil || gen.ExportURL != "https://x" || gen.Credits == nil || gen.Credits.Deducted != nil || gen.Credits.Remaining == nil || *gen.Credits.Remaining != 1<<53 {
@@ -137,44 +136,44 @@ func TestOddAnswerIsKept(t *testing.T) {
 	}
 }
 
-// Themes and Folders end, whatever the pages promise.
+// Themes and Folders end, also if the pages have no end.
 func TestPages(t *testing.T) {
 	item := `{"id":"a","name":"b","type":"standard"}`
 	page := func(items, rest string) string { return `{"data":` + items + `,` + rest + `}` }
-	always := func(body string) handler { return says(isJSON(body)) }
+	always := func(body string) handler { return sends(json200(body)) }
 	counting := func(items string) handler {
 		return http1(func(x *exchange) {
-			x.say(isJSON(page(items, fmt.Sprintf(`"hasMore":true,"nextCursor":"c%d"`, x.n))))
+			x.send(json200(page(items, fmt.Sprintf(`"hasMore":true,"nextCursor":"c%d"`, x.n))))
 		})
 	}
 	ok, bad := ends{operation: completes}, ends{operation: fails}
 	run(t, []attack{
 		{name: "one page", handle: always(page(`[`+item+`]`, `"hasMore":false,"nextCursor":null`)), ends: ok},
 		{name: "no items", handle: always(page(`null`, `"hasMore":false,"nextCursor":""`)), ends: ok},
-		{name: "one cursor for ever", handle: always(page(`[`+item+`]`, `"hasMore":true,"nextCursor":"c"`)), ends: bad},
-		{name: "two cursors for ever", handle: http1(func(x *exchange) {
-			x.say(isJSON(page(`[`+item+`]`, fmt.Sprintf(`"hasMore":true,"nextCursor":"c%d"`, x.n%2))))
+		{name: "the same cursor forever", handle: always(page(`[`+item+`]`, `"hasMore":true,"nextCursor":"c"`)), ends: bad},
+		{name: "two cursors forever", handle: http1(func(x *exchange) {
+			x.send(json200(page(`[`+item+`]`, fmt.Sprintf(`"hasMore":true,"nextCursor":"c%d"`, x.n%2))))
 		}), ends: bad},
 		{name: "no cursor", handle: always(page(`[`+item+`]`, `"hasMore":true`)), ends: bad},
 		{name: "a null cursor", handle: always(page(`[`+item+`]`, `"hasMore":true,"nextCursor":null`)), ends: bad},
 		{name: "a cursor of another type", handle: always(page(`[`+item+`]`, `"hasMore":true,"nextCursor":5`)), ends: bad},
 		{name: "an odd cursor", handle: always(page(`[`+item+`]`, `"hasMore":true,"nextCursor":"\u001b[31m&after=\r\n\u0000"`)), ends: bad},
 		{name: "a long cursor", handle: always(page(`[`+item+`]`, `"hasMore":true,"nextCursor":"`+strings.Repeat("c", 200000)+`"`)), ends: bad},
-		{name: "empty pages for ever", handle: counting(`[]`), ends: bad},
-		{name: "pages of a string", handle: always(page(`"x"`, `"hasMore":false`)), ends: bad},
+		{name: "empty pages forever", handle: counting(`[]`), ends: bad},
+		{name: "a string for the items", handle: always(page(`"x"`, `"hasMore":false`)), ends: bad},
 		{name: "items of another type", handle: always(page(`[1,"x",null,[]]`, `"hasMore":false`)), ends: bad},
-		{name: "more of another type", handle: always(page(`[]`, `"hasMore":"true"`)), ends: bad},
-		{name: "a second page that fails", handle: http1(func(x *exchange) {
+		{name: "hasMore of another type", handle: always(page(`[]`, `"hasMore":"true"`)), ends: bad},
+		{name: "500 after the first page", handle: http1(func(x *exchange) {
 			if x.n == 1 {
-				x.say(isJSON(page(`[`+item+`]`, `"hasMore":true,"nextCursor":"c"`)))
+				x.send(json200(page(`[`+item+`]`, `"hasMore":true,"nextCursor":"c"`)))
 			} else {
-				x.say(full("500 Oops", "text/html", "<html>"))
+				x.send(full("500 Oops", "text/html", "<html>"))
 			}
 		}), ends: bad},
-		{name: "a second page that breaks", handle: http1(func(x *exchange) {
-			x.say(isJSON(page(`[`+item+`]`, `"hasMore":true,"nextCursor":"c"`)))
+		{name: "a reset after the first page", handle: http1(func(x *exchange) {
+			x.send(json200(page(`[`+item+`]`, `"hasMore":true,"nextCursor":"c"`)))
 			reset(x.Conn)
 		}), ends: bad},
-		{name: "pages for ever", handle: counting(`[` + item + `]`), ends: bad, budget: soon},
+		{name: "pages forever", handle: counting(`[` + item + `]`), ends: bad, budget: soon},
 	}, some("Themes", "Folders"))
 }

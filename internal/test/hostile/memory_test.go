@@ -13,23 +13,23 @@ import (
 	"time"
 )
 
-// pinging makes net/http notice soon that a connection does not read.
+// pinging makes net/http notice soon that a server does not read.
 func pinging(t *http.Transport) {
 	t.HTTP2.SendPingTimeout, t.HTTP2.PingTimeout = 200*time.Millisecond, 200*time.Millisecond
 }
 
-// maxGrowth is how much the heap may grow by an answer, however large.
+// maxGrowth is how much the heap may grow by a response.
 const maxGrowth = 16 << 20
 
-// No answer makes the heap grow by much. Cases run one by one: the server and the
-// client share the heap.
+// No response makes the heap grow by more than maxGrowth. Cases run one after the other,
+// because the server and the client share the heap.
 func TestMemory(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(20)) // what is garbage does not count
+	defer debug.SetGCPercent(debug.SetGCPercent(20)) // garbage does not count
 	spaces := strings.Repeat(" ", 64<<10)
 	ok := head("200 OK", jsonType)
 	endless := func(start, text string) handler {
 		return http1(func(x *exchange) {
-			x.say(start)
+			x.send(start)
 			for {
 				if _, err := x.Write([]byte(text)); err != nil {
 					return
@@ -39,8 +39,8 @@ func TestMemory(t *testing.T) {
 	}
 	for _, a := range []attack{
 		{name: "a body", handle: endless(ok, spaces)},
-		{name: "a length", handle: endless(head("200 OK", jsonType, "Content-Length: 999999999999"), spaces)},
-		{name: "a length of 1 MiB", handle: says(head("200 OK", jsonType, "Content-Length: 1048576"), "{", spaces[:1000])},
+		{name: "a wrong Content-Length", handle: endless(head("200 OK", jsonType, "Content-Length: 999999999999"), spaces)},
+		{name: "Content-Length of 1 MiB and silence", handle: sends(head("200 OK", jsonType, "Content-Length: 1048576"), "{", spaces[:1000])},
 		{name: "an error", handle: endless(head("400 Oops", jsonType), spaces)},
 		{name: "500", handle: endless(head("500 Oops", jsonType), spaces)},
 		{name: "chunks", handle: endless(head("200 OK", jsonType, isChunked), strings.Repeat("40\r\n"+spaces[:64]+"\r\n", 1000))},
@@ -49,10 +49,10 @@ func TestMemory(t *testing.T) {
 		{name: "a trailer", handle: endless(head("200 OK", jsonType, isChunked)+"0\r\n", strings.Repeat("X: y\r\n", 10000))},
 		{name: "100", handle: endless("", strings.Repeat(head("100 Continue"), 1000))},
 		{name: "101", handle: endless(head("101 Switching", "Upgrade: x", "Connection: Upgrade"), spaces)},
-		{name: "a bomb", handle: says(full("200 OK", "application/json", bomb(), "Content-Encoding: gzip"))},
-		{name: "a bomb in an error", handle: says(full("400 Oops", "application/json", bomb(), "Content-Encoding: gzip"))},
+		{name: "a bomb", handle: sends(full("200 OK", "application/json", bomb(), "Content-Encoding: gzip"))},
+		{name: "a bomb in an error", handle: sends(full("400 Oops", "application/json", bomb(), "Content-Encoding: gzip"))},
 		{name: "an endless bomb", handle: http1(func(x *exchange) {
-			x.say(head("200 OK", jsonType, "Content-Encoding: gzip"))
+			x.send(head("200 OK", jsonType, "Content-Encoding: gzip"))
 			w, _ := gzip.NewWriterLevel(x, gzip.BestSpeed)
 			for {
 				if _, err := w.Write([]byte(spaces)); err != nil {
@@ -60,17 +60,17 @@ func TestMemory(t *testing.T) {
 				}
 			}
 		})},
-		{name: "1 MiB of strings", handle: says(isJSON(`{"generationId":"gen1","status":"` + strings.Repeat(`\u001b`, 1<<20/6-20) + `"}`))},
-		{name: "1 MiB of properties", handle: says(isJSON(`{"generationId":"gen1","status":"completed","credits":1` + strings.Repeat(`,"a":[]`, 149000) + `}`))},
-		{name: "1 MiB of brackets", handle: says(isJSON(strings.Repeat(`[`, 1<<20)))},
-		{name: "1 MiB of items", handle: says(isJSON(`{"data":[` + strings.Repeat(`{},`, 340000) + `{}],"hasMore":false,"nextCursor":""}`))},
-		{name: "a body over HTTP 2", https: true, handle: http2("", func(x *stream) { x.headers(0, okFields); flood(x, frame(frameData, 0, x.id, spaces[:16<<10])) })},
-		{name: "a header over HTTP 2", https: true, handle: http2("", func(x *stream) {
-			say(x, frame(frameHeaders, 0, x.id, okFields))
+		{name: "1 MiB of strings", handle: sends(json200(`{"generationId":"gen1","status":"` + strings.Repeat(`\u001b`, 1<<20/6-20) + `"}`))},
+		{name: "1 MiB of properties", handle: sends(json200(`{"generationId":"gen1","status":"completed","credits":1` + strings.Repeat(`,"a":[]`, 149000) + `}`))},
+		{name: "1 MiB of brackets", handle: sends(json200(strings.Repeat(`[`, 1<<20)))},
+		{name: "1 MiB of items", handle: sends(json200(`{"data":[` + strings.Repeat(`{},`, 340000) + `{}],"hasMore":false,"nextCursor":""}`))},
+		{name: "a body over HTTP/2", https: true, handle: http2("", func(x *stream) { x.headers(0, okFields); flood(x, frame(frameData, 0, x.id, spaces[:16<<10])) })},
+		{name: "a header over HTTP/2", https: true, handle: http2("", func(x *stream) {
+			send(x, frame(frameHeaders, 0, x.id, okFields))
 			flood(x, frame(frameContinuation, 0, x.id, literal("x", spaces[:8<<10])))
 		})},
-		{name: "pings over HTTP 2", https: true, handle: http2("", func(x *stream) { flood(x, frame(framePing, 0, 0, "12345678")) }), transport: pinging},
-		{name: "settings over HTTP 2", https: true, handle: http2("", func(x *stream) { flood(x, frame(frameSettings, 0, 0, "")) }), transport: pinging},
+		{name: "pings over HTTP/2", https: true, handle: http2("", func(x *stream) { flood(x, frame(framePing, 0, 0, "12345678")) }), transport: pinging},
+		{name: "settings over HTTP/2", https: true, handle: http2("", func(x *stream) { flood(x, frame(frameSettings, 0, 0, "")) }), transport: pinging},
 	} {
 		for _, e := range some("Themes", "Wait") {
 			t.Run(a.name+"/"+e.name, func(t *testing.T) {
@@ -87,12 +87,12 @@ func TestMemory(t *testing.T) {
 					return growth
 				}
 				var seen []string
-				for range 3 { // the collector runs when it likes
+				for range 3 { // garbage collection is not deterministic
 					growth := grows(e)
 					if growth < maxGrowth {
 						return
 					}
-					control := grows(plain) // as the collector is late on a busy machine
+					control := grows(plain) // on a busy machine the collector is late
 					if growth < control+maxGrowth {
 						return
 					}
@@ -104,7 +104,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// plain reads as much as the SDK may, and keeps nothing.
+// plain reads as much as the SDK does, with net/http alone.
 var plain = entry{"net/http", operation, func(ctx context.Context, r *rig) outcome {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if err != nil {
@@ -119,7 +119,7 @@ var plain = entry{"net/http", operation, func(ctx context.Context, r *rig) outco
 	return outcome{}
 }}
 
-// growing returns by how much the heap grew, at most, while f ran.
+// growing returns the largest growth of the heap while f ran.
 func growing(f func()) uint64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// elsewhere is a server that nobody should talk to, over TLS or not: it counts
-// connections and keeps what it is told.
+// elsewhere is a server that the client should not contact. It counts connections and keeps
+// what it receives.
 type elsewhere struct {
 	*server
 	connections atomic.Int32
@@ -31,7 +31,7 @@ func newElsewhere(t *testing.T) *elsewhere {
 
 func (e *elsewhere) port() string { return e.url[strings.LastIndex(e.url, ":")+1:] }
 
-// dialing leads every host but the server's own to elsewhere.
+// dialing makes a client dial elsewhere for every host except that of s.
 func (e *elsewhere) dialing(s *server) func(*http.Transport) {
 	return func(t *http.Transport) {
 		dial := t.DialContext
@@ -46,29 +46,29 @@ func (e *elsewhere) dialing(s *server) func(*http.Transport) {
 
 var redirects = []int{300, 301, 302, 303, 304, 305, 306, 307, 308, 399}
 
-// locations are where a server may send a client: $host and $port are its own.
+// locations are values of Location; $host and $port are those of the server.
 var locations = map[string]string{
-	"another host":        "http://other.example:$port/$key",
-	"another port":        "http://$host:$elsewhere/$key",
-	"another address":     "http://127.0.0.2:$port/$key",
-	"another scheme":      "https://$host:$elsewhere/$key",
-	"a sub-domain":        "http://sub.$host:$elsewhere/",
-	"a host with a dot":   "http://$host.:$elsewhere/",
-	"user info":           "http://$host:$port@other.example/",
-	"itself":              "http://$host:$port/v1.0/generations/gen1",
-	"itself, by its path": "/v1.0/generations/gen1",
-	"itself, without it":  "//$host:$port/",
-	"the same place":      "",
-	"its parent":          "..",
-	"a scheme only":       "javascript:alert(1)",
-	"a file":              "file:///etc/passwd",
-	"ftp":                 "ftp://other.example/",
-	"no URL":              "http://[::1/%zz",
-	"control characters":  "http://$host:$port/\x01\x7f",
-	"a long place":        "http://other.example/" + strings.Repeat("x", 100<<10),
+	"another host":           "http://other.example:$port/$key",
+	"another port":           "http://$host:$elsewhere/$key",
+	"another address":        "http://127.0.0.2:$port/$key",
+	"another scheme":         "https://$host:$elsewhere/$key",
+	"a sub-domain":           "http://sub.$host:$elsewhere/",
+	"a host with a dot":      "http://$host.:$elsewhere/",
+	"user info":              "http://$host:$port@other.example/",
+	"itself":                 "http://$host:$port/v1.0/generations/gen1",
+	"itself, by path":        "/v1.0/generations/gen1",
+	"itself, without scheme": "//$host:$port/",
+	"an empty location":      "",
+	"its parent":             "..",
+	"a script":               "javascript:alert(1)",
+	"a file":                 "file:///etc/passwd",
+	"ftp":                    "ftp://other.example/",
+	"a malformed URL":        "http://[::1/%zz",
+	"control characters":     "http://$host:$port/\x01\x7f",
+	"a long URL":             "http://other.example/" + strings.Repeat("x", 100<<10),
 }
 
-// An API call follows no redirect, wherever it leads.
+// An API request follows no redirect.
 func TestRedirects(t *testing.T) {
 	for _, status := range redirects {
 		for name, location := range locations {
@@ -79,20 +79,20 @@ func TestRedirects(t *testing.T) {
 					s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
 						host, port, _ := net.SplitHostPort(x.req.Host)
 						to := strings.NewReplacer("$host", host, "$port", port, "$elsewhere", other.port(), "$key", x.req.Header.Get("X-Api-Key")).Replace(location)
-						body := answer
+						body := okBody
 						if status == 304 {
 							body = ""
 						}
-						x.say(full(fmt.Sprint(status, " Moved"), "application/json", body, "Location: "+to, "Refresh: 0; url="+to))
+						x.send(full(fmt.Sprint(status, " Moved"), "application/json", body, "Location: "+to, "Refresh: 0; url="+to))
 					}))
 					r := newRig(t, s, settings{transport: other.dialing(s)})
 					ends := denied
-					if status == 302 || status == 303 { // which may follow a POST that was done
+					if status == 302 || status == 303 { // which a server may send after processing a POST
 						ends = final
 					}
 					want := ends.of(e.kind)
 					o := r.call(t, t.Context(), e)
-					if strings.ContainsAny(location, "\x01") { // not a header
+					if strings.ContainsAny(location, "\x01") { // not a valid header
 						want = lost.of(e.kind)
 					}
 					r.ended(t, e, want)
@@ -105,8 +105,7 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// A download follows redirects, but to no place that is not as safe, and never says
-// where it comes from.
+// A download follows redirects to https URLs, and sends no Referer.
 func TestDownloadRedirects(t *testing.T) {
 	for _, status := range redirects {
 		follows := status == 301 || status == 302 || status == 303 || status == 307 || status == 308
@@ -118,13 +117,13 @@ func TestDownloadRedirects(t *testing.T) {
 			"another port":    {"https://127.0.0.1:$elsewhere/", false, true},
 			"another host":    {"https://other.example:$port/", false, true},
 			"a sub-domain":    {"https://sub.127.0.0.1:$port/", false, true},
-			"itself for ever": {"", false, false},
+			"itself forever":  {"", false, false},
 			"itself":          {"/again", true, false},
 			"plain http":      {"http://other.example:$port/", false, false},
 			"user info":       {"https://a:b@127.0.0.1:$port/again", false, false},
 			"a file":          {"file:///etc/passwd", false, false},
 			"a script":        {"javascript:alert(1)", false, false},
-			"no URL":          {"https://other.example/%zz?" + secret, false, false},
+			"a malformed URL": {"https://other.example/%zz?" + secret, false, false},
 		} {
 			for _, e := range some("Download") {
 				t.Run(fmt.Sprint(status, " to ", name, "/", e.name), func(t *testing.T) {
@@ -135,11 +134,11 @@ func TestDownloadRedirects(t *testing.T) {
 							t.Errorf("headers %v", x.req.Header)
 						}
 						if x.req.URL.Path == "/again" && tt.location != "" {
-							x.say(full("200 OK", "application/pdf", answer))
+							x.send(full("200 OK", "application/pdf", okBody))
 							return
 						}
 						_, port, _ := net.SplitHostPort(x.req.Host)
-						x.say(full(fmt.Sprint(status, " Moved"), "", "", "Location: "+strings.NewReplacer("$port", port, "$elsewhere", other.port()).Replace(tt.location)))
+						x.send(full(fmt.Sprint(status, " Moved"), "", "", "Location: "+strings.NewReplacer("$port", port, "$elsewhere", other.port()).Replace(tt.location)))
 					})))
 					r := newRig(t, s, settings{transport: other.dialing(s)})
 					want := fails
@@ -161,19 +160,19 @@ func TestDownloadRedirects(t *testing.T) {
 	}
 }
 
-// The link of a download may lead to the API's host, and never takes the key along.
+// A download from the host of the API sends no key.
 func TestDownloadHasNoKey(t *testing.T) {
 	var heard bytes.Buffer
 	s := serve(t, "tcp", "127.0.0.1:0", "http", http1(func(x *exchange) {
 		_ = x.req.Write(&heard)
-		x.say(full("200 OK", "application/pdf", answer))
+		x.send(full("200 OK", "application/pdf", okBody))
 	}))
 	r := newRig(t, s, settings{})
 	if _, err := r.client.GetGenerationStatusWithResponse(t.Context(), "gen1"); err == nil {
-		t.Error("a PDF is a status")
+		t.Error("a PDF is accepted as a status")
 	}
 	if !showsKey(heard.String()) {
-		t.Error("the API has not got the key")
+		t.Error("the request to the API has no key")
 	}
 	heard.Reset()
 	if err := r.client.Download(t.Context(), s.url+"/v1.0/generations/gen1", io.Discard); err != nil {

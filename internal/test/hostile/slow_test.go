@@ -13,39 +13,35 @@ import (
 	"time"
 )
 
-// impatient ends a dial soon. A dial that nobody waits for any more goes on until
-// its own timeout.
+// impatient shortens the timeout of a dial: a dial continues until then after the last
+// request that waited for it has ended.
 func impatient(t *http.Transport) { t.TLSHandshakeTimeout = time.Second }
 
-// slowAttacks are those that only time ends.
+// slowAttacks returns attacks that end by a timeout.
 func slowAttacks() []attack {
-	long := fmt.Sprintf("Content-Length: %d", len(answer))
+	long := fmt.Sprintf("Content-Length: %d", len(okBody))
 	one := func(text string) func(int) string { return func(int) string { return text } }
 	letters := func(text string) func(int) string { return func(i int) string { return text[i%len(text):][:1] } }
 	hang := func(parts ...string) handler {
-		return http1(func(x *exchange) { x.say(parts...); x.hang() })
+		return http1(func(x *exchange) { x.send(parts...); x.hang() })
 	}
 	dripping := func(start string, next func(int) string) handler {
-		return http1(func(x *exchange) { x.say(start); drip(x.Conn, next) })
+		return http1(func(x *exchange) { x.send(start); drip(x.Conn, next) })
 	}
-	const (
-		inGzip     = "silence in gzip"
-		afterAll   = "silence after a body without length"
-		beforeLast = "silence before the last chunk"
-		inTrailer  = "silence in the trailer"
-	)
+	created := ends{fails, givesUp, completes, fails} // the body is complete, so it has the id
 	silence := func(_ *server, c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 	attacks := []attack{
 		{name: "silence", handle: silence},
 		{name: "silence after half a status", handle: hang("HTTP/1.1 2")},
 		{name: "silence after half a header", handle: hang("HTTP/1.1 200 OK\r\nContent-Ty")},
 		{name: "silence after the header", handle: hang(head("200 OK", jsonType, long))},
-		{name: "silence after half a body", handle: hang(head("200 OK", jsonType, long), answer[:20])},
-		{name: afterAll, handle: hang(head("200 OK", jsonType), answer)},
-		{name: "silence after a chunk", handle: hang(head("200 OK", jsonType, isChunked), "5\r\n", answer[:5], "\r\n")},
-		{name: beforeLast, handle: hang(head("200 OK", jsonType, isChunked), strings.TrimSuffix(chunked(answer), "0\r\n\r\n"))},
-		{name: inTrailer, handle: hang(head("200 OK", jsonType, isChunked), strings.TrimSuffix(chunked(answer), "\r\n"))},
-		{name: inGzip, handle: hang(head("200 OK", jsonType, "Content-Encoding: gzip"), gzipped(answer)[:12])},
+		{name: "silence after half a body", handle: hang(head("200 OK", jsonType, long), okBody[:20])},
+		{name: "silence after a body without length", handle: hang(head("200 OK", jsonType), okBody), ends: created},
+		{name: "silence after a chunk", handle: hang(head("200 OK", jsonType, isChunked), "5\r\n", okBody[:5], "\r\n")},
+		{name: "silence before the last chunk", handle: hang(head("200 OK", jsonType, isChunked), strings.TrimSuffix(chunked(okBody), "0\r\n\r\n")), ends: created},
+		{name: "silence in the trailer", handle: hang(head("200 OK", jsonType, isChunked), strings.TrimSuffix(chunked(okBody), "\r\n")), ends: created},
+		{name: "silence in gzip", handle: hang(head("200 OK", jsonType, "Content-Encoding: gzip"), gzipped(okBody)[:12]),
+			ends: ends{fails, givesUp, maybe, unchecked}},
 		{name: "silence after 100", handle: hang(head("100 Continue"))},
 		{name: "a slow status", handle: dripping("", letters(head("200 OK", "X: "+strings.Repeat("x", 4096))))},
 		{name: "slow headers", handle: dripping("HTTP/1.1 200 OK\r\n", one("X: y\r\n"))},
@@ -54,38 +50,28 @@ func slowAttacks() []attack {
 		{name: "slow chunks", handle: dripping(head("200 OK", jsonType, isChunked), one("1\r\n \r\n"))},
 		{name: "slow 100", handle: dripping("", one(head("100 Continue")))},
 		{name: "slow 103", handle: dripping("", one(head("103 Early Hints", "Link: </x>")))},
-		{name: "silence in the handshake", handle: silence, https: true, transport: impatient},
+		{name: "silence in the handshake", handle: silence, https: true, transport: impatient, ends: none},
 		{name: "silence after the handshake", handle: overTLS(with(serverCert()), silence), https: true},
 		{name: "a slow body over TLS", handle: overTLS(with(serverCert()), dripping(head("200 OK", jsonType), one(" "))), https: true},
 	}
 	attacks = append(attacks, slowHTTP2()...)
 	for i := range attacks {
-		attacks[i].slow, attacks[i].ends = true, lost
-		if attacks[i].transport != nil {
-			attacks[i].ends = none
-		}
-		switch attacks[i].name {
-		case noStreams:
-			// net/http dials again and again, which the dialer of sockets bounds.
-			attacks[i].slow, attacks[i].busy = false, true
-			attacks[i].create = unchecked // see TestCreateWithoutStreams
-		case inGzip:
-			attacks[i].file = unchecked // it is refused at once
-		case afterAll, beforeLast, inTrailer:
-			attacks[i].create = completes // it has the id
+		attacks[i].slow = !attacks[i].busy
+		if attacks[i].ends == (ends{}) {
+			attacks[i].ends = lost
 		}
 	}
 	return attacks
 }
 
-// A request timeout turns silence into a failure that may pass.
+// A request that times out fails, and may be retried.
 func TestSlow(t *testing.T) { run(t, slowAttacks(), entries) }
 
-// Over sockets, too, a call ends, and leaves nothing behind.
+// Over sockets too, a call ends and leaves nothing behind.
 func TestSlowOverSockets(t *testing.T) {
 	for _, a := range slowAttacks() {
-		// A slow machine may time out before the request has left: that changes how a
-		// Create ends, but not these.
+		// On a slow machine, a request may time out before it is sent: that changes the
+		// result of a create, but not of these.
 		for _, e := range some("status", "Wait", "Check", "DownloadFile") {
 			if want := a.of(e.kind); want != unchecked {
 				t.Run(a.name+"/"+e.name, func(t *testing.T) {
@@ -97,8 +83,8 @@ func TestSlowOverSockets(t *testing.T) {
 	}
 }
 
-// punctually runs every slow attack with every entry, and requires that the call
-// returns at the moment that stop makes its end, and not later.
+// punctually runs every slow attack against the entries in brief. The call must return at
+// the moment when the context that stop returns is done.
 func punctually(t *testing.T, want error, stop func() (ctx context.Context, moment func() time.Time)) {
 	t.Helper()
 	for _, a := range slowAttacks() {
@@ -149,19 +135,18 @@ func TestCancellation(t *testing.T) {
 	})
 }
 
-// A deadline and a cancellation reach a call over sockets, too, before the request's
-// timeout.
+// A deadline and a cancellation end a call over sockets before the request timeout.
 func TestContextOverSockets(t *testing.T) {
 	for _, a := range slowAttacks() {
 		for _, e := range few {
 			if want := a.of(e.kind); want == unchecked || want == completes {
 				continue
 			}
-			reaches := func(name string, want error, begin func(*testing.T, *rig) context.Context) {
+			reaches := func(name string, want error, start func(*testing.T, *rig) context.Context) {
 				t.Run(name+"/"+a.name+"/"+e.name, func(t *testing.T) {
 					t.Parallel()
 					r := newRig(t, serve(t, "tcp", "127.0.0.1:0", a.scheme(), a.handle), settings{requestTimeout: patience, transport: a.transport})
-					if o := r.call(t, begin(t, r), e); !errors.Is(o.err, want) {
+					if o := r.call(t, start(t, r), e); !errors.Is(o.err, want) {
 						t.Errorf("%v, want %v", o.err, want)
 					}
 				})
@@ -171,7 +156,7 @@ func TestContextOverSockets(t *testing.T) {
 				t.Cleanup(cancel)
 				return ctx
 			})
-			if a.name == noStreams { // it fails by itself when the cancellation comes late
+			if a.busy { // it may fail before the cancellation
 				continue
 			}
 			reaches("cancellation", errHome, func(t *testing.T, r *rig) context.Context {

@@ -15,8 +15,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// network is a server in memory, for what takes minutes. It is told the number of
-// the request and the time since the first.
+// network is a server in memory, for tests that take minutes. It gets the number of the
+// request and the time since the start.
 type network func(req *http.Request, n int, since time.Duration) (*http.Response, error)
 
 func (f network) client(t *testing.T) (*gamma.Client, *[]time.Duration) {
@@ -54,14 +54,14 @@ const waits = `{"generationId":"gen1","status":"pending"}`
 
 var errDown = errors.New("the network is down")
 
-// silent is a server that does not answer.
+// silent is a server that does not respond.
 func silent(req *http.Request) (*http.Response, error) {
 	<-req.Context().Done()
 	return nil, req.Context().Err()
 }
 
-// How waits end with servers that misbehave for minutes, in the time of the vendor's
-// interval. Every row runs with Wait, Watch and All, and with Check and a scheduler.
+// Waits for a server that misbehaves for minutes, with the default interval. Every row runs
+// with Wait, Watch, All and Check.
 func TestMinutes(t *testing.T) {
 	const minute = time.Minute
 	every := func(n int, bad network) network {
@@ -70,7 +70,7 @@ func TestMinutes(t *testing.T) {
 				return bad(req, i, since)
 			}
 			if since > 10*minute {
-				return reply(200, answer)
+				return reply(200, okBody)
 			}
 			return reply(200, waits)
 		}
@@ -80,11 +80,11 @@ func TestMinutes(t *testing.T) {
 			if since < end {
 				return bad(req, n, since)
 			}
-			return reply(200, answer)
+			return reply(200, okBody)
 		}
 	}
 	down := func(*http.Request, int, time.Duration) (*http.Response, error) { return nil, errDown }
-	says := func(status int, body string, headers ...string) network {
+	responds := func(status int, body string, headers ...string) network {
 		return func(*http.Request, int, time.Duration) (*http.Response, error) {
 			return reply(status, body, headers...)
 		}
@@ -99,38 +99,38 @@ func TestMinutes(t *testing.T) {
 		from, to    time.Duration // when it ends
 		most        int           // requests
 	}{
-		{"only every tenth gets a response", every(10, down), 0, completes, 10 * minute, 20 * minute, 100},
-		{"only every tenth gets a response, and five failures are too many", every(10, down), 5, givesUp, 30 * time.Second, 2 * minute, 5},
-		{"only every tenth gets a response, the rest hangs", every(10, hangs), 0, completes, 10 * minute, 20 * minute, 100},
-		{"only every tenth gets a response, the rest is 502", every(10, says(502, "<html>")), 20, completes, 10 * minute, 20 * minute, 100},
-		{"only every tenth gets a response, the rest is 429", every(10, says(429, "")), 0, completes, 10 * minute, 40 * minute, 100},
-		{"only every fourth is answered", every(4, down), 0, completes, 10 * minute, 13 * minute, 140},
-		{"only every other is a 404", every(2, says(404, "{}")), 0, completes, 10 * minute, 13 * minute, 140},
+		{"down, except every tenth request", every(10, down), 0, completes, 10 * minute, 20 * minute, 100},
+		{"down, except every tenth request, MaxFailures 5", every(10, down), 5, givesUp, 30 * time.Second, 2 * minute, 5},
+		{"silent, except every tenth request", every(10, hangs), 0, completes, 10 * minute, 20 * minute, 100},
+		{"502, except every tenth request", every(10, responds(502, "<html>")), 20, completes, 10 * minute, 20 * minute, 100},
+		{"429, except every tenth request", every(10, responds(429, "")), 0, completes, 10 * minute, 40 * minute, 100},
+		{"down, except every fourth request", every(4, down), 0, completes, 10 * minute, 13 * minute, 140},
+		{"404 for every other request", every(2, responds(404, "{}")), 0, completes, 10 * minute, 13 * minute, 140},
 		{"down for four minutes", until(4*minute, down), 0, completes, 4 * minute, 5 * minute, 20},
-		{"down for ever", down, 0, deadline, 59 * minute, time.Hour, 125},
-		{"silent for ever", hangs, 0, deadline, 59 * minute, time.Hour, 85},
-		{"silent for ever, and five failures are too many", hangs, 5, givesUp, minute, 3 * minute, 5},
-		{"429 for an hour", says(429, ""), 0, late, 55 * minute, time.Hour, 50},
-		{"429 and Retry-After of a minute", until(10*minute, says(429, "", "Retry-After", "60")), 0, completes, 10 * minute, 12 * minute, 12},
-		{"429 and Retry-After of a day", says(429, "", "Retry-After", "86400"), 0, paused, 0, minute, 1},
-		{"429 and a date by a slow clock", until(10*minute, func(*http.Request, int, time.Duration) (*http.Response, error) {
+		{"down forever", down, 0, deadline, 59 * minute, time.Hour, 125},
+		{"silent forever", hangs, 0, deadline, 59 * minute, time.Hour, 85},
+		{"silent forever, MaxFailures 5", hangs, 5, givesUp, minute, 3 * minute, 5},
+		{"429 for an hour", responds(429, ""), 0, late, 55 * minute, time.Hour, 50},
+		{"429, Retry-After of a minute", until(10*minute, responds(429, "", "Retry-After", "60")), 0, completes, 10 * minute, 12 * minute, 12},
+		{"429, Retry-After of a day", responds(429, "", "Retry-After", "86400"), 0, paused, 0, minute, 1},
+		{"429, Retry-After as a date of a slow clock", until(10*minute, func(*http.Request, int, time.Duration) (*http.Response, error) {
 			return reply(429, "", "Date", stamp(-1000*time.Hour), "Retry-After", stamp(-1000*time.Hour+minute))
 		}), 0, completes, 10 * minute, 13 * minute, 12},
-		{"429 and a date by a fast clock", until(10*minute, func(*http.Request, int, time.Duration) (*http.Response, error) {
+		{"429, Retry-After as a date of a fast clock", until(10*minute, func(*http.Request, int, time.Duration) (*http.Response, error) {
 			return reply(429, "", "Date", stamp(1000*time.Hour), "Retry-After", stamp(1000*time.Hour+minute))
 		}), 0, completes, 10 * minute, 13 * minute, 12},
-		{"pending and Retry-After of 30 s", until(10*minute, says(200, waits, "Retry-After", "30")), 0, completes, 10 * minute, 12 * minute, 22},
-		{"503 and Retry-After of 2 minutes", until(10*minute, says(503, "", "Retry-After", "120")), 0, completes, 10 * minute, 13 * minute, 8},
-		{"pending for ever", says(200, waits), 0, deadline, 59 * minute, time.Hour, 722},
-		{"pending and a burst that is nearly spent", says(200, waits, "X-Ratelimit-Limit-Burst", "10000", "X-Ratelimit-Remaining-Burst", "1"), 0, deadline, 59 * minute, time.Hour, 722},
-		{"pending and an hour that is nearly spent", says(200, waits, "X-Ratelimit-Limit", "40000", "X-Ratelimit-Remaining", "1"), 0, deadline, 59 * minute, time.Hour, 66},
-		{"pending and an hour that is spent", says(200, waits, "X-Ratelimit-Limit", "40000", "X-Ratelimit-Remaining", "0"), 0, heldBack, 59 * minute, time.Hour, 66},
+		{"pending, Retry-After of 30 s", until(10*minute, responds(200, waits, "Retry-After", "30")), 0, completes, 10 * minute, 12 * minute, 22},
+		{"503, Retry-After of 2 minutes", until(10*minute, responds(503, "", "Retry-After", "120")), 0, completes, 10 * minute, 13 * minute, 8},
+		{"pending forever", responds(200, waits), 0, deadline, 59 * minute, time.Hour, 722},
+		{"pending, one request remaining in the burst window", responds(200, waits, "X-Ratelimit-Limit-Burst", "10000", "X-Ratelimit-Remaining-Burst", "1"), 0, deadline, 59 * minute, time.Hour, 722},
+		{"pending, one request remaining in the hour", responds(200, waits, "X-Ratelimit-Limit", "40000", "X-Ratelimit-Remaining", "1"), 0, deadline, 59 * minute, time.Hour, 66},
+		{"pending, none remaining in the hour", responds(200, waits, "X-Ratelimit-Limit", "40000", "X-Ratelimit-Remaining", "0"), 0, heldBack, 59 * minute, time.Hour, 66},
 	} {
-		for _, way := range []string{"Wait", "Watch", "All", "Check"} {
-			if way == "Check" && tt.want.isLate() {
-				continue // it has none
+		for _, method := range []string{"Wait", "Watch", "All", "Check"} {
+			if method == "Check" && tt.want.isLate() {
+				continue // Check has no deadline
 			}
-			t.Run(tt.name+"/"+way, func(t *testing.T) {
+			t.Run(tt.name+"/"+method, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					client, at := tt.network.client(t)
 					p := poller.New(client)
@@ -140,7 +140,7 @@ func TestMinutes(t *testing.T) {
 					start := time.Now()
 					var o outcome
 					k := waiting
-					switch way {
+					switch method {
 					case "Wait":
 						gen, err := p.Wait(ctx, "gen1")
 						o = outcome{value: gen, err: err}
@@ -175,14 +175,14 @@ func TestMinutes(t *testing.T) {
 	}
 }
 
-// Creating pauses as it is told, and never asks twice for what may have been done.
+// A create pauses after a 429, and is not retried if the generation may be created.
 func TestCreateForMinutes(t *testing.T) {
 	limited := func(headers ...string) network {
 		return func(_ *http.Request, n int, _ time.Duration) (*http.Response, error) {
 			if n <= 3 {
 				return reply(429, "", headers...)
 			}
-			return reply(200, answer)
+			return reply(200, okBody)
 		}
 	}
 	for _, tt := range []struct {
@@ -193,11 +193,11 @@ func TestCreateForMinutes(t *testing.T) {
 		requests int
 	}{
 		{"429", limited(), completes, 210 * time.Second, 255 * time.Second, 4},
-		{"429 and Retry-After", limited("Retry-After", "10"), completes, 30 * time.Second, 37 * time.Second, 4},
-		{"429 and Retry-After of 0", limited("Retry-After", "0"), completes, 210 * time.Second, 255 * time.Second, 4},
-		{"429 and an endless Retry-After", limited("Retry-After", "99999999999999999999"), refused, 0, 0, 1},
+		{"429, Retry-After of 10 s", limited("Retry-After", "10"), completes, 30 * time.Second, 37 * time.Second, 4},
+		{"429, Retry-After of 0", limited("Retry-After", "0"), completes, 210 * time.Second, 255 * time.Second, 4},
+		{"429, Retry-After that overflows", limited("Retry-After", "99999999999999999999"), refused, 0, 0, 1},
 		{"silence", func(req *http.Request, _ int, _ time.Duration) (*http.Response, error) { return silent(req) }, maybe, 5 * time.Minute, 5 * time.Minute, 1},
-		{"503 and Retry-After", func(*http.Request, int, time.Duration) (*http.Response, error) {
+		{"503, Retry-After", func(*http.Request, int, time.Duration) (*http.Response, error) {
 			return reply(503, "", "Retry-After", "1")
 		}, maybe, 0, 0, 1},
 	} {
@@ -216,7 +216,7 @@ func TestCreateForMinutes(t *testing.T) {
 	}
 }
 
-// A generation from its creation to its end, with a server that fails in between.
+// A create and a wait, with a server that fails in between.
 func TestCreateAndWaitForMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, at := network(func(req *http.Request, n int, since time.Duration) (*http.Response, error) {
@@ -224,13 +224,13 @@ func TestCreateAndWaitForMinutes(t *testing.T) {
 			case req.Method == "POST" && n == 1:
 				return reply(429, "")
 			case req.Method == "POST":
-				return reply(200, answer)
+				return reply(200, okBody)
 			case n%3 == 0:
 				return nil, errDown
 			case since < 4*time.Minute:
 				return reply(200, waits)
 			}
-			return reply(200, answer)
+			return reply(200, okBody)
 		}).client(t)
 		created, err := client.CreateGeneration(t.Context(), text)
 		if err != nil {
@@ -243,7 +243,7 @@ func TestCreateAndWaitForMinutes(t *testing.T) {
 	})
 }
 
-// A download that stalls is taken up again, and given up in bounded time.
+// A download that stalls is resumed, and fails after five attempts without progress.
 func TestDownloadForMinutes(t *testing.T) {
 	for name, body := range map[string]func(ctx context.Context) io.ReadCloser{
 		"after the header": func(ctx context.Context) io.ReadCloser { return stalling(ctx, "") },
@@ -271,7 +271,7 @@ func TestDownloadForMinutes(t *testing.T) {
 	}
 }
 
-// stalling is a body that says start and then nothing.
+// stalling returns a body that stops after start.
 func stalling(ctx context.Context, start string) io.ReadCloser {
 	r, w := io.Pipe()
 	go func() {
