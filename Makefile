@@ -97,6 +97,9 @@ check-soak:
 check-bench:
 	cd internal/test/bench && go test -count=1 ./...
 
+check-prose:
+	@$(ci)prose.sh
+
 check-oldest:
 	@$(ci)oldest.sh
 
@@ -120,4 +123,4 @@ check-fuzz:
 check-coverage:
 	@$(ci)coverage.sh 95 . ./poller
 
-.PHONY: help demo demo-durable demo-temporal test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-command check-durable check-examples check-spec check-templates check-soak check-bench check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage check-oldest
+.PHONY: help demo demo-durable demo-temporal test spec generate check lint fuzz soak bench consumer conformance release check-generate check-licenses check-command check-durable check-examples check-spec check-templates check-soak check-bench check-document check-modules check-format check-vulnerabilities check-fuzz check-coverage check-oldest check-prose

@@ -19,7 +19,7 @@ fail() {
 # found reports what was found, if anything was, as the failure $2, or else $3 as good.
 found() {
 	if [ -n "$1" ]; then
-		echo "$1" >&2
+		printf '%s\n' "$1" >&2
 		fail "$2"
 	else
 		ok "$3"
