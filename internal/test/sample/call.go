@@ -14,9 +14,9 @@ import (
 	"strings"
 )
 
-// Request returns v, the body of a request for the operation, with what the document
-// requires and v lacks. It panics where the document has no such operation, or where
-// v has no place for what it requires.
+// Request returns v, the body of a request for the operation, with the required properties
+// that v lacks. It panics if the document has no such operation, or if T has no field for a
+// required property.
 func Request[T any](d *Document, operationID string, v T) T {
 	o, ok := d.Operation(operationID)
 	if !ok {
@@ -25,8 +25,8 @@ func Request[T any](d *Document, operationID string, v T) T {
 	return As[T](d.Complete(o.Body, Mode{}, As[any](v)))
 }
 
-// arguments returns the parameters of a request in some of the places, by their
-// names, with those of values in place of samples.
+// arguments returns the parameters of a request by name, in the places in. It uses values
+// before samples.
 func (d *Document) arguments(o Operation, m Mode, values map[string]any, in ...string) map[string]any {
 	all := map[string]any{}
 	for _, p := range o.Parameters {
@@ -42,17 +42,17 @@ func (d *Document) arguments(o Operation, m Mode, values map[string]any, in ...s
 	return all
 }
 
-// NewRequest returns a valid request for the operation at a base URL, with values in
-// place of samples for the parameters that it names.
+// NewRequest returns a valid request for the operation at a base URL. For the parameters in
+// values it uses these, for other parameters samples.
 func (d *Document) NewRequest(ctx context.Context, base string, o Operation, m Mode, values map[string]any) (*http.Request, error) {
 	path := o.Path
 	for name, v := range d.arguments(o, m, values, "path") {
-		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(spell(v)))
+		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(format(v)))
 	}
 	query := url.Values{}
 	for name, v := range d.arguments(o, m, values, "query") {
 		for _, v := range each(v) {
-			query.Add(name, spell(v))
+			query.Add(name, format(v))
 		}
 	}
 	var contentType string
@@ -69,7 +69,7 @@ func (d *Document) NewRequest(ctx context.Context, base string, o Operation, m M
 		r.Header.Set("Content-Type", contentType)
 	}
 	for name, v := range d.arguments(o, m, values, "header") {
-		r.Header.Set(name, spell(v))
+		r.Header.Set(name, format(v))
 	}
 	return r, nil
 }
@@ -84,12 +84,12 @@ func (d *Document) body(o Operation, m Mode) (string, io.Reader) {
 		return o.BodyType, bytes.NewReader(data)
 	case ok && o.BodyType == "application/x-www-form-urlencoded":
 		form := url.Values{}
-		if len(fields) == 0 { // which would be no body
+		if len(fields) == 0 { // the body would be empty
 			fields, _ = d.Value(o.Body, Mode{Full: true}).(map[string]any)
 		}
 		for name, v := range fields {
 			for _, v := range each(v) {
-				form.Add(name, spell(v))
+				form.Add(name, format(v))
 			}
 		}
 		return o.BodyType, strings.NewReader(form.Encode())
@@ -97,15 +97,15 @@ func (d *Document) body(o Operation, m Mode) (string, io.Reader) {
 		var b bytes.Buffer
 		w := multipart.NewWriter(&b)
 		for name, v := range fields {
-			_ = w.WriteField(name, spell(v)) // a buffer takes everything
+			_ = w.WriteField(name, format(v)) // a buffer returns no error
 		}
 		_ = w.Close()
 		return w.FormDataContentType(), &b
 	}
-	return o.BodyType, strings.NewReader(spell(v))
+	return o.BodyType, strings.NewReader(format(v))
 }
 
-// each returns the elements of an array, or what is none.
+// each returns the elements of an array, or v itself.
 func each(v any) []any {
 	if a, ok := v.([]any); ok {
 		return a
@@ -113,8 +113,8 @@ func each(v any) []any {
 	return []any{v}
 }
 
-// spell writes a value as a path, a query or a header has it.
-func spell(v any) string {
+// format formats a value for a path, a query or a header.
+func format(v any) string {
 	if s, ok := v.(string); ok {
 		return s
 	}
@@ -122,15 +122,15 @@ func spell(v any) string {
 	return string(data)
 }
 
-// Call sends a valid request for the operation by the method of client that was
-// generated for it, as CreateGenerationWithResponse is for createGeneration. values
-// are parameters, by name, in place of samples. The response is what the method
-// returns, nil where that is a nil pointer.
+// Call sends a valid request for the operation with the generated method of client, such as
+// CreateGenerationWithResponse for createGeneration. For the parameters in values it uses
+// these, for other parameters samples. It returns what the method returns; a nil pointer
+// becomes nil.
 func (d *Document) Call(ctx context.Context, client any, o Operation, m Mode, values map[string]any) (response any, err error) {
 	return d.call(ctx, client, o, m, values, "withresponse")
 }
 
-// Model is Call by the method that returns the model alone, as ListThemes is for
+// Model is Call with the method that returns only the model, such as ListThemes for
 // listThemes.
 func (d *Document) Model(ctx context.Context, client any, o Operation, m Mode, values map[string]any) (model any, err error) {
 	return d.call(ctx, client, o, m, values, "")
@@ -160,7 +160,7 @@ func (d *Document) call(ctx context.Context, client any, o Operation, m Mode, va
 	case o.BodyType != "":
 		body = []any{d.Value(o.Body, m)}
 	}
-	// Where all others are optional headers, there may be no struct of them.
+	// If all other parameters are optional headers, there may be no struct for them.
 	if len(arguments) < len(o.Parameters) && len(arguments)+len(body) < most {
 		arguments = append(arguments, d.arguments(o, m, values, "query", "header", "cookie"))
 	}
@@ -192,8 +192,8 @@ func (d *Document) call(ctx context.Context, client any, o Operation, m Mode, va
 	return out[0].Interface(), err
 }
 
-// find returns the generated method of an operation, by the suffix of its name: that
-// with a content type and a reader where there is no other.
+// find returns the generated method of an operation, by the suffix of its name. If there is
+// none for a model, it returns the one with a content type and a reader.
 func find(client any, operationID, suffix string) reflect.Value {
 	v := reflect.ValueOf(client)
 	for _, name := range []string{plain(operationID) + suffix, plain(operationID) + "withbody" + suffix} {

@@ -1,5 +1,5 @@
-// Package sample makes up valid requests and responses of an OpenAPI document. With
-// it, a test names no operation, field or value that the next document may lack.
+// Package sample makes valid requests and responses from an OpenAPI document, so that tests
+// need not name operations, fields or values that another document may lack.
 package sample
 
 import (
@@ -12,40 +12,39 @@ import (
 	"strings"
 )
 
-// Schema is a schema as JSON decodes it. It is not to be changed.
+// Schema is a schema as JSON decodes it. It must not be changed.
 type Schema = map[string]any
 
-// Document is an OpenAPI document in JSON, made by [New]. It is safe for concurrent
-// use.
+// Document is an OpenAPI document in JSON. Use [New]. It is safe for concurrent use.
 type Document struct {
-	// Operations are those of the document, by path and method.
+	// Operations are sorted by path and method.
 	Operations []Operation
 
 	root map[string]any
 }
 
-// Operation is one operation of a [Document].
+// Operation is an operation of a [Document].
 type Operation struct {
 	ID     string
 	Method string // in capitals
-	Path   string // the template
+	Path   string // a template
 
-	// Parameters are those of the path, in its order, then all others.
+	// Parameters are those of the path, in its order, then the others.
 	Parameters []Parameter
 
-	// BodyType is the content type of a request, JSON where there is a choice. It is
-	// empty for an operation without a body.
+	// BodyType is the content type of a request, JSON if there are several. It is empty
+	// for an operation without a body.
 	BodyType string
 	Body     Schema
 
-	// Statuses are those that the document has by their numbers, in order.
+	// Statuses are the documented status codes, sorted.
 	Statuses []int
 
-	// Status is the first of success, 200 where the document has none.
+	// Status is the first 2xx status code; the default is 200.
 	Status int
 
-	// ResponseType is the content type of Status, JSON where there is a choice. It is
-	// empty for a response without a body.
+	// ResponseType is the content type of the response with Status, JSON if there are
+	// several. It is empty for a response without a body.
 	ResponseType string
 	Response     Schema
 }
@@ -58,7 +57,7 @@ type Parameter struct {
 	Schema   Schema
 }
 
-// New returns the document, or panics where it is not JSON.
+// New parses a document. It panics if it is not JSON.
 func New(document []byte) *Document {
 	d := new(Document)
 	if err := json.Unmarshal(document, &d.root); err != nil {
@@ -84,8 +83,8 @@ var methods = []string{
 	http.MethodOptions, http.MethodHead, http.MethodPatch, http.MethodTrace,
 }
 
-// Operation returns the operation with an operationId, the zero Operation where there
-// is none. Neither case nor punctuation counts, as they do not in the names of Go.
+// Operation returns the operation with an operationId, ignoring case and punctuation as the
+// names in Go do. ok is false if there is none.
 func (d *Document) Operation(id string) (o Operation, ok bool) {
 	i := slices.IndexFunc(d.Operations, func(o Operation) bool { return o.ID != "" && plain(o.ID) == plain(id) })
 	if i < 0 {
@@ -94,7 +93,7 @@ func (d *Document) Operation(id string) (o Operation, ok bool) {
 	return d.Operations[i], true
 }
 
-// At returns the operation of a method and a path template.
+// At returns the operation with a method and a path template. ok is false if there is none.
 func (d *Document) At(method, path string) (o Operation, ok bool) {
 	i := slices.IndexFunc(d.Operations, func(o Operation) bool { return o.Method == method && o.Path == path })
 	if i < 0 {
@@ -141,7 +140,7 @@ func (d *Document) operation(method, path string, item, raw map[string]any) Oper
 	return o
 }
 
-// place sorts the parameters of a path before all others.
+// place returns the sort key of a parameter: those of the path come first.
 func place(path string, p Parameter) int {
 	if p.In != "path" {
 		return len(path)
@@ -166,10 +165,10 @@ func IsJSON(mediaType string) bool {
 	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
 }
 
-// follow returns what a $ref refers to, at the end of a chain of them.
+// follow resolves v if it is a $ref, also to another $ref.
 func (d *Document) follow(v any) map[string]any {
 	o := object(v)
-	for range 100 { // longer is a circle
+	for range 100 { // more are a cycle
 		ref, ok := o["$ref"].(string)
 		if !ok {
 			return o
@@ -179,7 +178,7 @@ func (d *Document) follow(v any) map[string]any {
 	return nil
 }
 
-// lookup returns what a JSON pointer in a $ref points to.
+// lookup returns the target of the JSON pointer in a $ref.
 func (d *Document) lookup(ref string) map[string]any {
 	pointer, _ := url.PathUnescape(strings.TrimPrefix(ref, "#"))
 	at := d.root
@@ -195,7 +194,7 @@ func array(v any) []any { a, _ := v.([]any); return a }
 
 func text(v any) string { s, _ := v.(string); return s }
 
-// plain is what spellings of one name have in common.
+// plain returns name in lower case and without punctuation.
 func plain(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {

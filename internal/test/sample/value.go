@@ -12,22 +12,22 @@ import (
 	"unicode/utf8"
 )
 
-// Mode says what a value is for. The zero Mode is a request of what is required.
+// Mode is the use of a value. The zero Mode is a request with the required properties only.
 type Mode struct {
-	Response bool // keeps what is readOnly, in place of what is writeOnly
-	Full     bool // with every property, not only those that are required
+	Response bool // with readOnly properties and without writeOnly ones
+	Full     bool // with optional properties too
 }
 
-// enough is how deep optional properties and elements go: schemas may have circles.
-const enough = 5
+// maxDepth is the depth of optional properties and elements: schemas may be recursive.
+const maxDepth = 5
 
-// Value returns a valid value for the schema, as JSON decodes it. Of alternatives it
-// takes the first. It is nil where a schema requires itself without end.
+// Value returns a valid value for the schema, as JSON decodes it. It uses the first of
+// alternatives, and nil where a schema requires itself.
 func (d *Document) Value(s Schema, m Mode) any { return d.value(s, m, 0) }
 
 func (d *Document) value(s Schema, m Mode, depth int) any {
 	s = d.Flat(s)
-	if depth > 4*enough {
+	if depth > 4*maxDepth {
 		return nil
 	}
 	if v, ok := s["const"]; ok {
@@ -51,8 +51,7 @@ func (d *Document) value(s Schema, m Mode, depth int) any {
 	return str(s)
 }
 
-// Kind returns the type of a schema that is flat, see [Document.Flat]. It is string where
-// nothing says so.
+// Kind returns the type of a flat schema, see [Document.Flat]. The default is string.
 func Kind(s Schema) string {
 	types := array(s["type"])
 	if types == nil {
@@ -72,13 +71,13 @@ func Kind(s Schema) string {
 	return "string"
 }
 
-// Flat returns the schema in one piece: with what it refers to, all of allOf, and the
-// first alternative of oneOf and anyOf. Its properties are as they were.
+// Flat returns the schema without $ref, allOf, oneOf and anyOf: it merges what they refer
+// to, the first of oneOf and anyOf. It does not change the properties.
 func (d *Document) Flat(s Schema) Schema { return d.flat(s, 0) }
 
 func (d *Document) flat(s Schema, depth int) Schema {
 	whole := Schema{}
-	if depth > 4*enough {
+	if depth > 4*maxDepth {
 		return whole
 	}
 	add := func(part Schema) {
@@ -122,8 +121,8 @@ func (d *Document) flat(s Schema, depth int) Schema {
 	return whole
 }
 
-// leaves reports whether a value for m is without the property p.
-func (m Mode) leaves(p Schema) bool {
+// omits reports whether a value for m lacks the property p.
+func (m Mode) omits(p Schema) bool {
 	return !m.Response && p["readOnly"] == true || m.Response && p["writeOnly"] == true
 }
 
@@ -133,7 +132,7 @@ func (d *Document) object(s Schema, m Mode, depth int) map[string]any {
 	properties := object(s["properties"])
 	for name, p := range properties {
 		p := d.Flat(object(p))
-		if !m.leaves(p) && (slices.Contains(required, any(name)) || m.Full && depth < enough) {
+		if !m.omits(p) && (slices.Contains(required, any(name)) || m.Full && depth < maxDepth) {
 			v[name] = d.value(p, m, depth+1)
 		}
 	}
@@ -144,7 +143,7 @@ func (d *Document) object(s Schema, m Mode, depth int) map[string]any {
 		}
 	}
 	least, _ := s["minProperties"].(float64)
-	if m.Full && others != nil && depth < enough {
+	if m.Full && others != nil && depth < maxDepth {
 		least = max(least, 1)
 	}
 	for i := 1; len(v) < int(least) && s["additionalProperties"] != false; i++ {
@@ -155,7 +154,7 @@ func (d *Document) object(s Schema, m Mode, depth int) map[string]any {
 
 func (d *Document) array(s Schema, m Mode, depth int) []any {
 	n := 1
-	if depth >= enough {
+	if depth >= maxDepth {
 		n = 0
 	}
 	if least, ok := s["minItems"].(float64); ok {
@@ -186,7 +185,7 @@ func (d *Document) array(s Schema, m Mode, depth int) []any {
 func number(s Schema) float64 {
 	lowest, above := s["minimum"].(float64)
 	highest, below := s["maximum"].(float64)
-	// A bound that is excluded is a flag in OpenAPI 3.0, a number after it.
+	// An exclusive bound is a flag in OpenAPI 3.0, and a number in 3.1.
 	if v, ok := s["exclusiveMinimum"].(float64); ok {
 		lowest, above = v, true
 	}
@@ -217,7 +216,7 @@ func number(s Schema) float64 {
 
 func excluded(v any) bool { return v != nil && v != false }
 
-// formats are values of those that have rules.
+// formats are valid values of formats.
 var formats = map[string]string{
 	"date":      "2026-01-02",
 	"date-time": "2026-01-02T03:04:05Z",
@@ -250,8 +249,8 @@ func str(s Schema) string {
 	return v
 }
 
-// matching returns the first of the values that the pattern matches, or else a short
-// text that it may match. Nobody here can check a pattern that is not of Go.
+// matching returns the first of the values that matches the pattern, or else a short text
+// made from it. If Go cannot parse the pattern, it returns the first of the values.
 func matching(pattern string, values ...any) string {
 	re, err := regexp.Compile(pattern)
 	for _, v := range values {
@@ -293,9 +292,9 @@ func shortest(re *syntax.Regexp) string {
 	return b.String()
 }
 
-// Complete returns v with what the schema requires and v lacks, as JSON decodes it. A
-// string that is empty and a number that is too small are lacking too, since Go sends
-// them for what is not set.
+// Complete returns v with the required properties that it lacks, as JSON decodes it. It also
+// replaces an empty string and a 0 below the minimum, which Go sends for fields that are
+// not set.
 func (d *Document) Complete(s Schema, m Mode, v any) any {
 	s = d.Flat(s)
 	switch v := v.(type) {
@@ -338,8 +337,8 @@ func lacking(s Schema, v any) bool {
 	return false
 }
 
-// As turns v into JSON, and that into a T, which leaves the types of its fields to the
-// document. It panics where v is not JSON or no T.
+// As converts v to a T by way of JSON, so that the document may choose the types of its
+// fields. It panics if that is not possible.
 func As[T any](v any) T {
 	var t T
 	data, err := json.Marshal(v)
