@@ -1,4 +1,4 @@
-// Tests of the program in README.md, and of what it costs its user.
+// Tests the program in README.md and its size.
 package main
 
 import (
@@ -14,16 +14,16 @@ import (
 	"github.com/gamma-sdk/gamma-go/gammatest"
 )
 
-// What the SDK may cost its user. Raise a number only with the reason in the commit.
+// Limits of what the SDK adds to a program. A commit that raises one says why.
 const (
-	maxModules  = 4  // in the binary, the program's own not counted
+	maxModules  = 4  // in the binary, without that of the program
 	maxSumLines = 25 // of go.sum, in a module that requires the SDK and nothing else
-	maxPackages = 16 // linked beyond those of the bare program
+	maxPackages = 16 // linked, more than in the bare program
 
-	// Of the sections of a binary for linux/amd64, beyond the bare program's. The size of the
-	// file is rounded up to pages.
-	maxWaitBytes = 222 << 10 // of a program that only waits, as the bare one does
-	maxBytes     = 350 << 10 // of the one that creates and downloads, too
+	// Bytes of the sections of a binary for linux/amd64, more than in the bare program. The
+	// size of the file is rounded up to pages.
+	maxWaitBytes = 222 << 10 // for a program that only waits, as the bare one does
+	maxBytes     = 350 << 10 // for the program in README.md, which also creates and downloads
 )
 
 func TestProgram(t *testing.T) {
@@ -67,8 +67,8 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-func TestWeight(t *testing.T) {
-	t.Setenv("GOOS", "linux") // the same figures everywhere
+func TestSize(t *testing.T) {
+	t.Setenv("GOOS", "linux") // the same sizes on every machine
 	t.Setenv("GOARCH", "amd64")
 	program, bare := build(t, "."), build(t, "./bare")
 	info, err := buildinfo.ReadFile(program)
@@ -80,9 +80,9 @@ func TestWeight(t *testing.T) {
 	}
 	check(t, "modules in the binary", len(info.Deps), maxModules)
 	check(t, "lines of go.sum", sumLines(t), maxSumLines)
-	check(t, "packages linked beyond the bare program's", packages(t, ".")-packages(t, "./bare"), maxPackages)
-	check(t, "bytes of a program that only waits, beyond the bare program's", size(t, build(t, "./wait"))-size(t, bare), maxWaitBytes)
-	check(t, "bytes of the binary beyond the bare program's", size(t, program)-size(t, bare), maxBytes)
+	check(t, "packages linked, more than in the bare program", packages(t, ".")-packages(t, "./bare"), maxPackages)
+	check(t, "bytes of a program that only waits, more than of the bare program", size(t, build(t, "./wait"))-size(t, bare), maxWaitBytes)
+	check(t, "bytes of the program, more than of the bare program", size(t, program)-size(t, bare), maxBytes)
 }
 
 func check(t *testing.T, what string, got, most int) {
@@ -93,8 +93,8 @@ func check(t *testing.T, what string, got, most int) {
 	}
 }
 
-// sumLines counts what a stranger's module gets who requires the SDK: this
-// module's own go.sum could hold more.
+// sumLines returns the number of lines of go.sum in a new module that requires the SDK: the
+// go.sum of this module may have more.
 func sumLines(t *testing.T) int {
 	t.Helper()
 	root, err := filepath.Abs("../../..")
@@ -141,7 +141,7 @@ func size(t *testing.T, file string) int {
 	return int(size)
 }
 
-// build builds the package in dir without what differs from machine to machine.
+// build builds the package in dir, with the same result on every machine.
 func build(t *testing.T, dir string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "program")

@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// The program as it is in README.md, in virtual time and without a socket.
+// TestRunEnds runs the program in README.md in virtual time, without sockets.
 func TestRunEnds(t *testing.T) {
 	is := func(want error) func(error) bool {
 		return func(err error) bool { return errors.Is(err, want) }
@@ -93,7 +93,7 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// The programs in README.md are those that the tests here build and run.
+// TestREADME checks that README.md has the programs that are tested here.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("../../../README.md")
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// Key is the only key that the fake accepts.
+// Key is the API key that the fake accepts.
 const Key = "sk-gamma-example-0123456789"
 
-// Main runs the tests of m with the fake in GAMMA_API_KEY and GAMMA_BASE_URL, and ends
-// the program.
+// Main sets GAMMA_API_KEY and GAMMA_BASE_URL to those of a fake, runs the tests of m and
+// exits.
 func Main(m *testing.M) {
 	server := httptest.NewServer(&api{polls: map[string]int{}})
 	_ = os.Setenv("GAMMA_API_KEY", Key)
@@ -27,9 +27,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// api serves generations whose id says what happens: "deck" is pending once and then
-// completed, "odd" the same after a response that is not JSON, "done" is completed and
-// "bad" has failed. Anything may follow these words.
+// api serves generations by the start of their id: "deck" is pending once and then completed,
+// "odd" the same after a response that is not JSON, "done" is completed, "bad" has failed.
 type api struct {
 	mu    sync.Mutex
 	polls map[string]int // by id

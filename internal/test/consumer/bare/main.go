@@ -1,5 +1,5 @@
-// Command bare does by hand what the consumer does with the SDK. It is the
-// yardstick for the weight of the SDK and knows nothing of what can go wrong.
+// Command bare waits for a generation with net/http alone and without retries. The size of
+// programs with the SDK is compared with its size.
 package main
 
 import (
@@ -85,7 +85,7 @@ func get(ctx context.Context, id string) (*generation, error) {
 	}
 	defer func() { _ = rsp.Body.Close() }()
 	if rsp.StatusCode != http.StatusOK {
-		return nil, errors.New("Gamma answers " + rsp.Status)
+		return nil, errors.New("unexpected status " + rsp.Status)
 	}
 	body, err := io.ReadAll(io.LimitReader(rsp.Body, 1<<20))
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command wait only waits for a generation, as bare does by hand.
+// Command wait waits for a generation with the SDK, as bare does without it.
 package main
 
 import (
