@@ -6,14 +6,14 @@ import (
 	"strconv"
 )
 
-// creation is one generation that was to be created.
+// creation is a call of Create.
 type creation struct {
-	id      string // empty when there is none, as far as Create knows
-	lost    bool   // Create said ErrMaybeCreated
+	id      string // empty if Create returned none
+	lost    bool   // Create returned ErrMaybeCreated
 	refused int    // responses with status 429
 }
 
-// ledger is what the program knows, to be held to what the server knows.
+// ledger is what the program knows. It is compared with the report of the server.
 type ledger struct {
 	creations         []creation          // by number
 	outcomes          map[string][]string // how the waits for an id ended
@@ -21,7 +21,7 @@ type ledger struct {
 	completed, failed int
 }
 
-// created returns the number of ids, and that of creates without a response.
+// created returns the number of ids and of creates without a response.
 func (l *ledger) created() (ids, lost int) {
 	for _, c := range l.creations {
 		switch {
@@ -34,7 +34,7 @@ func (l *ledger) created() (ids, lost int) {
 	return ids, lost
 }
 
-// check returns every way in which l and r contradict each other.
+// check returns an error with every contradiction between l and r.
 func (l *ledger) check(r report) error {
 	var errs []error
 	violated := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -43,7 +43,7 @@ func (l *ledger) check(r report) error {
 	}
 	known := make(map[string]bool, len(l.creations))
 	for n, c := range l.creations {
-		// One request may have come again only after a 429.
+		// A create may be retried only after a 429.
 		if posts := r.Posts[strconv.Itoa(n)]; posts > c.refused+1 {
 			violated("create %d: %d requests arrived, after %d refusals", n, posts, c.refused)
 		}

@@ -1,12 +1,11 @@
-// Command soak runs generations through proxies that fail all the time, and checks
-// that none is lost, none is made or reported twice, every download is whole, and
-// memory stays flat:
+// Command soak runs generations through proxies that fail often. It checks that no generation
+// is lost, created twice or reported twice, that every download is complete, and that memory
+// does not grow:
 //
 //	go run . -time 10m -seed 1
 //
-// The seed decides which faults there are, and in which order; which request meets
-// them is up to the machine. The fake server and the proxies before it are a
-// separate process, this program again.
+// The seed chooses the faults and their order; which requests they hit depends on timing. The
+// fake server and its proxies run in a separate process, which is this program again.
 package main
 
 import (
@@ -28,7 +27,7 @@ func main() {
 	var s settings
 	flag.DurationVar(&s.Time, "time", 10*time.Minute, "about how long to run")
 	flag.IntVar(&s.Generations, "generations", 2000, "how many generations to create")
-	flag.Uint64Var(&s.Seed, "seed", 1, "what to choose the faults by")
+	flag.Uint64Var(&s.Seed, "seed", 1, "seed of the random faults")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, os.Stdout, s)
@@ -39,29 +38,29 @@ func main() {
 	}
 }
 
-// settings are what the two processes have in common.
+// settings are those of both processes.
 type settings struct {
 	Time        time.Duration
 	Generations int
 	Seed        uint64
 }
 
-// part is the nth part of the time, between least and most.
+// part returns an nth of the time, between least and most.
 func (s settings) part(n int, least, most time.Duration) time.Duration {
 	return min(max(s.Time/time.Duration(n), least), most)
 }
 
-// rand returns a source of choices, a different one for each stream.
+// rand returns a random source, a different one for each stream.
 func (s settings) rand(stream int) *rand.Rand {
 	return rand.New(rand.NewPCG(s.Seed, uint64(stream)))
 }
 
-// run is the program. An error names everything that went wrong.
+// run runs the program. Its error has all violations.
 func run(ctx context.Context, w io.Writer, s settings) (err error) {
 	if s.Time <= 0 || s.Generations <= 0 {
 		return errors.New("soak: the time and the number of generations must be positive")
 	}
-	// What has not ended by then never will.
+	// Whatever has not ended by then is stuck.
 	ctx, cancel := context.WithTimeout(ctx, 2*s.Time+time.Minute)
 	defer cancel()
 	world, err := startWorld(ctx, s)

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// slack is how much more memory than before is no growth, besides a tenth.
+// slack is the growth that is allowed, in addition to a tenth.
 const slack = 2 << 20 // bytes
 
-// memory is what this process, which has the SDK alone in it, holds over time.
+// memory samples the memory of this process, which runs only the SDK.
 type memory struct {
 	heaps      []uint64 // bytes after a garbage collection
-	goroutines int      // at first
-	last       uint64   // heap once all is done
+	goroutines int      // at the start
+	last       uint64   // heap at the end
 
 	quit    chan struct{}
 	sampler sync.WaitGroup
 }
 
-// watchMemory samples every interval, and now.
+// watchMemory takes a sample now and every interval.
 func watchMemory(interval time.Duration) *memory {
 	m := &memory{heaps: []uint64{heap()}, goroutines: runtime.NumGoroutine(), quit: make(chan struct{})}
 	m.sampler.Go(func() {
@@ -47,23 +47,23 @@ func heap() uint64 {
 	return stats.HeapAlloc
 }
 
-// end stops the samples, when all work is done. It reports what is left of it.
+// end stops sampling. It returns an error if goroutines are left.
 func (m *memory) end() error {
 	close(m.quit)
 	m.sampler.Wait()
-	// Connections that are closed take a moment to go.
+	// The goroutines of closed connections take a moment to end.
 	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > m.goroutines; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 64<<10)
 			stacks = stacks[:runtime.Stack(stacks, true)]
-			return fmt.Errorf("%d goroutines at the end, %d at first:\n%s", runtime.NumGoroutine(), m.goroutines, stacks)
+			return fmt.Errorf("%d goroutines at the end, %d at the start:\n%s", runtime.NumGoroutine(), m.goroutines, stacks)
 		}
 	}
 	m.last = heap()
 	return nil
 }
 
-// thirds returns the most of each third of the run.
+// thirds returns the maximum of each third of the run.
 func (m *memory) thirds() (most [3]uint64) {
 	for i := range most {
 		if part := m.heaps[len(m.heaps)*i/3 : len(m.heaps)*(i+1)/3]; len(part) > 0 {
@@ -73,8 +73,8 @@ func (m *memory) thirds() (most [3]uint64) {
 	return most
 }
 
-// flat reports where memory has grown: from the middle third to the last, or from
-// before the work to after it.
+// flat returns an error if memory has grown from the middle third to the last, or from the
+// start to the end.
 func (m *memory) flat() error {
 	grown := func(what string, before, after uint64) error {
 		if after <= before+before/10+slack {

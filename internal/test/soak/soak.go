@@ -27,12 +27,12 @@ import (
 
 const (
 	creators      = 8
-	otherWays     = 10 // one of so many is not waited for by All
-	downloadEvery = 20 // of the generations that completed
+	notAllEvery   = 10 // every so many generations one is not waited for by All
+	downloadEvery = 20 // completed generations
 )
 
-// soak is a program as an operator of the SDK would run it: it creates, waits,
-// downloads, and tries again what may be tried again.
+// soak is a program as a user of the SDK would write it: it creates, waits, downloads, and
+// retries what may be retried.
 type soak struct {
 	settings
 	addresses
@@ -46,8 +46,8 @@ type soak struct {
 	ledger
 	polls   int
 	faults  map[string]int // polls without a status, by kind
-	resumed int            // waits that ended early, or that were broken off
-	again   int            // downloads that had to be called again
+	resumed int            // waits that ended early or were interrupted
+	again   int            // downloads that were retried
 	err     error
 }
 
@@ -77,7 +77,7 @@ func (k *soak) newClient(opts ...gamma.Option) (*gamma.Client, error) {
 		gamma.WithHTTPClient(&http.Client{Transport: k.transport}), gamma.WithRequestTimeout(k.part(200, time.Second, 3*time.Second)))...)
 }
 
-// run returns when every generation has ended, and every download.
+// run returns when all generations and downloads have ended.
 func (k *soak) run(ctx context.Context) {
 	jobs := make(chan poller.Progress)
 	k.work.Go(func() {
@@ -108,8 +108,8 @@ func (k *soak) run(ctx context.Context) {
 	k.work.Wait()
 }
 
-// creator returns a client for one create, which marks its requests and counts those
-// that were refused: only after a refusal may there be another.
+// creator returns a client for one create. It marks its requests and counts the 429
+// responses: only after these may Create send another request.
 func (k *soak) creator(n int, refused *int) (*gamma.Client, error) {
 	client, err := k.newClient(gamma.WithOnRetry(func(r gamma.Retry) {
 		if errors.Is(r.Err, gamma.ErrRateLimited) {
@@ -128,13 +128,13 @@ func (k *soak) creator(n int, refused *int) (*gamma.Client, error) {
 
 var document = sample.New(gamma.OpenAPI())
 
-// text asks for the export of a text, and has what the document requires beside it.
+// text returns a request with an export and what the OpenAPI document requires.
 func text(input string) api.GenerationRequest {
 	return sample.Request(document, "createGeneration", api.GenerationRequest{InputText: input, ExportAs: "pdf"})
 }
 
-// create creates generation n, unless its response gets lost. What surely did nothing
-// is tried again.
+// create creates generation n. It returns an empty id if no response arrived. It retries
+// errors after which no generation can exist.
 func (k *soak) create(ctx context.Context, n int) (id string) {
 	c := &k.creations[n]
 	client, err := k.creator(n, &c.refused)
@@ -165,16 +165,15 @@ func (k *soak) create(ctx context.Context, n int) (id string) {
 	return ""
 }
 
-// wait waits for the generation n in one of the ways that there are, or passes it to
-// All.
+// wait waits for generation n with WaitExport, Watch or All.
 func (k *soak) wait(ctx context.Context, n int, job poller.Progress, all chan<- poller.Progress) {
-	switch n % (2 * otherWays) {
+	switch n % (2 * notAllEvery) {
 	case 0:
 		k.work.Go(func() {
 			gen, err := k.poller.WaitExport(ctx, job.ID)
 			k.ended(ctx, gen, err)
 		})
-	case otherWays:
+	case notAllEvery:
 		k.work.Go(func() { k.watch(ctx, job, 1+k.rand(n).IntN(10)) })
 	default:
 		select {
@@ -184,9 +183,9 @@ func (k *soak) wait(ctx context.Context, n int, job poller.Progress, all chan<- 
 	}
 }
 
-// watch waits from progress on. It breaks off after so many polls, and goes on from
-// what it has saved, as a program does that is restarted; so it does when the wait
-// ends too early.
+// watch waits from progress on. After a number of polls it interrupts the wait and resumes it
+// from its saved progress, as a program that is restarted does. It also resumes a wait that
+// ended early.
 func (k *soak) watch(ctx context.Context, progress poller.Progress, polls int) {
 	for ctx.Err() == nil {
 		saved, err := json.Marshal(progress)
@@ -218,7 +217,7 @@ func (k *soak) watch(ctx context.Context, progress poller.Progress, polls int) {
 	}
 }
 
-// ended takes in how a wait ended.
+// ended records how a wait ended.
 func (k *soak) ended(ctx context.Context, gen *api.GenerationStatusResponse, err error) {
 	var failed *poller.FailedError
 	var stopped *poller.WaitError
@@ -240,7 +239,7 @@ func (k *soak) ended(ctx context.Context, gen *api.GenerationStatusResponse, err
 	}
 }
 
-// download fetches the export of gen, by way of the second proxy.
+// download downloads the export of gen through the second proxy.
 func (k *soak) download(ctx context.Context, gen *api.GenerationStatusResponse) {
 	link, err := url.Parse(gen.ExportURL)
 	if err != nil {
@@ -266,7 +265,7 @@ func (k *soak) download(ctx context.Context, gen *api.GenerationStatusResponse) 
 
 func (k *soak) file(id string) string { return filepath.Join(k.dir, id+".pdf") }
 
-// count takes in one poll.
+// count counts a poll.
 func (k *soak) count(ev poller.Event) {
 	var apiErr *gamma.APIError
 	kind := ""
@@ -295,7 +294,7 @@ func (k *soak) tally(n *int) {
 	*n++
 }
 
-// record notes an outcome, and returns how many there are of its kind.
+// record records an outcome and returns the number of outcomes with that status.
 func (k *soak) record(id string, status api.GenerationStatus) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -314,7 +313,7 @@ func (k *soak) fail(err error) {
 	k.err = errors.Join(k.err, err)
 }
 
-// checkFiles holds what was downloaded to the exports. Nothing else may be there.
+// checkFiles compares the downloaded files with the exports. There must be no other files.
 func (k *soak) checkFiles(r report) error {
 	var errs []error
 	expected := make(map[string]bool)
@@ -347,14 +346,14 @@ func (k *soak) summary(w io.Writer, r report, m *memory, took time.Duration) {
 		{"polls", fmt.Sprintf("%d, of which %d arrived; waits resumed: %d", k.polls, r.Polls, k.resumed)},
 		{"  without a status", list(k.faults)},
 		{"proxy faults", list(r.Faults)},
-		{"downloads", fmt.Sprintf("%d, called again: %d", len(k.downloads), k.again)},
-		{"heap", fmt.Sprintf("%s at first, most in each third %s, %s, %s, %s at the end", mib(m.heaps[0]), mib(most[0]), mib(most[1]), mib(most[2]), mib(m.last))},
+		{"downloads", fmt.Sprintf("%d, retried: %d", len(k.downloads), k.again)},
+		{"heap", fmt.Sprintf("%s at the start, maximum of each third %s, %s, %s, %s at the end", mib(m.heaps[0]), mib(most[0]), mib(most[1]), mib(most[2]), mib(m.last))},
 	} {
 		_, _ = fmt.Fprintf(w, "%-20s%s\n", line[0], line[1])
 	}
 }
 
-// list returns the counts in the order of their names.
+// list formats counts, sorted by name.
 func list(counts map[string]int) string {
 	lines := make([]string, 0, len(counts))
 	for name, n := range counts {
@@ -364,7 +363,7 @@ func list(counts map[string]int) string {
 	return strings.Join(lines, ", ")
 }
 
-// pause returns after d, or when ctx ends.
+// pause returns after d or when ctx is done.
 func pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return

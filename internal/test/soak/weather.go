@@ -14,7 +14,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/gammatest"
 )
 
-// weather is a proxy at one address, in good and bad times.
+// weather is a proxy at one address that sometimes misbehaves.
 type weather struct {
 	settings
 	random   *rand.Rand
@@ -28,10 +28,9 @@ func newWeather(s settings, random *rand.Rand, upstream string) *weather {
 	return &weather{settings: s, random: random, upstream: upstream, listen: "127.0.0.1:0", faults: make(map[string]int)}
 }
 
-// start listens, with toxics as toxiproxy writes them down. A proxy is stopped and
-// another takes its address, which also breaks the connections: toxics that are added
-// to a proxy with connections, or removed from one, may block it for ever where one
-// of the two ends is gone.
+// start starts the proxy with toxics in the JSON of toxiproxy. It replaces a proxy that runs,
+// which also breaks the connections: adding toxics to a proxy with connections, or removing
+// them, may block it forever if one of the two ends is closed.
 func (w *weather) start(toxics ...string) error {
 	if w.proxy != nil {
 		w.proxy.Stop()
@@ -43,7 +42,7 @@ func (w *weather) start(toxics ...string) error {
 			return fmt.Errorf("soak: the toxic %s: %w", toxic, err)
 		}
 	}
-	// Meanwhile the port may be that of somebody's connection.
+	// In the meantime, another connection may have the port.
 	err := w.proxy.Start()
 	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); err = w.proxy.Start() {
 		time.Sleep(50 * time.Millisecond)
@@ -52,7 +51,7 @@ func (w *weather) start(toxics ...string) error {
 	return err
 }
 
-// blow lets bad and good times follow each other until ctx ends.
+// blow alternates between faults and normal operation until ctx is done.
 func (w *weather) blow(ctx context.Context) error {
 	spell := w.part(60, 300*time.Millisecond, 10*time.Second)
 	for ctx.Err() == nil {
@@ -82,7 +81,7 @@ func (w *weather) blow(ctx context.Context) error {
 	return nil
 }
 
-// toxic returns a kind of toxic, and one of it.
+// toxic returns a random toxic and its kind.
 func (w *weather) toxic() (kind, toxic string) {
 	n := func(least, most int) int { return least + w.random.IntN(most-least+1) }
 	var attributes string
@@ -90,7 +89,7 @@ func (w *weather) toxic() (kind, toxic string) {
 	case 0:
 		ms := n(20, 400)
 		kind, attributes = "latency", fmt.Sprintf(`"latency": %d, "jitter": %d`, ms, ms/2)
-	case 1: // 0 is for ever
+	case 1: // 0 is forever
 		kind, attributes = "timeout", fmt.Sprintf(`"timeout": %d`, n(0, 1)*n(100, 2000))
 	case 2:
 		kind, attributes = "reset_peer", fmt.Sprintf(`"timeout": %d`, n(0, 300))
@@ -111,8 +110,8 @@ func upTo(random *rand.Rand, d time.Duration) time.Duration {
 	return time.Duration(random.Int64N(int64(max(d, 1))))
 }
 
-// script chooses the life of every generation that is created, and which creates and
-// downloads fail, until ctx ends.
+// script chooses the steps of every generation that is created, and which creates and
+// downloads fail, until ctx is done.
 func (s settings) script(ctx context.Context, server *gammatest.Server) {
 	const tick = 10 * time.Millisecond
 	random, lives := s.rand(-1), s.rand(-4)
@@ -128,8 +127,8 @@ func (s settings) script(ctx context.Context, server *gammatest.Server) {
 	}
 }
 
-// life is that of one generation: pending for a time, with up to three faults on the
-// way, then completed or failed.
+// life returns the steps of a generation: pending for a time, with up to three faults, then
+// completed or failed.
 func (s settings) life(random *rand.Rand) []gammatest.Step {
 	most := s.Time / 15
 	if random.IntN(10) == 0 {
@@ -147,7 +146,7 @@ func (s settings) life(random *rand.Rand) []gammatest.Step {
 	return append(steps, gammatest.Completed(""))
 }
 
-// fault is a poll without a status, or with a slow one.
+// fault returns a step without a status, or with a slow response.
 func (s settings) fault(random *rand.Rand) gammatest.Step {
 	switch random.IntN(5) {
 	case 0:
@@ -160,7 +159,7 @@ func (s settings) fault(random *rand.Rand) gammatest.Step {
 	return refusal(random)
 }
 
-// refusal is a fault of any request.
+// refusal returns a faulty response to any request.
 func refusal(random *rand.Rand) gammatest.Step {
 	const page = "<html><body><h1>Bad gateway</h1></body></html>"
 	if random.IntN(10) == 0 { // seldom, because it stops every poll

@@ -23,19 +23,19 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// worldVariable makes this program the world: the fake server and the proxies before
-// it. They are a separate process, so that the memory measured is the SDK's.
+// worldVariable makes this program the world: the fake server and its proxies. They run in a
+// separate process, so that only the memory of the SDK is measured.
 const worldVariable = "GAMMA_SOAK_WORLD"
 
-// createHeader says which call of Create a request is from.
+// createHeader has the number of the call of Create that sent the request.
 const createHeader = "X-Soak-Create"
 
-// addresses is what the world says first: where its proxies listen.
+// addresses are the first output of the world: where its proxies listen.
 type addresses struct{ API, Exports string }
 
-// report is what the world says last.
+// report is the last output of the world.
 type report struct {
-	Outcomes map[string]string // the status of every generation that there is, by id
+	Outcomes map[string]string // the status of every generation, by id
 	Posts    map[string]int    // the requests that arrived, by createHeader
 	Polls    int
 	Exports  map[string]string // the SHA-256 of what was downloaded, by id
@@ -43,7 +43,7 @@ type report struct {
 	Errors   string            // violations that the fake server reported
 }
 
-// world is the other process, seen from this one.
+// world is the other process.
 type world struct {
 	addresses
 	cmd    *exec.Cmd
@@ -81,7 +81,7 @@ func startWorld(ctx context.Context, s settings) (*world, error) {
 	return w, nil
 }
 
-// end asks the world for its report, which is the last that it does.
+// end returns the report of the world and stops it.
 func (w *world) end() (report, error) {
 	var r report
 	err := w.stdin.Close()
@@ -94,7 +94,7 @@ func (w *world) end() (report, error) {
 	return r, err
 }
 
-// stop ends the world. It may be called twice.
+// stop stops the world. It may be called twice.
 func (w *world) stop() error {
 	_ = w.stdin.Close()
 	if w.cmd.ProcessState != nil {
@@ -103,7 +103,7 @@ func (w *world) stop() error {
 	return w.cmd.Wait()
 }
 
-// asWorld is the program where the variable asks for it. It reports whether it did.
+// asWorld runs this program as the world if the variable is set, and reports whether it did.
 func asWorld() bool {
 	value := os.Getenv(worldVariable)
 	if value == "" {
@@ -121,7 +121,7 @@ func asWorld() bool {
 	return true
 }
 
-// serve is the world. It ends when its standard input does.
+// serve runs the world until the end of its standard input.
 func (s settings) serve() error {
 	program := new(gammatest.Program)
 	defer func() { _ = program.Close() }()
@@ -188,8 +188,8 @@ func (s settings) serve() error {
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
-// exportsHost returns the address of the exports, which only a link tells. It takes
-// the first generation for that.
+// exportsHost returns the address of the exports, which is only in links. It uses the first
+// generation for that.
 func exportsHost(server *gammatest.Server) (string, error) {
 	client, err := gamma.NewClient(gammatest.Key, gamma.WithBaseURL(server.URL))
 	if err != nil {
@@ -211,9 +211,9 @@ func exportsHost(server *gammatest.Server) (string, error) {
 	return link.Host, nil
 }
 
-// outcomes asks the fake server itself, and without the SDK, what became of every
-// generation but the first. Their ids count up. One whose script has steps left has
-// the outcome "unfinished".
+// outcomes asks the fake server, without the proxies and the SDK, for the status of every
+// generation except the first. Their ids count up. A generation with remaining steps has the
+// outcome "unfinished".
 func outcomes(server *gammatest.Server) (map[string]string, error) {
 	all := make(map[string]string)
 	for n := 2; ; n++ {
