@@ -82,7 +82,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestMigration removes all tables of River and makes them again while a watcher runs.
+// TestMigration removes all tables of River and creates them again while a watcher runs.
 func TestMigration(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -103,7 +103,7 @@ func TestMigration(t *testing.T) {
 	if err := migrations(w.pool, rivermigrate.DirectionUp, ""); err != nil {
 		t.Fatal(err)
 	}
-	w.pool.Reset() // of statements that it has prepared
+	w.pool.Reset() // it has prepared statements
 	w.work(w.outcome)
 	w.insert("after")
 	w.once(1)
@@ -146,8 +146,8 @@ func TestSchemas(t *testing.T) {
 	w.eventually("two outcomes", func() bool { rows, _ := w.outcomes(); return rows == 2 })
 }
 
-// TestSearchPath has the schema in the search path of the connections: a watcher with it
-// and one whose client names it are for the same jobs.
+// TestSearchPath has the schema in the search path of one watcher, and in the River client of
+// another: both are for the same jobs.
 func TestSearchPath(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -198,7 +198,7 @@ func TestTwoKeys(t *testing.T) {
 	}
 }
 
-// TestSettings has databases and pools with other settings than usual.
+// TestSettings has databases and pools with unusual settings.
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -206,11 +206,11 @@ func TestSettings(t *testing.T) {
 		mode pgx.QueryExecMode
 	}{
 		"repeatable read transactions": {sql: "SET default_transaction_isolation = 'repeatable read'"},
-		"short timeouts of others":     {sql: "SET statement_timeout = '300ms'"},
-		"another language of dates":    {sql: "SET datestyle = 'German, DMY'"},
-		"statements not prepared":      {mode: pgx.QueryExecModeExec},
-		"statements described":         {mode: pgx.QueryExecModeDescribeExec},
-		"descriptions cached":          {mode: pgx.QueryExecModeCacheDescribe},
+		"short statement timeout":      {sql: "SET statement_timeout = '300ms'"},
+		"German dates":                 {sql: "SET datestyle = 'German, DMY'"},
+		"statements are not prepared":  {mode: pgx.QueryExecModeExec},
+		"statements are described":     {mode: pgx.QueryExecModeDescribeExec},
+		"descriptions are cached":      {mode: pgx.QueryExecModeCacheDescribe},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -258,7 +258,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestBadWatchers have settings that cannot work.
+// TestBadWatchers has watchers with invalid settings.
 func TestBadWatchers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -279,7 +279,7 @@ func TestBadWatchers(t *testing.T) {
 	watcher, stop := w.watch()
 	w.eventually("it watches", func() bool { return watcher.Status().Watching })
 	if err := watcher.Run(context.Background()); err == nil {
-		t.Error("a second Run is no error")
+		t.Error("a second Run returns no error")
 	}
 	stop()
 	if s := watcher.Status(); s.Watching || s.By != "" {
@@ -292,8 +292,8 @@ func TestBadWatchers(t *testing.T) {
 	}
 }
 
-// TestReadOnly has sessions that are read-only when a watcher connects, as those with a
-// standby are. Other sessions are not, later.
+// TestReadOnly has read-only sessions when a watcher connects, as with a standby. Later
+// sessions are not read-only.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -314,8 +314,8 @@ func TestReadOnly(t *testing.T) {
 	w.once(1)
 }
 
-// TestSerializable has a database whose transactions are serializable unless they say
-// otherwise: the watcher must not make those of others fail, nor they its own.
+// TestSerializable has a database whose transactions are serializable by default: the watcher
+// and other clients must not make each other's transactions fail.
 func TestSerializable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

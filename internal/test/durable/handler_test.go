@@ -18,14 +18,13 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// completePlain is River's own, which does not see that an attempt is lost.
+// completePlain is the function of River, which does not notice a lost attempt.
 func completePlain(ctx context.Context, tx pgx.Tx, job *river.Job[finishArgs]) error {
 	_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
 	return err
 }
 
-// TestHandlerFails has the handler of the user fail once: it runs again, with the same
-// result.
+// TestHandlerFails has a handler that fails once: it runs again, with the same result.
 func TestHandlerFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -67,7 +66,7 @@ func TestHandlerFails(t *testing.T) {
 	}
 }
 
-// rescue has River take a running job from its worker: that is done when a client starts.
+// rescue makes River rescue a running job, which it does when a client starts.
 func (w *world) rescue(job int64) {
 	w.Helper()
 	w.eventually("the job is rescued", func() bool {
@@ -91,7 +90,8 @@ func (w *world) rescue(job int64) {
 	})
 }
 
-// TestLostAttempt has a handler that outlives River's rescue: its job is given to another.
+// TestLostAttempt has a handler that still runs when River rescues its job and gives it to
+// another worker.
 func TestLostAttempt(t *testing.T) {
 	t.Parallel()
 	for _, plain := range []bool{false, true} {
@@ -167,7 +167,7 @@ func TestLostAttempt(t *testing.T) {
 	}
 }
 
-// TestCompleteTx calls it in ways that only a confused program would, or an unlucky one.
+// TestCompleteTx calls CompleteTx in unusual ways.
 func TestCompleteTx(t *testing.T) {
 	t.Parallel()
 	var first atomic.Pointer[river.Job[finishArgs]]
@@ -176,7 +176,7 @@ func TestCompleteTx(t *testing.T) {
 		lost  int // errors matching ErrLostAttempt
 		state rivertype.JobState
 	}{
-		"twice, as the response to the first commit was lost": {
+		"again, because the response to the commit was lost": {
 			work: func(w *world, ctx context.Context, job *river.Job[finishArgs]) error {
 				return errors.Join(w.outcome(ctx, job), w.outcome(ctx, job))
 			},
@@ -196,7 +196,7 @@ func TestCompleteTx(t *testing.T) {
 			},
 			state: rivertype.JobStateCompleted,
 		},
-		"for an attempt that was snoozed, which has the same number": {
+		"for a snoozed attempt, which has the same number": {
 			work: func(w *world, ctx context.Context, job *river.Job[finishArgs]) error {
 				if first.CompareAndSwap(nil, job) {
 					return river.JobSnooze(time.Millisecond)
@@ -208,7 +208,7 @@ func TestCompleteTx(t *testing.T) {
 			},
 			lost: 1, state: rivertype.JobStateCompleted,
 		},
-		"for a job that was deleted": {
+		"for a deleted job": {
 			work: func(w *world, ctx context.Context, job *river.Job[finishArgs]) error {
 				err := w.outcomeWith(ctx, job, func(ctx context.Context, tx pgx.Tx, job *river.Job[finishArgs]) error {
 					w.exec("DELETE FROM river_job WHERE id = $1", job.ID)
@@ -259,8 +259,8 @@ func TestCompleteTx(t *testing.T) {
 	}
 }
 
-// TestOutputReplaced has a handler that records an output and fails: the next attempt has
-// no result any more. It is a limit that the documentation of Result names.
+// TestOutputReplaced has a handler that records an output and fails: the next attempt has no
+// result, as the documentation of Result says.
 func TestOutputReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

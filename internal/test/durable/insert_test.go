@@ -69,24 +69,24 @@ func TestInsertTx(t *testing.T) {
 		is   any
 		err  string
 	}{
-		"a struct":                {args: finishArgs{7}, want: `{"deck": 7}`},
-		"a pointer":               {args: &finishArgs{7}, want: `{"deck": 7}`},
-		"a map":                   {args: mapArgs{"a": 1, "b": []int{2}}, want: `{"a": 1, "b": [2]}`},
-		"a nil map":               {args: mapArgs(nil), err: "must encode to a JSON object"},
-		"an embedded struct":      {args: embeddedArgs{deck{7, "hidden"}, "shown"}, want: `{"deck": 7, "title": "shown"}`},
-		"a number with 30 digits": {args: numArgs{"123456789012345678901234567890"}, want: `{"n": 123456789012345678901234567890}`},
-		"a slice":                 {args: sliceArgs{1}, err: "must encode to a JSON object"},
-		"a text":                  {args: textArgs("x"), err: "must encode to a JSON object"},
-		"a nil pointer":           {args: (*finishArgs)(nil), err: ""},
-		"what cannot be encoded":  {args: badArgs{}, err: "the args cannot be encoded"},
-		"the field, empty":        {args: fieldArgs{}, want: `{}`},
-		"the field, with the id":  {args: fieldArgs{"this"}, id: "this", want: `{}`},
-		"the field, with another": {args: fieldArgs{"other"}, err: `must not have the member "gammaGeneration"`},
-		"opts of the args": {
+		"a struct":                      {args: finishArgs{7}, want: `{"deck": 7}`},
+		"a pointer":                     {args: &finishArgs{7}, want: `{"deck": 7}`},
+		"a map":                         {args: mapArgs{"a": 1, "b": []int{2}}, want: `{"a": 1, "b": [2]}`},
+		"a nil map":                     {args: mapArgs(nil), err: "must encode to a JSON object"},
+		"an embedded struct":            {args: embeddedArgs{deck{7, "hidden"}, "shown"}, want: `{"deck": 7, "title": "shown"}`},
+		"a number with 30 digits":       {args: numArgs{"123456789012345678901234567890"}, want: `{"n": 123456789012345678901234567890}`},
+		"a slice":                       {args: sliceArgs{1}, err: "must encode to a JSON object"},
+		"a string":                      {args: textArgs("x"), err: "must encode to a JSON object"},
+		"a nil pointer":                 {args: (*finishArgs)(nil), err: ""},
+		"args that do not encode":       {args: badArgs{}, err: "the args cannot be encoded"},
+		"empty gammaGeneration":         {args: fieldArgs{}, want: `{}`},
+		"the id in gammaGeneration":     {args: fieldArgs{"this"}, id: "this", want: `{}`},
+		"another id in gammaGeneration": {args: fieldArgs{"other"}, err: `must not have the member "gammaGeneration"`},
+		"InsertOpts of the args": {
 			args: optArgs{river.InsertOpts{Queue: "other", Priority: 3, MaxAttempts: 2, Tags: []string{"abc"}}}, want: `{}`,
 			row: func(r *rivertype.JobRow) any { return []any{r.Queue, r.Priority, r.MaxAttempts, r.Tags} }, is: []any{"other", 3, 2, []string{"abc"}},
 		},
-		"opts of the call before those of the args": {
+		"InsertOpts of the call and of the args": {
 			args: optArgs{river.InsertOpts{Queue: "other", Priority: 3}}, opts: &river.InsertOpts{Queue: "third"}, want: `{}`,
 			row: func(r *rivertype.JobRow) any { return []any{r.Queue, r.Priority} }, is: []any{"third", 3},
 		},
@@ -96,7 +96,7 @@ func TestInsertTx(t *testing.T) {
 				return strings.Contains(string(r.Metadata), `"trace": "t1"`) && strings.Contains(string(r.Metadata), `12345678901234567890`)
 			}, is: true,
 		},
-		"metadata that is no object":     {args: finishArgs{}, opts: &river.InsertOpts{Metadata: []byte(`[]`)}, err: "the metadata must encode to a JSON object"},
+		"metadata that are no object":    {args: finishArgs{}, opts: &river.InsertOpts{Metadata: []byte(`[]`)}, err: "the metadata must encode to a JSON object"},
 		"metadata that is no JSON":       {args: finishArgs{}, opts: &river.InsertOpts{Metadata: []byte(`{`)}, err: "the metadata must encode to a JSON object"},
 		"metadata with the member gamma": {args: finishArgs{}, opts: &river.InsertOpts{Metadata: []byte(`{"gamma": 1}`)}, err: `the metadata must not have the member "gamma"`},
 		"UniqueOpts":                     {args: finishArgs{}, opts: &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByQueue: true}}, err: "UniqueOpts must not be set"},
@@ -104,7 +104,7 @@ func TestInsertTx(t *testing.T) {
 		"ScheduledAt":                    {args: finishArgs{}, opts: &river.InsertOpts{ScheduledAt: time.Now().Add(time.Hour)}, err: "ScheduledAt must not be set"},
 		"ScheduledAt of the args":        {args: optArgs{river.InsertOpts{ScheduledAt: time.Now()}}, err: "ScheduledAt must not be set"},
 		"a tag that River refuses":       {args: finishArgs{}, opts: &river.InsertOpts{Tags: []string{" "}}, err: "tags should match"},
-		"an id that is no path":          {id: "a/b", args: finishArgs{}, err: "the generation id"},
+		"an id with a slash":             {id: "a/b", args: finishArgs{}, err: "the generation id"},
 		"no id":                          {id: "-", args: finishArgs{}, err: "the generation id"},
 		"no args":                        {err: "nil args"},
 	} {
@@ -126,7 +126,7 @@ func TestInsertTx(t *testing.T) {
 			var inserted *rivertype.JobInsertResult
 			err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) (err error) {
 				inserted, err = riverwait.InsertTx(ctx, w.river, tx, poller.Progress{ID: id, Export: true}, row.args, row.opts)
-				if err != nil { // of use all the same
+				if err != nil { // the transaction is still usable
 					_, e := tx.Exec(ctx, "SELECT 1")
 					return errors.Join(err, e)
 				}
@@ -163,7 +163,7 @@ func TestInsertTx(t *testing.T) {
 	}
 }
 
-// hook counts what River tells it.
+// hook counts the calls of River.
 type hook struct {
 	river.HookDefaults
 	inserts, works *atomic.Int64
@@ -202,11 +202,11 @@ func (hookArgs) Kind() string                  { return "hooks" }
 func (a hookArgs) Hooks() []rivertype.Hook     { return a.hooks }
 func (a hookArgs) Plugins() []rivertype.Plugin { return a.plugins }
 
-// TestHooks inserts a kind with InsertTx and plainly. River keeps the hooks that it sees
-// first for a kind: they must be those of the args in any case.
+// TestHooks inserts jobs of a kind with InsertTx and with River itself. River keeps the hooks
+// that it sees first for a kind: they must be those of the args in both orders.
 func TestHooks(t *testing.T) {
 	t.Parallel()
-	for name, plainly := range map[string]bool{"by InsertTx first": false, "plainly first": true} {
+	for name, plainly := range map[string]bool{"InsertTx first": false, "River first": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -236,7 +236,7 @@ func TestHooks(t *testing.T) {
 	}
 }
 
-// TestOneJob has ten transactions insert for one generation at the same time.
+// TestOneJob inserts for one generation in ten concurrent transactions.
 func TestOneJob(t *testing.T) {
 	t.Parallel()
 	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
@@ -274,7 +274,7 @@ func TestOneJob(t *testing.T) {
 					var pgErr *pgconn.PgError
 					switch {
 					case errors.As(err, &pgErr) && pgErr.Code == "40001" && level != pgx.ReadCommitted:
-						refused.Add(1) // the caller's to repeat
+						refused.Add(1) // the caller has to repeat it
 					case err != nil:
 						t.Error(err)
 					}
@@ -302,12 +302,12 @@ func TestOneJobForever(t *testing.T) {
 		first := w.insert("g-" + string(state))[0]
 		w.exec("UPDATE river_job SET state = $1::text::river_job_state, finalized_at = CASE WHEN $1::text IN ('cancelled', 'completed', 'discarded') THEN now() END WHERE id = $2", state, first)
 		if second := w.insert("g-" + string(state))[0]; (second != first) != again {
-			t.Errorf("beside a job that is %s another was inserted: %v, want %v", state, second != first, again)
+			t.Errorf("the first job is %s: another was inserted: %v, want %v", state, second != first, again)
 		}
 	}
 }
 
-// TestManyInserts has more in a transaction than PostgreSQL has locks for.
+// TestManyInserts inserts more jobs in a transaction than PostgreSQL has locks.
 func TestManyInserts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

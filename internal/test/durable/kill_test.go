@@ -18,8 +18,8 @@ import (
 
 var seed = flag.Uint64("seed", 0, "of TestKills; 0: another one each time")
 
-// Whatever is killed when: each generation has exactly one outcome. In each of 20 runs a
-// worker process is killed and replaced, and PostgreSQL is restarted, both at random.
+// TestKills kills and replaces a worker process and restarts PostgreSQL, at random times in
+// each of 20 runs. Each generation has exactly one outcome.
 func TestKills(t *testing.T) {
 	t.Parallel()
 	f, err := fleet.Start(t)
@@ -37,7 +37,7 @@ func TestKills(t *testing.T) {
 	}
 	t.Logf("%d outcomes, %d jobs were started again", outcomes, secondTry)
 	if secondTry == 0 {
-		t.Error("no job was started again: nothing was killed that mattered")
+		t.Error("no job was started again: the kills had no effect")
 	}
 }
 
@@ -111,7 +111,8 @@ func kill(t *testing.T, f *fleet.Fleet, random *rand.Rand, run int) fleet.Sums {
 	return sums
 }
 
-// generation is a generation that ends at random, as does the transaction of its job.
+// generation returns a generation with a random outcome and a random duration of the
+// transaction of its job.
 func generation(random *rand.Rand, id string) fleet.Generation {
 	pending := gammatest.PendingFor(time.Duration(random.IntN(2000)) * time.Millisecond)
 	hold := time.Duration(random.IntN(400)) * time.Millisecond

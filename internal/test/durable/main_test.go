@@ -35,7 +35,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// server is the PostgreSQL of all tests except those that restart one.
+// server is the PostgreSQL of all tests except those that restart it.
 var server struct {
 	*postgres.Server
 	err error
@@ -105,12 +105,11 @@ func migrations(pool *pgxpool.Pool, direction rivermigrate.Direction, schema str
 	return err
 }
 
-// interval is the Interval of the watchers of tests. A generation is first polled after
-// four of them.
+// interval is the Interval of the watchers. A generation is first polled after four
+// intervals.
 const interval = 50 * time.Millisecond
 
-// world is a database, a fake of Gamma, and what a test starts beside them. Each test has
-// its own.
+// world is a database and a fake of the Gamma API. Each test has a separate one.
 type world struct {
 	*testing.T
 	url    string
@@ -124,7 +123,7 @@ type world struct {
 	outage    atomic.Pointer[func(*http.Request) (*http.Response, error)] // instead of the fake
 }
 
-// RoundTrip makes the world the transport of its client.
+// RoundTrip sends r to the fake, or to outage.
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	if outage := w.outage.Load(); outage != nil {
 		return (*outage)(r)
@@ -132,7 +131,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.transport.RoundTrip(r)
 }
 
-// newClient returns a client that has not learned anything, as that of a new process.
+// newClient returns a client without any state, like that of a new process.
 func (w *world) newClient() *gamma.Client {
 	w.Helper()
 	client, err := gamma.NewClient(gammatest.Key, gamma.WithHTTPClient(&http.Client{Transport: w}))
@@ -164,7 +163,7 @@ func newWorldAt(t *testing.T, s *postgres.Server) *world {
 	return w
 }
 
-// newPool returns a pool as a process would have.
+// newPool returns a pool like that of a new process.
 func (w *world) newPool() *pgxpool.Pool {
 	w.Helper()
 	config, err := pgxpool.ParseConfig(w.url)
@@ -190,7 +189,7 @@ func (w *world) newRiver(config *river.Config) *river.Client[pgx.Tx] {
 	return client
 }
 
-// finishArgs are those of the jobs of most tests.
+// finishArgs are the args of most jobs.
 type finishArgs struct {
 	Deck int `json:"deck"`
 }
@@ -199,7 +198,7 @@ func (finishArgs) Kind() string { return "finish" }
 
 type handler func(context.Context, *river.Job[finishArgs]) error
 
-// finishWorker is the worker of the user.
+// finishWorker is the worker of most jobs.
 type finishWorker struct {
 	river.WorkerDefaults[finishArgs]
 	work handler
@@ -262,8 +261,7 @@ func (w *world) work(work handler, change ...func(*river.Config)) {
 	})
 }
 
-// watch starts a watcher until the test ends, or stop is called. The function change
-// may change it before.
+// watch starts a watcher until the test ends or stop is called. It calls change first.
 func (w *world) watch(change ...func(*riverwait.Watcher)) (watcher *riverwait.Watcher, stop func()) {
 	w.Helper()
 	watcher = &riverwait.Watcher{
@@ -327,19 +325,19 @@ func (w *world) exec(sql string, args ...any) {
 	}
 }
 
-// value is what a query for one value returns; the zero value while it fails.
+// value returns the value of a query, or the zero value if the query fails.
 func value[T any](w *world, sql string, args ...any) (v T) {
 	_ = w.pool.QueryRow(context.Background(), sql, args...).Scan(&v)
 	return v
 }
 
-// outcomes is how many outcomes there are, and for how many jobs.
+// outcomes returns the number of outcomes, and of jobs that have one.
 func (w *world) outcomes() (rows, jobs int) {
 	_ = w.pool.QueryRow(context.Background(), "SELECT count(*), count(DISTINCT job) FROM outcomes").Scan(&rows, &jobs)
 	return rows, jobs
 }
 
-// once waits until n jobs have their outcome, and fails if one has two.
+// once waits until n jobs have an outcome. It fails the test if one has two.
 func (w *world) once(n int) {
 	w.Helper()
 	w.eventually(fmt.Sprintf("%d jobs have an outcome", n), func() bool {
@@ -351,7 +349,7 @@ func (w *world) once(n int) {
 	}
 }
 
-// eventually waits until what is true.
+// eventually waits until what returns true.
 func (w *world) eventually(text string, what func() bool) {
 	w.Helper()
 	w.within(30*time.Second, text, what)
@@ -366,7 +364,8 @@ func (w *world) within(d time.Duration, text string, what func() bool) {
 	}
 }
 
-// polls is how many polls of a generation, or of all with the id "", the fake received.
+// polls returns the number of polls of a generation that the fake received, or of all if id
+// is empty.
 func (w *world) polls(id string) (n int) {
 	for _, r := range w.fake.Requests() {
 		if id == "" || strings.HasSuffix(r.Path, "/"+url.PathEscape(id)) {
@@ -376,7 +375,7 @@ func (w *world) polls(id string) (n int) {
 	return n
 }
 
-// log is a buffer.
+// log is a buffer that is safe for concurrent use.
 type log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -396,7 +395,7 @@ func (l *log) String() string {
 	return l.b.String()
 }
 
-// count returns how many lines have the text.
+// count returns the number of lines that contain text.
 func (l *log) count(text string) (n int) {
 	for line := range strings.Lines(l.String()) {
 		if strings.Contains(line, text) {

@@ -24,8 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/rows.json")
 
-// TestHostileResponses has each response end a wait: its job becomes available, and
-// Result has it.
+// TestHostileResponses ends a wait with each response: the job becomes available, and Result
+// returns the outcome.
 func TestHostileResponses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -38,29 +38,30 @@ func TestHostileResponses(t *testing.T) {
 		return `{"generationId": "ID", "status": "failed", "error": {` + members + `}}`
 	}
 	rows := []struct {
-		name string
-		body string
-		text string // of the outcome, or a part of it
+		name   string
+		body   string
+		text   string // part of the outcome
+		status int
 	}{
-		{"a NUL in a text", completed(`"gammaUrl": "https://gamma.app/\u0000\\u0000\\\u0000"`), "completed"},
-		{"a NUL at the end of a text", completed(`"gammaUrl": "\u0000"`), "completed"},
-		{"a NUL in a name", completed(`"x\u0000": 1`), "completed"},
-		{"lone surrogates", completed(`"gammaUrl": "\ud800 \udc00 \ud800\ud800"`), "completed"},
-		{"invalid UTF-8", completed("\"gammaUrl\": \"\xff\xfe\xed\xa0\x80\""), "completed"},
-		{"a raw NUL", completed("\"gammaUrl\": \"\x00\""), "deadline exceeded; last error"},
-		{"a text of 900 KB", completed(`"gammaUrl": "` + long + `"`), "completed"},
-		{"huge numbers", completed(`"credits": {"deducted": 1e308, "remaining": -1e308}`), "completed"},
-		{"too huge numbers", completed(`"credits": {"deducted": 1e99999, "remaining": -1e99999}`), "completed"},
-		{"deep members", completed(`"x": ` + deep), ""},
-		{"deep members that are documented", completed(`"credits": ` + deep), ""},
-		{"names twice", completed(`"gammaUrl": "a", "gammaUrl": "b"`), "completed"},
-		{"the names of this package", completed(`"gammaWait": {"text": "x"}, "output": 1, "gamma": {"id": "other"}`), "completed"},
-		{"a NUL in a failure", failed(`"message": "no\u0000", "statusCode": 422`), "failed: no"},
-		{"a failure of 900 KB", failed(`"message": "` + long + `", "statusCode": 422`), "failed: <<<"},
-		{"a failure with a huge status", failed(`"message": "x", "statusCode": 1e308`), "failed: x"},
-		{"a failure with invalid UTF-8", failed("\"message\": \"\xff\""), "failed"},
-		{"a 404 with a NUL", `{"message": "no\u0000` + "\xff" + `\ud800", "statusCode": 404}`, "404 Not Found"},
-		{"a status with a NUL", `{"generationId": "ID", "status": "odd\u0000", "error": {"message": "x", "statusCode": 1}}`, "failed"},
+		{"NUL in a string", completed(`"gammaUrl": "https://gamma.app/\u0000\\u0000\\\u0000"`), "completed", 200},
+		{"only NUL in a string", completed(`"gammaUrl": "\u0000"`), "completed", 200},
+		{"NUL in a name", completed(`"x\u0000": 1`), "completed", 200},
+		{"lone surrogates", completed(`"gammaUrl": "\ud800 \udc00 \ud800\ud800"`), "completed", 200},
+		{"invalid UTF-8", completed("\"gammaUrl\": \"\xff\xfe\xed\xa0\x80\""), "completed", 200},
+		{"a raw NUL", completed("\"gammaUrl\": \"\x00\""), "deadline exceeded; last error", 200},
+		{"string of 900 KB", completed(`"gammaUrl": "` + long + `"`), "completed", 200},
+		{"huge numbers", completed(`"credits": {"deducted": 1e308, "remaining": -1e308}`), "completed", 200},
+		{"numbers out of range", completed(`"credits": {"deducted": 1e99999, "remaining": -1e99999}`), "completed", 200},
+		{"deep members", completed(`"x": ` + deep), "", 200},
+		{"deep nesting in credits", completed(`"credits": ` + deep), "", 200},
+		{"duplicate names", completed(`"gammaUrl": "a", "gammaUrl": "b"`), "completed", 200},
+		{"names that riverwait uses", completed(`"gammaWait": {"text": "x"}, "output": 1, "gamma": {"id": "other"}`), "completed", 200},
+		{"NUL in a failure", failed(`"message": "no\u0000", "statusCode": 422`), "failed: no", 200},
+		{"failure of 900 KB", failed(`"message": "` + long + `", "statusCode": 422`), "failed: <<<", 200},
+		{"failure with a huge status", failed(`"message": "x", "statusCode": 1e308`), "failed: x", 200},
+		{"a failure with invalid UTF-8", failed("\"message\": \"\xff\""), "failed", 200},
+		{"404 with NUL", `{"message": "no\u0000` + "\xff" + `\ud800", "statusCode": 404}`, "404 Not Found", 404},
+		{"NUL in the status", `{"generationId": "ID", "status": "odd\u0000", "error": {"message": "x", "statusCode": 1}}`, "failed", 200},
 	}
 	texts := make(chan [2]string, len(rows))
 	w.work(func(_ context.Context, job *river.Job[finishArgs]) error {
@@ -78,11 +79,7 @@ func TestHostileResponses(t *testing.T) {
 	w.watch(func(watcher *riverwait.Watcher) { watcher.Timeout = 5 * time.Second })
 	all := ids("g", len(rows))
 	for i, id := range all {
-		status := 200
-		if strings.Contains(rows[i].name, "404") {
-			status = 404
-		}
-		w.fake.Add(id, gammatest.Raw(status, "application/json", strings.ReplaceAll(rows[i].body, "ID", id)))
+		w.fake.Add(id, gammatest.Raw(rows[i].status, "application/json", strings.ReplaceAll(rows[i].body, "ID", id)))
 	}
 	w.insert(all...)
 	got := map[string]string{}
@@ -105,7 +102,7 @@ func TestHostileResponses(t *testing.T) {
 	}
 }
 
-// scan returns where a text is in the database: the table, and the row as text.
+// scan returns the rows of the database that have a text: the table, and the row as text.
 func (w *world) scan(text string) (found []string) {
 	w.Helper()
 	ctx := context.Background()
@@ -171,15 +168,15 @@ func TestSecrets(t *testing.T) {
 	}
 	w.exec("UPDATE river_job SET metadata = metadata - 'output'")
 	if found := w.scan("secret-link"); len(found) > 0 {
-		t.Errorf("the link is elsewhere, too: %q", found)
+		t.Errorf("the link is in other places too: %q", found)
 	}
 	if strings.Contains(w.log.String(), gammatest.Key) || strings.Contains(w.log.String(), "secret-link") {
 		t.Errorf("the log has a secret:\n%s", w.log.String())
 	}
 }
 
-// row is what there is of a job in testdata/rows.json: that of the first version, which
-// every later one understands. Add rows for what a later version writes; change none.
+// row is a job in testdata/rows.json, as the first version wrote it. Every later version must
+// read it. Add rows for what a later version writes; change none.
 type row struct {
 	Name     string          `json:"name"`
 	Kind     string          `json:"kind"`
@@ -189,7 +186,7 @@ type row struct {
 	Text     string          `json:"text"`     // that of the error of Result, or of the generation
 }
 
-// times are what differs from run to run.
+// times are the values that differ from run to run.
 var times = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z|"(?:polls|failures)": \d+|after \d+ polls?|req-\d+`)
 
 func normal(b []byte) string {
@@ -220,8 +217,8 @@ func outcomeText(job *rivertype.JobRow) string {
 	return fmt.Sprintf("%s %s %s", gen.GenerationID, gen.Status, gen.GammaURL+gen.ExportURL)
 }
 
-// TestRows compares the rows that this version writes with those that the first one
-// wrote, and has this version read those.
+// TestRows compares the rows that this version writes with those of the first version, and
+// reads those.
 func TestRows(t *testing.T) {
 	t.Parallel()
 	const file = "testdata/rows.json"
@@ -278,7 +275,7 @@ func TestRows(t *testing.T) {
 		t.Errorf("this version writes other rows than %s has; -update changes that:\n%s", file, got)
 	}
 
-	// What was written once is understood.
+	// This version reads the rows of the first one.
 	var kept []row
 	if err := json.Unmarshal(want, &kept); err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// rows keeps how many rows each statement about pending jobs returned.
+// rows records the number of rows of each statement that lists pending jobs.
 type rows struct {
 	mu sync.Mutex
 	n  []int
@@ -38,7 +38,7 @@ func (r *rows) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQue
 	}
 }
 
-// TestPages lists many jobs: in few pages, none of which is large.
+// TestPages lists many jobs in few pages, none of which is large.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {

@@ -19,8 +19,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// bouncer starts a PgBouncer in front of the database of w, and returns its port. The test
-// is skipped where there is none.
+// bouncer starts a PgBouncer for the database of w and returns its port. It skips the test
+// if PgBouncer is not installed.
 func (w *world) bouncer(mode, more string) uint16 {
 	w.Helper()
 	program, err := exec.LookPath("pgbouncer")
@@ -72,8 +72,8 @@ func (w *world) bouncer(mode, more string) uint16 {
 	return uint16(port)
 }
 
-// TestPooler lets watchers connect through a pooler, which would give the settings and the
-// lock of a watcher to other clients.
+// TestPooler connects watchers through a pooler, which could pass the settings and the lock of
+// a watcher to other clients.
 func TestPooler(t *testing.T) {
 	t.Parallel()
 	for name, at := range map[string]func(w *world, config *pgxpool.Config){

@@ -51,7 +51,7 @@ func insert(ctx context.Context, t *testing.T, f *fleet.Fleet, prefix string, n 
 	}
 }
 
-// sums waits for all outcomes, and fails unless there is one of each generation.
+// sums waits for all outcomes, and fails the test unless each generation has one.
 func sums(ctx context.Context, t *testing.T, f *fleet.Fleet) fleet.Sums {
 	t.Helper()
 	if err := f.Wait(ctx); err != nil {
@@ -67,7 +67,7 @@ func sums(ctx context.Context, t *testing.T, f *fleet.Fleet) fleet.Sums {
 	return s
 }
 
-// eventually waits until what is true.
+// eventually waits until what returns true.
 func eventually(ctx context.Context, t *testing.T, text string, what func() bool) {
 	t.Helper()
 	for !what() {
@@ -78,7 +78,7 @@ func eventually(ctx context.Context, t *testing.T, text string, what func() bool
 	}
 }
 
-// TestKilledWatcher ends the process that watches with SIGKILL, beside 50 waits.
+// TestKilledWatcher kills the process that watches, with 50 waits.
 func TestKilledWatcher(t *testing.T) {
 	t.Parallel()
 	f, ctx := startFleet(t, 2)
@@ -95,8 +95,8 @@ func TestKilledWatcher(t *testing.T) {
 	eventually(ctx, t, "the successor has made 50 jobs available", func() bool { return second.Status().Finished == 50 })
 }
 
-// TestKilledWorker ends a worker inside its transaction, and one that has written its
-// outcome and completed its job, but has not committed.
+// TestKilledWorker kills a worker in its transaction, and one that has written its outcome and
+// completed its job, but has not committed.
 func TestKilledWorker(t *testing.T) {
 	t.Parallel()
 	f, ctx := startFleet(t, 2)
@@ -120,8 +120,8 @@ func TestKilledWorker(t *testing.T) {
 	}
 }
 
-// TestStoppedWatcher stops the process that watches for 35 seconds, as a laptop that sleeps
-// or a virtual machine that is moved, and continues it beside its successor.
+// TestStoppedWatcher suspends the process that watches for 35 seconds, like a laptop that
+// sleeps or a virtual machine that is moved. Then another one watches already.
 func TestStoppedWatcher(t *testing.T) {
 	t.Parallel()
 	f, ctx := startFleet(t, 2)

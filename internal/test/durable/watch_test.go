@@ -16,7 +16,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// TestTwoWatchers runs two: one polls, the other takes over when the first ends.
+// TestTwoWatchers runs two watchers: one polls, the other takes over when the first ends.
 func TestTwoWatchers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -45,8 +45,8 @@ func TestTwoWatchers(t *testing.T) {
 	w.once(2)
 }
 
-// TestTwoWatchersByForce has two poll at a time, which no lock keeps apart: their sets of
-// queues overlap.
+// TestTwoWatchersByForce has two watchers that poll at the same time: their sets of queues
+// overlap but differ, so they have different locks.
 func TestTwoWatchersByForce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -104,7 +104,7 @@ func TestLateCommit(t *testing.T) {
 	w.once(2)
 }
 
-// TestMoved changes a pending job behind the watcher's back: such a job is left alone.
+// TestMoved changes a pending job while a watcher runs: the watcher leaves it alone.
 func TestMoved(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -113,10 +113,10 @@ func TestMoved(t *testing.T) {
 	}{
 		"canceled": {"UPDATE river_job SET state = 'cancelled', finalized_at = now() WHERE id = $1", rivertype.JobStateCancelled},
 		"deleted":  {"DELETE FROM river_job WHERE id = $1", ""},
-		"completed by hand": {
+		"completed": {
 			"UPDATE river_job SET state = 'completed', finalized_at = now() WHERE id = $1", rivertype.JobStateCompleted,
 		},
-		"scheduled by hand": {
+		"scheduled": {
 			"UPDATE river_job SET state = 'scheduled', scheduled_at = now() + interval '1 day' WHERE id = $1", rivertype.JobStateScheduled,
 		},
 		"running": {"UPDATE river_job SET state = 'running', attempted_at = now() WHERE id = $1", rivertype.JobStateRunning},
@@ -152,7 +152,7 @@ func TestMoved(t *testing.T) {
 	}
 }
 
-// TestRetriedByHand retries a pending job, as River's UI offers.
+// TestRetriedByHand retries a pending job, as the UI of River can.
 func TestRetriedByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -176,12 +176,11 @@ func TestRetriedByHand(t *testing.T) {
 	}
 }
 
-// TestRowLocks has a transaction of the user that keeps the locks of pending jobs while
-// their generations finish.
+// TestRowLocks has a transaction that locks pending jobs while their generations finish.
 func TestRowLocks(t *testing.T) {
 	t.Parallel()
 	const locked = 20
-	for name, cancels := range map[string]bool{"and cancels them": true, "and leaves them alone": false} {
+	for name, cancels := range map[string]bool{"canceled": true, "not changed": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -235,7 +234,7 @@ func TestRowLocks(t *testing.T) {
 	}
 }
 
-// TestTableLock locks the table for three seconds: jobs inserted later are soon waited for.
+// TestTableLock locks the table for three seconds: waits for later jobs soon start.
 func TestTableLock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -302,8 +301,8 @@ func TestDeadlock(t *testing.T) {
 	}
 }
 
-// TestCanceled drops the waits of canceled jobs, whose generations never end, within a
-// minute, also if they are more than a page of the list.
+// TestCanceled checks that waits of canceled jobs end within a minute, also if there are more
+// than a page of the list.
 func TestCanceled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -324,8 +323,8 @@ func TestCanceled(t *testing.T) {
 	w.eventually("only the other one is polled", func() bool { return w.polls("other") == 10 })
 }
 
-// TestInsertedAgain inserts for a generation whose first job was canceled or deleted while
-// it was waited for.
+// TestInsertedAgain inserts a job for a generation whose first job was canceled or deleted
+// during the wait.
 func TestInsertedAgain(t *testing.T) {
 	t.Parallel()
 	for name, sql := range map[string]string{
@@ -354,7 +353,7 @@ func TestInsertedAgain(t *testing.T) {
 	}
 }
 
-// TestNames has River clients whose ids PostgreSQL does not keep as they are.
+// TestNames has River clients with ids that PostgreSQL changes.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct{ id, by string }{
