@@ -1,5 +1,5 @@
-# Compiles package batch and the gamma command for other systems, and tests the command
-# end to end.
+# Compiles package batch and the gamma command for other systems, and runs the end-to-end
+# tests of the command.
 set -eu
 
 for os in darwin windows; do

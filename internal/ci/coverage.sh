@@ -1,5 +1,5 @@
-# Prints the statement coverage that each package's own tests give it, and fails
-# below the floor, as in: sh internal/ci/coverage.sh 95 . ./poller
+# Prints the statement coverage of each package by its own tests, and fails if it is below a
+# minimum: sh internal/ci/coverage.sh 95 . ./poller
 set -eu
 
 floor=$1

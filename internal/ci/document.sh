@@ -1,5 +1,5 @@
-# Fails when openapi.json is not valid OpenAPI. A test says so; this makes sure
-# that the test is there.
+# Fails if openapi.json is not valid OpenAPI: runs the test for that, and fails if there is no
+# such test.
 set -eu
 
 echo 'check: openapi.json'

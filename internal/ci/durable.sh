@@ -1,5 +1,5 @@
-# Tests waits that outlive a process: package riverwait and its examples with a real
-# PostgreSQL, which CI installs and others may lack, and the example for Temporal.
+# Tests package riverwait and its examples with a real PostgreSQL, which CI installs, and the
+# example for Temporal.
 set -eu
 
 for os in darwin windows; do

@@ -1,5 +1,5 @@
-# Runs every fuzz target, each for a time or a number of inputs, as in:
-# sh internal/ci/fuzz.sh 60s, or 20000x
+# Runs every fuzz target, each for a time or a number of inputs:
+# sh internal/ci/fuzz.sh 60s, or 20000x.
 set -eu
 
 budget=$1
@@ -7,14 +7,14 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# Before Go 1.27 a run that ends by the clock fails now and then although no input
-# did; see golang.org/issue/75804. An input that did is always written down.
+# Before Go 1.27 a run with a time limit sometimes fails although no input failed; see
+# golang.org/issue/75804. An input that failed is always printed.
 fuzz() {
 	echo "fuzz: $1 $2, $budget"
 	if go test -run '^$' -fuzz "^$2\$" -fuzztime "$budget" "$1" </dev/null >"$out" 2>&1; then
 		tail -n 2 "$out"
 	elif grep -q 'context deadline exceeded' "$out" && ! grep -q -e 'Failing input' -e '^panic:' -e 'failure while testing' "$out"; then
-		echo "fuzz: $1 $2 ended late, without a finding"
+		echo "fuzz: $1 $2 ended late, but no input failed"
 	else
 		cat "$out"
 		return 1

@@ -1,5 +1,5 @@
-# Fails when generation gives something else than what is in the tree. It works on
-# a copy without the generated files, so it changes nothing and finds leftovers.
+# Fails if the generated files in the tree differ from newly generated ones. It works on a
+# copy without them, so it changes nothing and finds files that are no longer generated.
 set -eu
 
 echo 'check: generated files'
@@ -14,6 +14,6 @@ rm -f "$tmp"/made/api/*.gen.*
 (cd "$tmp/made" && go generate ./...)
 cd "$tmp"
 if ! git --no-pager diff --no-index --no-ext-diff tree made; then
-	echo 'check: api/ is not what openapi.json gives: run make generate and commit the result' >&2
+	echo 'check: api/ is not up to date with openapi.json: run make generate and commit the result' >&2
 	exit 1
 fi

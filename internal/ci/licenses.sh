@@ -1,6 +1,6 @@
 # Lists the licence of every module that a user of the SDK or of the gamma command may
-# download, tests included, and fails when one is not permissive. River is under the
-# MPL-2.0, which asks for changes of its files; only users of poller/riverwait download it.
+# download, including those of tests, and fails if one is not permissive. River has the
+# MPL-2.0, which covers changes of its files; only users of poller/riverwait download it.
 set -eu
 
 echo 'check: licences'
@@ -13,7 +13,7 @@ for dir in internal/test/consumer batch poller/riverwait cmd/gamma; do
 	if [ "$dir" = poller/riverwait ]; then
 		also=MPL-2.0
 	fi
-	# Not go list -m all: it has modules whose code nobody downloads.
+	# Not go list -m all, which has modules that are never downloaded.
 	(cd "$dir" && go mod download -json $(awk '$2 !~ /\/go\.mod$/ { print $1 "@" $2 }' go.sum)) >"$tmp/modules"
 	"$tmp/licenses" $also <"$tmp/modules" >>"$tmp/list"
 done

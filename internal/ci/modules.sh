@@ -1,5 +1,5 @@
-# Fails when a go.mod or go.sum is not tidy, or when a module in the cache is not
-# what its checksum says.
+# Fails if a go.mod or go.sum is not tidy, or if a module in the cache does not have its
+# checksum.
 set -eu
 
 tmp=$(mktemp -d)
@@ -10,8 +10,8 @@ find . -name .git -prune -o -name go.mod -print | sort | while read -r file; do
 	echo "check: go.mod and go.sum of $dir"
 	modfile=
 	if [ "$dir" = ./cmd/gamma ]; then
-		# A go.mod with replace directives could not be published, so the directives are
-		# in its go.work, which go mod tidy does not read.
+		# go install refuses a go.mod with replace directives, so they are in go.work, which
+		# go mod tidy does not read.
 		cp "$dir/go.mod" "$dir/go.sum" "$tmp/"
 		go mod edit -replace=github.com/gamma-sdk/gamma-go=../.. \
 			-replace=github.com/gamma-sdk/gamma-go/batch=../../batch \

@@ -1,6 +1,6 @@
-# Installs PostgreSQL, and PgBouncer for one test, where they are missing: in CI only, and
-# Debian's packages. Elsewhere it says what to do and passes; the tests that need them are
-# skipped then.
+# Installs Debian's packages of PostgreSQL and of PgBouncer, which one test needs, if they are
+# missing, but only in CI. Elsewhere it says how to install PostgreSQL and passes; the tests
+# that need it are skipped.
 set -eu
 
 missing=postgresql
@@ -26,7 +26,7 @@ if [ "$(id -u)" != 0 ]; then
 	sudo=sudo
 fi
 echo "installing $missing"
-# Without a cluster: the tests make their own, and that of the package would run as a service.
+# The package would also create a cluster and run it as a service; the tests do not need it.
 $sudo mkdir -p /etc/postgresql-common/createcluster.d
 echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.d/gamma-go.conf >/dev/null
 $sudo apt-get update -qq

@@ -1,5 +1,5 @@
-# Runs every test with the race detector. Where there is no C compiler, which the
-# race detector needs, it runs them without, except in CI.
+# Runs every test with the race detector. If it cannot be used, because there is no C compiler,
+# the tests run without it, except in CI.
 set -eu
 
 flags=-race
@@ -8,12 +8,11 @@ if [ -z "${CI:-}" ]; then
 	trap 'rm -rf "$tmp"' EXIT
 	trap 'exit 130' INT TERM HUP
 	printf 'package main\n\nfunc main() {}\n' >"$tmp/main.go"
-	# The build says more than the name of a compiler: headers may be missing, and
-	# not every platform has a race detector.
+	# Only a build tells: headers may be missing, and not every platform has a race detector.
 	if ! why=$(go build -race -o "$tmp/probe" "$tmp/main.go" 2>&1); then
 		flags=
 		export CGO_ENABLED=0
-		echo "make test: no race detector here, so the tests run without it: $why" >&2
+		echo "make test: the tests run without the race detector: $why" >&2
 	fi
 fi
 go test $flags ./...

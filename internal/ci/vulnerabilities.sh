@@ -1,5 +1,5 @@
-# Fails when the SDK or the gamma command calls something with a known vulnerability.
-# Without a way to the database it says so and passes.
+# Fails if the SDK or the gamma command calls code with a known vulnerability. If the database
+# cannot be reached, it says so and passes.
 set -eu
 
 vulncheck=$(go tool -n -modfile=internal/tools/govulncheck/go.mod govulncheck)
