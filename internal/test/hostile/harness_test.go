@@ -195,8 +195,8 @@ func reset(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// drip writes next(0), next(1) and so on, some milliseconds apart, until the client
-// closes the connection.
+// drip writes next(0), next(1) and so on until the client closes the connection: every 5
+// milliseconds, and after a second every second, because a create takes minutes.
 func drip(conn net.Conn, next func(i int) string) {
 	gone := make(chan struct{})
 	go func() {
@@ -210,6 +210,9 @@ func drip(conn net.Conn, next func(i int) string) {
 		case <-gone:
 			return
 		case <-tick.C:
+		}
+		if i == 200 {
+			tick.Reset(time.Second)
 		}
 		if _, err := io.WriteString(conn, next(i)); err != nil {
 			<-gone
