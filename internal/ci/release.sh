@@ -61,7 +61,7 @@ else
 	else
 		ok 'CHANGELOG.md has no entry under [Unreleased]'
 	fi
-	unpublished=$(grep -niE 'not published|no release is tagged' README.md || true)
+	unpublished=$(grep -niE 'not published|no release|-replace' README.md || true)
 	found "$unpublished" 'README.md says that there is no release: change it to "go get"' 'README.md does not say that there is no release'
 fi
 
