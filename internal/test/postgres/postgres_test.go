@@ -46,7 +46,7 @@ func start(t *testing.T, settings ...string) *Server {
 	return s
 }
 
-// wait waits until what is true.
+// wait waits until what returns true.
 func wait(t *testing.T, text string, what func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !what(); time.Sleep(5 * time.Millisecond) {

@@ -32,9 +32,9 @@ func TestCheck(t *testing.T) {
 			}
 	}
 	for _, test := range []struct {
-		name  string
+		name   string
 		change func(*ledger, *report)
-		want  string
+		want   string
 	}{
 		{"consistent", func(*ledger, *report) {}, ""},
 		{"lost request", func(_ *ledger, r *report) { delete(r.Outcomes, "c") }, ""},

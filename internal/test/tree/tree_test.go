@@ -30,7 +30,7 @@ var testFunc = regexp.MustCompile(`(?m)^func (Test|Benchmark|Fuzz)\w*\(\w+ \*tes
 func TestTestFileNames(t *testing.T) {
 	const root = "../../.."
 	t.Skip("some files are not renamed yet") // delete this line once they are
-	sources := map[string][]string{} // names of Go files by folder
+	sources := map[string][]string{}         // names of Go files by folder
 	err := fs.WalkDir(os.DirFS(root), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
