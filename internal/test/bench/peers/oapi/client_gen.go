@@ -1913,7 +1913,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1.0/folders (the `ListFolders` operationId).
-	ListFoldersWithResponse(ctx context.Context, params *ListFoldersParams, reqEditors ...RequestEditorFn) (*ListFoldersResponse, error)
+	ListFoldersWithResponse(ctx context.Context, params *ListFoldersParams, reqEditors ...RequestEditorFn) (*ListFoldersHTTPResponse, error)
 
 	// DeleteGammaWithResponse Delete a gamma
 	//
@@ -1922,7 +1922,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1.0/gammas/{gammaId} (the `DeleteGamma` operationId).
-	DeleteGammaWithResponse(ctx context.Context, gammaId string, reqEditors ...RequestEditorFn) (*DeleteGammaResponse, error)
+	DeleteGammaWithResponse(ctx context.Context, gammaId string, reqEditors ...RequestEditorFn) (*DeleteGammaHTTPResponse, error)
 
 	// ArchiveGammaWithResponse Archive a gamma
 	//
@@ -1931,7 +1931,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1.0/gammas/{gammaId}/archive (the `ArchiveGamma` operationId).
-	ArchiveGammaWithResponse(ctx context.Context, gammaId string, reqEditors ...RequestEditorFn) (*ArchiveGammaResponse, error)
+	ArchiveGammaWithResponse(ctx context.Context, gammaId string, reqEditors ...RequestEditorFn) (*ArchiveGammaHTTPResponse, error)
 
 	// CreateGenerationWithBodyWithResponse Start a generation
 	//
@@ -1940,7 +1940,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1.0/generations (the `CreateGeneration` operationId).
-	CreateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateGenerationResponse, error)
+	CreateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateGenerationHTTPResponse, error)
 
 	// CreateGenerationWithResponse Start a generation
 	//
@@ -1949,7 +1949,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1.0/generations (the `CreateGeneration` operationId).
-	CreateGenerationWithResponse(ctx context.Context, body CreateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateGenerationResponse, error)
+	CreateGenerationWithResponse(ctx context.Context, body CreateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateGenerationHTTPResponse, error)
 
 	// CreateFromTemplateGenerationWithBodyWithResponse Start a generation from a template
 	//
@@ -1958,7 +1958,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1.0/generations/from-template (the `CreateFromTemplateGeneration` operationId).
-	CreateFromTemplateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationResponse, error)
+	CreateFromTemplateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationHTTPResponse, error)
 
 	// CreateFromTemplateGenerationWithResponse Start a generation from a template
 	//
@@ -1967,7 +1967,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1.0/generations/from-template (the `CreateFromTemplateGeneration` operationId).
-	CreateFromTemplateGenerationWithResponse(ctx context.Context, body CreateFromTemplateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationResponse, error)
+	CreateFromTemplateGenerationWithResponse(ctx context.Context, body CreateFromTemplateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationHTTPResponse, error)
 
 	// GetGenerationStatusWithResponse Get generation status
 	//
@@ -1976,7 +1976,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1.0/generations/{id} (the `GetGenerationStatus` operationId).
-	GetGenerationStatusWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetGenerationStatusResponse, error)
+	GetGenerationStatusWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetGenerationStatusHTTPResponse, error)
 
 	// ListThemesWithResponse Page through themes
 	//
@@ -1985,10 +1985,10 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1.0/themes (the `ListThemes` operationId).
-	ListThemesWithResponse(ctx context.Context, params *ListThemesParams, reqEditors ...RequestEditorFn) (*ListThemesResponse, error)
+	ListThemesWithResponse(ctx context.Context, params *ListThemesParams, reqEditors ...RequestEditorFn) (*ListThemesHTTPResponse, error)
 }
 
-type ListFoldersResponse struct {
+type ListFoldersHTTPResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -1996,17 +1996,17 @@ type ListFoldersResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListFoldersResponse) GetJSON200() *ListFoldersResponse {
+func (r ListFoldersHTTPResponse) GetJSON200() *ListFoldersResponse {
 	return r.JSON200
 }
 
 // GetBody returns the raw response body bytes
-func (r ListFoldersResponse) GetBody() []byte {
+func (r ListFoldersHTTPResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListFoldersResponse) Status() string {
+func (r ListFoldersHTTPResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -2014,7 +2014,7 @@ func (r ListFoldersResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListFoldersResponse) StatusCode() int {
+func (r ListFoldersHTTPResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -2022,14 +2022,14 @@ func (r ListFoldersResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListFoldersResponse) ContentType() string {
+func (r ListFoldersHTTPResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-type DeleteGammaResponse struct {
+type DeleteGammaHTTPResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -2037,17 +2037,17 @@ type DeleteGammaResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteGammaResponse) GetJSON200() *DeleteGammaResponse {
+func (r DeleteGammaHTTPResponse) GetJSON200() *DeleteGammaResponse {
 	return r.JSON200
 }
 
 // GetBody returns the raw response body bytes
-func (r DeleteGammaResponse) GetBody() []byte {
+func (r DeleteGammaHTTPResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r DeleteGammaResponse) Status() string {
+func (r DeleteGammaHTTPResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -2055,7 +2055,7 @@ func (r DeleteGammaResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r DeleteGammaResponse) StatusCode() int {
+func (r DeleteGammaHTTPResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -2063,14 +2063,14 @@ func (r DeleteGammaResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteGammaResponse) ContentType() string {
+func (r DeleteGammaHTTPResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-type ArchiveGammaResponse struct {
+type ArchiveGammaHTTPResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -2080,22 +2080,22 @@ type ArchiveGammaResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ArchiveGammaResponse) GetJSON200() *ArchiveGammaResponse {
+func (r ArchiveGammaHTTPResponse) GetJSON200() *ArchiveGammaResponse {
 	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r ArchiveGammaResponse) GetJSON201() *ArchiveGammaResponse {
+func (r ArchiveGammaHTTPResponse) GetJSON201() *ArchiveGammaResponse {
 	return r.JSON201
 }
 
 // GetBody returns the raw response body bytes
-func (r ArchiveGammaResponse) GetBody() []byte {
+func (r ArchiveGammaHTTPResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ArchiveGammaResponse) Status() string {
+func (r ArchiveGammaHTTPResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -2103,7 +2103,7 @@ func (r ArchiveGammaResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ArchiveGammaResponse) StatusCode() int {
+func (r ArchiveGammaHTTPResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -2111,14 +2111,14 @@ func (r ArchiveGammaResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ArchiveGammaResponse) ContentType() string {
+func (r ArchiveGammaHTTPResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-type CreateGenerationResponse struct {
+type CreateGenerationHTTPResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -2128,22 +2128,22 @@ type CreateGenerationResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r CreateGenerationResponse) GetJSON200() *CreateGenerationResponse {
+func (r CreateGenerationHTTPResponse) GetJSON200() *CreateGenerationResponse {
 	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateGenerationResponse) GetJSON201() *CreateGenerationResponse {
+func (r CreateGenerationHTTPResponse) GetJSON201() *CreateGenerationResponse {
 	return r.JSON201
 }
 
 // GetBody returns the raw response body bytes
-func (r CreateGenerationResponse) GetBody() []byte {
+func (r CreateGenerationHTTPResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r CreateGenerationResponse) Status() string {
+func (r CreateGenerationHTTPResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -2151,7 +2151,7 @@ func (r CreateGenerationResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r CreateGenerationResponse) StatusCode() int {
+func (r CreateGenerationHTTPResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -2159,14 +2159,14 @@ func (r CreateGenerationResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateGenerationResponse) ContentType() string {
+func (r CreateGenerationHTTPResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-type CreateFromTemplateGenerationResponse struct {
+type CreateFromTemplateGenerationHTTPResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -2176,22 +2176,22 @@ type CreateFromTemplateGenerationResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r CreateFromTemplateGenerationResponse) GetJSON200() *FromTemplateGenerationResponse {
+func (r CreateFromTemplateGenerationHTTPResponse) GetJSON200() *FromTemplateGenerationResponse {
 	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateFromTemplateGenerationResponse) GetJSON201() *FromTemplateGenerationResponse {
+func (r CreateFromTemplateGenerationHTTPResponse) GetJSON201() *FromTemplateGenerationResponse {
 	return r.JSON201
 }
 
 // GetBody returns the raw response body bytes
-func (r CreateFromTemplateGenerationResponse) GetBody() []byte {
+func (r CreateFromTemplateGenerationHTTPResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r CreateFromTemplateGenerationResponse) Status() string {
+func (r CreateFromTemplateGenerationHTTPResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -2199,7 +2199,7 @@ func (r CreateFromTemplateGenerationResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r CreateFromTemplateGenerationResponse) StatusCode() int {
+func (r CreateFromTemplateGenerationHTTPResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -2207,14 +2207,14 @@ func (r CreateFromTemplateGenerationResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateFromTemplateGenerationResponse) ContentType() string {
+func (r CreateFromTemplateGenerationHTTPResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-type GetGenerationStatusResponse struct {
+type GetGenerationStatusHTTPResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -2222,17 +2222,17 @@ type GetGenerationStatusResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetGenerationStatusResponse) GetJSON200() *GenerationStatusResponse {
+func (r GetGenerationStatusHTTPResponse) GetJSON200() *GenerationStatusResponse {
 	return r.JSON200
 }
 
 // GetBody returns the raw response body bytes
-func (r GetGenerationStatusResponse) GetBody() []byte {
+func (r GetGenerationStatusHTTPResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r GetGenerationStatusResponse) Status() string {
+func (r GetGenerationStatusHTTPResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -2240,7 +2240,7 @@ func (r GetGenerationStatusResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetGenerationStatusResponse) StatusCode() int {
+func (r GetGenerationStatusHTTPResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -2248,14 +2248,14 @@ func (r GetGenerationStatusResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetGenerationStatusResponse) ContentType() string {
+func (r GetGenerationStatusHTTPResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-type ListThemesResponse struct {
+type ListThemesHTTPResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -2263,17 +2263,17 @@ type ListThemesResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListThemesResponse) GetJSON200() *ListThemesResponse {
+func (r ListThemesHTTPResponse) GetJSON200() *ListThemesResponse {
 	return r.JSON200
 }
 
 // GetBody returns the raw response body bytes
-func (r ListThemesResponse) GetBody() []byte {
+func (r ListThemesHTTPResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListThemesResponse) Status() string {
+func (r ListThemesHTTPResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -2281,7 +2281,7 @@ func (r ListThemesResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListThemesResponse) StatusCode() int {
+func (r ListThemesHTTPResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -2289,7 +2289,7 @@ func (r ListThemesResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListThemesResponse) ContentType() string {
+func (r ListThemesHTTPResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -2303,12 +2303,12 @@ func (r ListThemesResponse) ContentType() string {
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1.0/folders (the `ListFolders` operationId).
-func (c *ClientWithResponses) ListFoldersWithResponse(ctx context.Context, params *ListFoldersParams, reqEditors ...RequestEditorFn) (*ListFoldersResponse, error) {
+func (c *ClientWithResponses) ListFoldersWithResponse(ctx context.Context, params *ListFoldersParams, reqEditors ...RequestEditorFn) (*ListFoldersHTTPResponse, error) {
 	rsp, err := c.ListFolders(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListFoldersResponse(rsp)
+	return ParseListFoldersHTTPResponse(rsp)
 }
 
 // DeleteGammaWithResponse Delete a gamma
@@ -2318,12 +2318,12 @@ func (c *ClientWithResponses) ListFoldersWithResponse(ctx context.Context, param
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1.0/gammas/{gammaId} (the `DeleteGamma` operationId).
-func (c *ClientWithResponses) DeleteGammaWithResponse(ctx context.Context, gammaId string, reqEditors ...RequestEditorFn) (*DeleteGammaResponse, error) {
+func (c *ClientWithResponses) DeleteGammaWithResponse(ctx context.Context, gammaId string, reqEditors ...RequestEditorFn) (*DeleteGammaHTTPResponse, error) {
 	rsp, err := c.DeleteGamma(ctx, gammaId, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseDeleteGammaResponse(rsp)
+	return ParseDeleteGammaHTTPResponse(rsp)
 }
 
 // ArchiveGammaWithResponse Archive a gamma
@@ -2333,12 +2333,12 @@ func (c *ClientWithResponses) DeleteGammaWithResponse(ctx context.Context, gamma
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1.0/gammas/{gammaId}/archive (the `ArchiveGamma` operationId).
-func (c *ClientWithResponses) ArchiveGammaWithResponse(ctx context.Context, gammaId string, reqEditors ...RequestEditorFn) (*ArchiveGammaResponse, error) {
+func (c *ClientWithResponses) ArchiveGammaWithResponse(ctx context.Context, gammaId string, reqEditors ...RequestEditorFn) (*ArchiveGammaHTTPResponse, error) {
 	rsp, err := c.ArchiveGamma(ctx, gammaId, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseArchiveGammaResponse(rsp)
+	return ParseArchiveGammaHTTPResponse(rsp)
 }
 
 // CreateGenerationWithBodyWithResponse Start a generation
@@ -2348,12 +2348,12 @@ func (c *ClientWithResponses) ArchiveGammaWithResponse(ctx context.Context, gamm
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1.0/generations (the `CreateGeneration` operationId).
-func (c *ClientWithResponses) CreateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateGenerationResponse, error) {
+func (c *ClientWithResponses) CreateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateGenerationHTTPResponse, error) {
 	rsp, err := c.CreateGenerationWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCreateGenerationResponse(rsp)
+	return ParseCreateGenerationHTTPResponse(rsp)
 }
 
 // CreateGenerationWithResponse Start a generation
@@ -2363,12 +2363,12 @@ func (c *ClientWithResponses) CreateGenerationWithBodyWithResponse(ctx context.C
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1.0/generations (the `CreateGeneration` operationId).
-func (c *ClientWithResponses) CreateGenerationWithResponse(ctx context.Context, body CreateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateGenerationResponse, error) {
+func (c *ClientWithResponses) CreateGenerationWithResponse(ctx context.Context, body CreateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateGenerationHTTPResponse, error) {
 	rsp, err := c.CreateGeneration(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCreateGenerationResponse(rsp)
+	return ParseCreateGenerationHTTPResponse(rsp)
 }
 
 // CreateFromTemplateGenerationWithBodyWithResponse Start a generation from a template
@@ -2378,12 +2378,12 @@ func (c *ClientWithResponses) CreateGenerationWithResponse(ctx context.Context, 
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1.0/generations/from-template (the `CreateFromTemplateGeneration` operationId).
-func (c *ClientWithResponses) CreateFromTemplateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationResponse, error) {
+func (c *ClientWithResponses) CreateFromTemplateGenerationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationHTTPResponse, error) {
 	rsp, err := c.CreateFromTemplateGenerationWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCreateFromTemplateGenerationResponse(rsp)
+	return ParseCreateFromTemplateGenerationHTTPResponse(rsp)
 }
 
 // CreateFromTemplateGenerationWithResponse Start a generation from a template
@@ -2393,12 +2393,12 @@ func (c *ClientWithResponses) CreateFromTemplateGenerationWithBodyWithResponse(c
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1.0/generations/from-template (the `CreateFromTemplateGeneration` operationId).
-func (c *ClientWithResponses) CreateFromTemplateGenerationWithResponse(ctx context.Context, body CreateFromTemplateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationResponse, error) {
+func (c *ClientWithResponses) CreateFromTemplateGenerationWithResponse(ctx context.Context, body CreateFromTemplateGenerationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFromTemplateGenerationHTTPResponse, error) {
 	rsp, err := c.CreateFromTemplateGeneration(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCreateFromTemplateGenerationResponse(rsp)
+	return ParseCreateFromTemplateGenerationHTTPResponse(rsp)
 }
 
 // GetGenerationStatusWithResponse Get generation status
@@ -2408,12 +2408,12 @@ func (c *ClientWithResponses) CreateFromTemplateGenerationWithResponse(ctx conte
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1.0/generations/{id} (the `GetGenerationStatus` operationId).
-func (c *ClientWithResponses) GetGenerationStatusWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetGenerationStatusResponse, error) {
+func (c *ClientWithResponses) GetGenerationStatusWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetGenerationStatusHTTPResponse, error) {
 	rsp, err := c.GetGenerationStatus(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetGenerationStatusResponse(rsp)
+	return ParseGetGenerationStatusHTTPResponse(rsp)
 }
 
 // ListThemesWithResponse Page through themes
@@ -2423,23 +2423,23 @@ func (c *ClientWithResponses) GetGenerationStatusWithResponse(ctx context.Contex
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1.0/themes (the `ListThemes` operationId).
-func (c *ClientWithResponses) ListThemesWithResponse(ctx context.Context, params *ListThemesParams, reqEditors ...RequestEditorFn) (*ListThemesResponse, error) {
+func (c *ClientWithResponses) ListThemesWithResponse(ctx context.Context, params *ListThemesParams, reqEditors ...RequestEditorFn) (*ListThemesHTTPResponse, error) {
 	rsp, err := c.ListThemes(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListThemesResponse(rsp)
+	return ParseListThemesHTTPResponse(rsp)
 }
 
-// ParseListFoldersResponse parses an HTTP response from a ListFoldersWithResponse call
-func ParseListFoldersResponse(rsp *http.Response) (*ListFoldersResponse, error) {
+// ParseListFoldersHTTPResponse parses an HTTP response from a ListFoldersWithResponse call
+func ParseListFoldersHTTPResponse(rsp *http.Response) (*ListFoldersHTTPResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListFoldersResponse{
+	response := &ListFoldersHTTPResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -2460,15 +2460,15 @@ func ParseListFoldersResponse(rsp *http.Response) (*ListFoldersResponse, error) 
 	return response, nil
 }
 
-// ParseDeleteGammaResponse parses an HTTP response from a DeleteGammaWithResponse call
-func ParseDeleteGammaResponse(rsp *http.Response) (*DeleteGammaResponse, error) {
+// ParseDeleteGammaHTTPResponse parses an HTTP response from a DeleteGammaWithResponse call
+func ParseDeleteGammaHTTPResponse(rsp *http.Response) (*DeleteGammaHTTPResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &DeleteGammaResponse{
+	response := &DeleteGammaHTTPResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -2486,15 +2486,15 @@ func ParseDeleteGammaResponse(rsp *http.Response) (*DeleteGammaResponse, error) 
 	return response, nil
 }
 
-// ParseArchiveGammaResponse parses an HTTP response from a ArchiveGammaWithResponse call
-func ParseArchiveGammaResponse(rsp *http.Response) (*ArchiveGammaResponse, error) {
+// ParseArchiveGammaHTTPResponse parses an HTTP response from a ArchiveGammaWithResponse call
+func ParseArchiveGammaHTTPResponse(rsp *http.Response) (*ArchiveGammaHTTPResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ArchiveGammaResponse{
+	response := &ArchiveGammaHTTPResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -2525,15 +2525,15 @@ func ParseArchiveGammaResponse(rsp *http.Response) (*ArchiveGammaResponse, error
 	return response, nil
 }
 
-// ParseCreateGenerationResponse parses an HTTP response from a CreateGenerationWithResponse call
-func ParseCreateGenerationResponse(rsp *http.Response) (*CreateGenerationResponse, error) {
+// ParseCreateGenerationHTTPResponse parses an HTTP response from a CreateGenerationWithResponse call
+func ParseCreateGenerationHTTPResponse(rsp *http.Response) (*CreateGenerationHTTPResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &CreateGenerationResponse{
+	response := &CreateGenerationHTTPResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -2570,15 +2570,15 @@ func ParseCreateGenerationResponse(rsp *http.Response) (*CreateGenerationRespons
 	return response, nil
 }
 
-// ParseCreateFromTemplateGenerationResponse parses an HTTP response from a CreateFromTemplateGenerationWithResponse call
-func ParseCreateFromTemplateGenerationResponse(rsp *http.Response) (*CreateFromTemplateGenerationResponse, error) {
+// ParseCreateFromTemplateGenerationHTTPResponse parses an HTTP response from a CreateFromTemplateGenerationWithResponse call
+func ParseCreateFromTemplateGenerationHTTPResponse(rsp *http.Response) (*CreateFromTemplateGenerationHTTPResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &CreateFromTemplateGenerationResponse{
+	response := &CreateFromTemplateGenerationHTTPResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -2615,15 +2615,15 @@ func ParseCreateFromTemplateGenerationResponse(rsp *http.Response) (*CreateFromT
 	return response, nil
 }
 
-// ParseGetGenerationStatusResponse parses an HTTP response from a GetGenerationStatusWithResponse call
-func ParseGetGenerationStatusResponse(rsp *http.Response) (*GetGenerationStatusResponse, error) {
+// ParseGetGenerationStatusHTTPResponse parses an HTTP response from a GetGenerationStatusWithResponse call
+func ParseGetGenerationStatusHTTPResponse(rsp *http.Response) (*GetGenerationStatusHTTPResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetGenerationStatusResponse{
+	response := &GetGenerationStatusHTTPResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -2647,15 +2647,15 @@ func ParseGetGenerationStatusResponse(rsp *http.Response) (*GetGenerationStatusR
 	return response, nil
 }
 
-// ParseListThemesResponse parses an HTTP response from a ListThemesWithResponse call
-func ParseListThemesResponse(rsp *http.Response) (*ListThemesResponse, error) {
+// ParseListThemesHTTPResponse parses an HTTP response from a ListThemesWithResponse call
+func ParseListThemesHTTPResponse(rsp *http.Response) (*ListThemesHTTPResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListThemesResponse{
+	response := &ListThemesHTTPResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
