@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// A child is this program again, in a process of its own: a server, so that its CPU
-// time is not the client's, or a measurement of memory, which the ones before it
-// must not disturb. The variable tells it which.
+// A child is this program in another process: a server, so that its CPU time is not
+// counted with the client's, or a measurement of memory, so that earlier ones do not
+// affect it. The variable holds its task.
 const childVariable = "GAMMA_BENCH_CHILD"
 
 // task is what a child does; one of the fields is set.
@@ -22,8 +22,8 @@ type task struct {
 	Hold  *holding `json:",omitempty"`
 }
 
-// child does what the variable asks for, and reports whether it asked for
-// anything. The tests call it too: there, this program is the test binary.
+// child does the task in the variable, and reports whether there is one. The tests call it
+// too: there, this program is the test binary.
 func child() bool {
 	value := os.Getenv(childVariable)
 	if value == "" {
@@ -48,7 +48,7 @@ func child() bool {
 	return true
 }
 
-// command is this program as a child.
+// command returns a command that runs this program as a child.
 func (t task) command(ctx context.Context) (*exec.Cmd, *bytes.Buffer, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -65,7 +65,7 @@ func (t task) command(ctx context.Context) (*exec.Cmd, *bytes.Buffer, error) {
 	return cmd, stderr, nil
 }
 
-// cpuTime is what this process has used so far, of all cores.
+// cpuTime returns the CPU time of this process so far, on all cores.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // it cannot fail for this process

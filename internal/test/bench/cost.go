@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/internal/test/performance"
 )
 
-// canned is the API with one answer, given without a server at the least cost: two
-// allocations. It is for one goroutine, since its answers share their header.
+// canned is a transport that returns the same response to every request, with two
+// allocations. It is for one goroutine, because its responses share their header.
 type canned struct {
 	body   string
 	header http.Header
@@ -54,18 +55,18 @@ type text struct{ strings.Reader }
 
 func (*text) Close() error { return nil }
 
-// ok is a response with a header of its own.
+// ok is a response with a separate header.
 func ok(req *http.Request, body string) *http.Response {
 	return response(req, body, http.Header{"Content-Type": {"application/json"}})
 }
 
-// cost answers what one poll costs, in memory and over loopback.
-func cost(ctx context.Context, s scale) ([]table, error) {
+// cost measures one poll, in memory and over loopback.
+func cost(ctx context.Context, s scale) ([]performance.Table, error) {
 	t, err := inMemory(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	tables := []table{t}
+	tables := []performance.Table{t}
 	for _, protocol := range []string{"h1", "h2"} {
 		t, err := overLoopback(ctx, s, protocol)
 		if err != nil {
@@ -76,15 +77,20 @@ func cost(ctx context.Context, s scale) ([]table, error) {
 	return tables, nil
 }
 
-// inMemory compares the clients where the transport costs next to nothing.
-func inMemory(ctx context.Context, s scale) (table, error) {
-	t := table{
-		title: "One poll in memory",
-		head:  []string{"", "pending: ns", "ratio", "B", "allocations", "completed: ns", "ratio", "B", "allocations"},
-		note:  "Wall time on one goroutine, with the answer at hand: the transport makes two of the allocations. The ratios are to the first row.",
+// inMemory compares the clients with a transport that costs next to nothing.
+func inMemory(ctx context.Context, s scale) (performance.Table, error) {
+	t := performance.Table{
+		Title: performance.InMemory,
+		Head:  []string{""},
+		Note:  "Wall time on one goroutine. The transport is a fake in memory that makes two of the allocations. The ratios are to the first row.",
+	}
+	for _, status := range []string{"pending", "completed"} {
+		for _, figure := range []string{"ns", "ratio", "B", "allocations"} {
+			t.Head = append(t.Head, status+": "+figure)
+		}
 	}
 	for _, p := range peers {
-		t.rows = append(t.rows, []string{p.name})
+		t.Rows = append(t.Rows, []string{p.name})
 	}
 	for _, body := range []string{pendingBody, completedBody} {
 		transport := newCanned(body)
@@ -92,7 +98,7 @@ func inMemory(ctx context.Context, s scale) (table, error) {
 		figures := make([]spending, len(peers))
 		for i, p := range peers {
 			var err error
-			if polls[i], err = p.connect(imagined, transport); err != nil {
+			if polls[i], err = p.connect(fakeURL, transport); err != nil {
 				return t, fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
@@ -104,13 +110,13 @@ func inMemory(ctx context.Context, s scale) (table, error) {
 			}
 		}
 		for i, f := range figures {
-			t.rows[i] = append(t.rows[i], number(f.ns.median(), 0), times(f.ns.of(figures[0].ns)), number(f.bytes.median(), 0), number(f.allocs.median(), 0))
+			t.Rows[i] = append(t.Rows[i], number(f.ns.median(), 0), times(f.ns.of(figures[0].ns)), number(f.bytes.median(), 0), number(f.allocs.median(), 0))
 		}
 	}
 	return t, nil
 }
 
-// spending is what one poll costs in memory, by turns.
+// spending is what one poll costs in memory, a figure for each turn.
 type spending struct{ ns, bytes, allocs rounds }
 
 // add polls for about d.
@@ -136,13 +142,13 @@ func (s *spending) add(ctx context.Context, p poll, d time.Duration) error {
 	return nil
 }
 
-// contestant is a peer with a transport.
+// contestant is a client with a transport.
 type contestant struct {
 	peer
-	shared bool // the SDK's transport, not the peer's own
+	shared bool // the SDK's transport instead of the client's
 }
 
-// transport returns a new one for each measurement, or nil.
+// transport returns a new transport for each measurement, or nil for the client's.
 func (c contestant) transport() *http.Transport {
 	if c.shared {
 		return gamma.NewTransport()
@@ -150,20 +156,20 @@ func (c contestant) transport() *http.Transport {
 	return nil
 }
 
-// overLoopback compares the clients by the CPU time of their side.
-func overLoopback(ctx context.Context, s scale, protocol string) (table, error) {
+// overLoopback compares the CPU time of the clients, without that of the server.
+func overLoopback(ctx context.Context, s scale, protocol string) (performance.Table, error) {
 	pollers := pick(s, []int{1, 64, 1000}, []int{1, 16})
-	t := table{
-		title: "One poll over loopback, " + map[string]string{"h1": "HTTP/1.1", "h2": "HTTP/2"}[protocol],
-		head:  []string{"", "transport"},
-		note: "CPU time of the client's process per poll, user and system, all cores; the server is another process on the same machine. " +
-			"Wall time is that of the whole run by its polls. Each ratio is to the CPU time of `net/http` above it.",
+	t := performance.Table{
+		Title: map[string]string{"h1": performance.Loopback, "h2": "One poll over loopback, HTTP/2"}[protocol],
+		Head:  []string{"", "transport"},
+		Note: "CPU time of the client's process per poll, user and system, all cores; the server is another process on the same machine. " +
+			"Wall time is that of the whole run divided by its polls. Each ratio is to the CPU time of bare `net/http` with the same transport.",
 	}
 	var contestants []contestant
 	for _, shared := range []bool{false, true} {
 		for _, p := range peers {
 			contestants = append(contestants, contestant{p, shared})
-			t.rows = append(t.rows, []string{p.name, map[bool]string{false: "its own", true: "`gamma.NewTransport`"}[shared]})
+			t.Rows = append(t.Rows, []string{p.name, map[bool]string{false: "the client's", true: "`gamma.NewTransport`"}[shared]})
 		}
 	}
 	for _, n := range pollers {
@@ -172,7 +178,7 @@ func overLoopback(ctx context.Context, s scale, protocol string) (table, error) 
 		if n == 1 {
 			unit = " poller: "
 		}
-		t.head = append(t.head, number(float64(n), 0)+unit+"CPU µs", "ratio", "wall µs")
+		t.Head = append(t.Head, number(float64(n), 0)+unit+"CPU µs", "ratio", "wall µs")
 		cpu, wall := make([]rounds, len(contestants)), make([]rounds, len(contestants))
 		for range pick(s, 5, 1) {
 			for i, c := range contestants {
@@ -188,7 +194,7 @@ func overLoopback(ctx context.Context, s scale, protocol string) (table, error) 
 			if c.shared {
 				base = cpu[len(peers)]
 			}
-			t.rows[i] = append(t.rows[i], number(cpu[i].median(), 1), times(cpu[i].of(base)), number(wall[i].median(), 1))
+			t.Rows[i] = append(t.Rows[i], number(cpu[i].median(), 1), times(cpu[i].of(base)), number(wall[i].median(), 1))
 		}
 	}
 	return t, nil

@@ -8,42 +8,42 @@ import (
 	"time"
 )
 
-// limiter is what a server allows. Times are counted from the start of the run.
+// limiter is the rate limit of a server. Times are since the start of the run.
 type limiter interface {
-	// take allows a request that arrives at now, or returns how long it is until
-	// one is allowed again. It adds to the header of the response.
+	// take accepts a request that arrives at now, or returns the time until the next one
+	// is accepted. It adds rate-limit headers to h.
 	take(now time.Duration, h http.Header) (wait time.Duration)
 }
 
-// kind is how requests are counted in a window.
+// kind is how a window counts requests.
 type kind string
 
 const (
 	byClock   kind = "clock"         // the window is fixed; a run starts in the middle of an hour and of a day
 	fromFirst kind = "first request" // the window is fixed, and starts with its first request
 	sliding   kind = "sliding"       // each request counts for the length of the window
-	bucket    kind = "token bucket"  // requests come back one by one
+	bucket    kind = "token bucket"  // requests are given back one by one
 )
 
-// startOfRun is the time of the day.
+// startOfRun is the time of day at which a run starts.
 const startOfRun = 12*time.Hour + 30*time.Minute
 
-// quota is one window.
+// quota is the limit of one window.
 type quota struct {
 	suffix    string // of the names of its headers
 	kind      kind
 	limit     int
 	length    time.Duration
-	onlyRest  bool // the headers do not say the limit
+	onlyRest  bool // the headers lack the limit
 	used      int  // of a fixed window
 	end       time.Duration
 	log       []time.Duration // of a sliding window
-	level     float64         // of a bucket: what has been taken out
+	level     float64         // of a bucket: how much is taken out
 	levelAt   time.Duration
 	exhausted time.Duration // when nothing remained for the first time
 }
 
-// remaining is how many requests the window has room for.
+// remaining returns how many more requests the window accepts.
 func (q *quota) remaining(now time.Duration) int {
 	switch q.kind {
 	case sliding:
@@ -64,7 +64,7 @@ func (q *quota) remaining(now time.Duration) int {
 	return q.limit - q.used
 }
 
-// wait is how long it is until something remains.
+// wait returns the time until a request is accepted.
 func (q *quota) wait(now time.Duration) time.Duration {
 	switch {
 	case q.remaining(now) > 0:
@@ -77,7 +77,7 @@ func (q *quota) wait(now time.Duration) time.Duration {
 	return q.end - now
 }
 
-// spend counts a request.
+// spend counts an accepted request.
 func (q *quota) spend(now time.Duration) {
 	switch q.kind {
 	case sliding:
@@ -92,7 +92,7 @@ func (q *quota) spend(now time.Duration) {
 	}
 }
 
-// says is what a server says about when to come back.
+// says is what a response 429 says about when to retry.
 type says string
 
 const (
@@ -102,14 +102,14 @@ const (
 	theResets says = "x-ratelimit-reset"
 )
 
-// quotas are windows that count at once.
+// quotas are several windows. A request must fit into each.
 type quotas struct {
 	says says
 	all  []*quota
 }
 
-// documented are the limits in the example of the vendor's documentation, which does
-// not say how long the burst window is.
+// documented returns the limits in the example of the vendor's documentation, which does not
+// tell the length of the burst window.
 func documented(k kind, s says, burst time.Duration) *quotas {
 	return &quotas{s, []*quota{
 		{suffix: "-Burst", kind: k, limit: 10_000, length: burst},
@@ -118,7 +118,7 @@ func documented(k kind, s says, burst time.Duration) *quotas {
 	}}
 }
 
-// perTenSeconds is a burst window alone.
+// perTenSeconds returns a burst window only.
 func perTenSeconds(limit int) *quotas {
 	return &quotas{exactly, []*quota{{suffix: "-Burst", kind: fromFirst, limit: limit, length: 10 * time.Second}}}
 }
@@ -149,10 +149,10 @@ func (l *quotas) take(now time.Duration, h http.Header) (wait time.Duration) {
 	return wait
 }
 
-// seconds rounds up.
+// seconds formats d in whole seconds, rounded up.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
-// leaky is limit_req of nginx with nodelay. Its 429 is a page in HTML.
+// leaky is limit_req of nginx with nodelay. Its 429 has a body in HTML.
 type leaky struct {
 	rate, burst float64 // per second, and at once
 	retryAfter  string  // if not empty
@@ -178,7 +178,7 @@ func (l *leaky) take(now time.Duration, h http.Header) time.Duration {
 	return 0
 }
 
-// unlimited allows everything, except for a while.
+// unlimited accepts everything, except during one period.
 type unlimited struct{ except [2]time.Duration }
 
 func (l unlimited) take(now time.Duration, _ http.Header) time.Duration {
@@ -188,7 +188,7 @@ func (l unlimited) take(now time.Duration, _ http.Header) time.Duration {
 	return max(0, l.except[1]-now)
 }
 
-// shut allows nothing.
+// shut accepts nothing.
 type shut struct{}
 
 func (shut) take(_ time.Duration, h http.Header) time.Duration {

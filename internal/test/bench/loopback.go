@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// serve is the API in a process of its own. It prints its address, and ends when
-// its input does.
+// serve serves a fake of the API. It prints its address, and returns when its standard
+// input is closed.
 func serve(protocol string) error {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
@@ -40,8 +40,8 @@ func serve(protocol string) error {
 	return err
 }
 
-// trust makes the servers' certificate one of the system's, so that every client
-// is tried as it comes. All of httptest's servers have the same.
+// trust adds the servers' certificate to the system's roots, so that every client is used
+// with its default settings. All of httptest's servers have the same certificate.
 var trust = sync.OnceValue(func() error {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
@@ -56,19 +56,19 @@ var trust = sync.OnceValue(func() error {
 	if err := os.Setenv("SSL_CERT_FILE", f.Name()); err != nil {
 		return err
 	}
-	// The file is read once, here.
+	// This reads the file, once for the process.
 	_, err = x509.SystemCertPool()
 	return err
 })
 
-// load lets that many pollers poll a new server for d, after a warm-up. It returns
-// the CPU time and the wall time per poll, in microseconds.
+// load polls a new server from that many goroutines for d, after a warm-up. It returns the
+// CPU time and the wall time per poll, in microseconds.
 func load(ctx context.Context, c contestant, protocol string, pollers int, d time.Duration) (cpu, wall float64, err error) {
 	if err := trust(); err != nil {
 		return 0, 0, err
 	}
-	// A server of its own for each: the ports of closed connections stay in use for
-	// a while, and the default transport closes most of its connections.
+	// A new server each time: the ports of closed connections stay in use for a while,
+	// and the default transport closes most of its connections.
 	cmd, stderr, err := task{Serve: protocol}.command(ctx)
 	if err != nil {
 		return 0, 0, err
@@ -106,7 +106,7 @@ func load(ctx context.Context, c contestant, protocol string, pollers int, d tim
 	return press(ctx, p, pollers, d)
 }
 
-// press is the client's side of load.
+// press is the client side of load.
 func press(ctx context.Context, p poll, pollers int, d time.Duration) (cpu, wall float64, err error) {
 	const warmUp = 5
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -114,8 +114,8 @@ func press(ctx context.Context, p poll, pollers int, d time.Duration) (cpu, wall
 	var warm, done sync.WaitGroup
 	var stop atomic.Bool
 	var polls atomic.Int64
-	begin := make(chan struct{})
-	ask := func() bool {
+	warmedUp := make(chan struct{})
+	once := func() bool {
 		_, err := p(ctx, "gen1")
 		if err != nil {
 			cancel(err)
@@ -126,12 +126,12 @@ func press(ctx context.Context, p poll, pollers int, d time.Duration) (cpu, wall
 	for range pollers {
 		done.Go(func() {
 			for range warmUp {
-				ask()
+				once()
 			}
 			warm.Done()
-			<-begin
+			<-warmedUp
 			n := int64(0)
-			for !stop.Load() && ask() {
+			for !stop.Load() && once() {
 				n++
 			}
 			polls.Add(n)
@@ -140,7 +140,7 @@ func press(ctx context.Context, p poll, pollers int, d time.Duration) (cpu, wall
 	warm.Wait()
 	runtime.GC()
 	start, used := time.Now(), cpuTime()
-	close(begin)
+	close(warmedUp)
 	time.Sleep(d)
 	stop.Store(true)
 	done.Wait()

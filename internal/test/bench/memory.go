@@ -19,22 +19,23 @@ import (
 
 	azruntime "github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
+	"github.com/gamma-sdk/gamma-go/internal/test/performance"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// holding is the task to wait for jobs that never end, and to weigh the waiting.
+// holding is a task: wait for generations that never finish, and measure what that takes.
 type holding struct {
 	Way      string // one of ways
 	Jobs     int
 	Interval time.Duration
-	Measure  time.Duration // how long the CPU time is measured, once all have been polled
+	Measure  time.Duration // how long to measure the CPU time, after each has been polled
 }
 
-// held is what the waiting costs.
+// held is the result of holding.
 type held struct {
-	Bytes float64 // of live memory per job
+	Bytes float64 // of live memory per generation
 	CPU   float64 // nanoseconds per poll
-	RSS   int64   // the most that the process has had, in bytes; 0 if the system does not say
+	RSS   int64   // peak resident memory of the process, in bytes; 0 if the system does not report it
 }
 
 const (
@@ -43,7 +44,7 @@ const (
 	wayAzcore = "azcore"
 )
 
-// start begins to wait by h.Way, and returns once every wait has begun.
+// start starts the waits.
 func (h holding) start(ctx context.Context, transport http.RoundTripper) error {
 	if h.Way == wayAzcore {
 		pipeline := azcorePipeline(transport)
@@ -56,7 +57,7 @@ func (h holding) start(ctx context.Context, transport http.RoundTripper) error {
 		}
 		return nil
 	}
-	client, err := newGamma(imagined, transport)
+	client, err := newGamma(fakeURL, transport)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (h holding) start(ctx context.Context, transport http.RoundTripper) error {
 	return nil
 }
 
-// ids gives ids of 21 bytes, each with memory of its own.
+// ids yields ids of 21 bytes, each allocated separately.
 func ids(n int) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := range n {
@@ -98,18 +99,18 @@ func progress(ids iter.Seq[string]) iter.Seq[poller.Progress] {
 	}
 }
 
-// index is the place in ids of the one that req asks for.
+// index returns the position in ids of the id in the URL of req.
 func index(req *http.Request) (int, error) { return place(strings.TrimPrefix(req.URL.Path, path)) }
 
-// place is the place of id in ids.
+// place returns the position of id in ids.
 func place(id string) (int, error) { return strconv.Atoi(strings.TrimPrefix(id, "gen")) }
 
-// endless answers that no job has ended.
+// endless is a transport. Its generations stay pending.
 type endless struct {
-	seen  []bool // its jobs take turns: each is polled by one goroutine at a time
+	seen  []bool // needs no lock: no generation is polled twice at the same time
 	first atomic.Int64
 	polls atomic.Int64
-	still sync.RWMutex // locked while the memory is weighed
+	still sync.RWMutex // locked while the memory is measured
 }
 
 func (e *endless) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -127,7 +128,7 @@ func (e *endless) RoundTrip(req *http.Request) (*http.Response, error) {
 	return ok(req, `{"generationId":"`+req.URL.Path[len(path):]+`","status":"pending"}`), nil
 }
 
-// measure does the task, in this process. What it starts ends with the process.
+// measure does the task in this process. The waits end with the process.
 func (h holding) measure(ctx context.Context) (held, error) {
 	e := &endless{seen: make([]bool, h.Jobs)}
 	before := live()
@@ -140,11 +141,11 @@ func (h holding) measure(ctx context.Context) (held, error) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	// The last poll is over, and its answer is garbage.
+	// Then the last poll has returned, and its response is garbage.
 	time.Sleep(50 * time.Millisecond)
 	var r held
-	// The garbage of polls during a collection would count as live. The requests
-	// that are held up are in the figure, 64 at most.
+	// The garbage of polls during a collection would count as live. The figure
+	// includes the requests that are blocked meanwhile, at most 64.
 	e.still.Lock()
 	r.Bytes = float64(live()-before) / float64(h.Jobs)
 	e.still.Unlock()
@@ -157,7 +158,7 @@ func (h holding) measure(ctx context.Context) (held, error) {
 	return r, nil
 }
 
-// live is the memory in use by objects and stacks. Each collection halves the
+// live returns the memory in use by objects and stacks. Each collection halves the
 // stacks that have become too large.
 func live() int64 {
 	for range 3 {
@@ -168,7 +169,7 @@ func live() int64 {
 	return int64(m.HeapAlloc + m.StackInuse) //nolint:gosec // far from the limit
 }
 
-// mostResident reads VmHWM. The maximum of getrusage would count the parent's.
+// mostResident returns VmHWM. The maximum of getrusage would include the parent's.
 func mostResident() int64 { return kilobytes("/proc/self/status", "VmHWM") }
 
 // kilobytes reads a line "name: 123 kB" of a file that only Linux has, in bytes.
@@ -183,7 +184,7 @@ func kilobytes(file, name string) int64 {
 	return 0
 }
 
-// run does the task in a process of its own.
+// run does the task in another process.
 func (h holding) run(ctx context.Context) (held, error) {
 	var r held
 	cmd, stderr, err := task{Hold: &h}.command(ctx)
@@ -199,26 +200,26 @@ func (h holding) run(ctx context.Context) (held, error) {
 	return r, json.Unmarshal(out, &r)
 }
 
-// rate is how many polls per second there are where the interval would make it more.
+// rate is the maximum number of polls per second.
 const rate = 40_000
 
-// pace is the SDK's default interval, or one that keeps to rate.
+// pace returns the SDK's default interval, or a longer one that keeps to rate.
 func pace(s scale, jobs int) time.Duration {
 	return max(pick(s, 5*time.Second, time.Second), time.Duration(jobs)*time.Second/rate)
 }
 
-// errNoRoom is a measurement that this machine has no memory for.
-var errNoRoom = errors.New("no room")
+// errNoRoom means that the machine has too little memory for a measurement.
+var errNoRoom = errors.New("too little memory")
 
-// goroutineJob is more than a job with a goroutine of its own takes, in bytes, while
-// all of them start.
+// goroutineJob is more than a generation with a goroutine takes, in bytes, while all of
+// them start.
 const goroutineJob = 18_000
 
-// weigh measures live memory.
-func weigh(ctx context.Context, s scale, way string, jobs int) (held, error) {
+// liveMemory measures the memory of waiting generations.
+func liveMemory(ctx context.Context, s scale, way string, jobs int) (held, error) {
 	h := holding{Way: way, Jobs: jobs, Interval: pace(s, jobs)}
 	if way != wayAll {
-		h.Interval = time.Hour // they all poll at once first, and the pause must outlast the measurement
+		h.Interval = time.Hour // all poll at once first, and not again during the measurement
 		if free := kilobytes("/proc/meminfo", "MemAvailable"); free > 0 && free < int64(jobs)*goroutineJob {
 			return held{}, errNoRoom
 		}
@@ -226,22 +227,22 @@ func weigh(ctx context.Context, s scale, way string, jobs int) (held, error) {
 	return h.run(ctx)
 }
 
-// memory answers what a waiting job costs in memory.
-func memory(ctx context.Context, s scale) ([]table, error) {
-	t := table{
-		title: "Live memory per waiting job, in bytes",
-		head:  []string{"jobs", "`All`", "a goroutine per `Wait`", "ratio", "azcore's `PollUntilDone`", "ratio", "most memory of the process with `All`, MB"},
-		note: "Each figure is of a process of its own: heap and stacks in use after garbage collection, less those before the first job. " +
-			"Ids of 21 bytes are included, and every job has been polled. The last column is what the system counts as resident (VmHWM), garbage included.",
+// memory measures the memory that a waiting generation takes.
+func memory(ctx context.Context, s scale) ([]performance.Table, error) {
+	t := performance.Table{
+		Title: performance.Memory,
+		Head:  []string{"waiting", "`All`", "a goroutine per `Wait`", "ratio", "azcore's `PollUntilDone`", "ratio", "peak resident memory of the process with `All`, MB"},
+		Note: "In bytes, without a unit. Each figure is from a separate process: heap and stacks in use after garbage collection, minus those before the first generation. " +
+			"It includes ids of 21 bytes. Every generation has been polled. The last column is VmHWM, which includes garbage.",
 	}
 	for _, jobs := range pick(s, []int{1_000, 10_000, 50_000, 100_000, 1_000_000}, []int{1_000, 2_000}) {
-		all, err := weigh(ctx, s, wayAll, jobs)
+		all, err := liveMemory(ctx, s, wayAll, jobs)
 		if err != nil {
 			return nil, err
 		}
 		row := []string{number(float64(jobs), 0), number(all.Bytes, 0)}
 		for _, way := range []string{wayWait, wayAzcore} {
-			switch h, err := weigh(ctx, s, way, jobs); {
+			switch h, err := liveMemory(ctx, s, way, jobs); {
 			case errors.Is(err, errNoRoom):
 				row = append(row, "not measured: too little memory here", "")
 			case err != nil:
@@ -250,7 +251,7 @@ func memory(ctx context.Context, s scale) ([]table, error) {
 				row = append(row, number(h.Bytes, 0), times(h.Bytes/all.Bytes))
 			}
 		}
-		t.rows = append(t.rows, append(row, number(float64(all.RSS)/1e6, 0)))
+		t.Rows = append(t.Rows, append(row, number(float64(all.RSS)/1e6, 0)))
 	}
-	return []table{t}, nil
+	return []performance.Table{t}, nil
 }

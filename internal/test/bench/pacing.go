@@ -17,13 +17,14 @@ import (
 	"github.com/aws/smithy-go/waiter"
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/gamma-sdk/gamma-go/internal/test/performance"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// strategies are the ways to wait in the present question, except the oracle's.
+// strategies are the ways to wait that are compared with the oracle.
 var strategies = []strategy{
 	{way: loop("vendor docs' loop, 5 s", docsSample)},
-	{way: loop("the same, with the docs' advice on 429", docsLoop)},
+	{way: loop("vendor docs' loop, with its advice on 429", docsLoop)},
 	{way: loop("5 s flat, headers not read", flatLoop)},
 	{way: loop("AWS waiter, 5 s to 120 s", awsWaiter)},
 	{way: loop("azcore, 30 s", azcoreWait)},
@@ -42,18 +43,18 @@ func loop(name string, wait func(context.Context, http.RoundTripper, string) err
 	return way{name, each(func(ctx context.Context, w *world, _ *poller.Poller, id string) error { return wait(ctx, w, id) })}
 }
 
-// seen is what the hand-written loops see of an answer.
+// seen is what the hand-written loops read of a response.
 type seen struct {
 	code       int
 	status     string
-	remaining  int // -1 when the answer does not say
+	remaining  int // -1 if there is no such header
 	retryAfter time.Duration
 }
 
 func (s seen) done() bool { return s.status == "completed" || s.status == "failed" }
 
 func look(ctx context.Context, transport http.RoundTripper, id string) (seen, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, imagined+path+id, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fakeURL+path+id, nil)
 	if err != nil {
 		return seen{}, err
 	}
@@ -82,9 +83,9 @@ func look(ctx context.Context, transport http.RoundTripper, id string) (seen, er
 	return s, err
 }
 
-// docsLoop is the loop of the vendor's documentation with all of its advice: 15 s
-// between polls while fewer than 100 requests are left; after a 429 a pause of 30 s,
-// then exponential backoff if it repeats, here up to two minutes.
+// docsLoop is the loop in the vendor's documentation with all of its advice: 15 s between
+// polls while fewer than 100 requests remain; after a 429 a pause of 30 s, then
+// exponential backoff if it repeats, here up to two minutes.
 func docsLoop(ctx context.Context, transport http.RoundTripper, id string) error {
 	pause, limited := 5*time.Second, 30*time.Second
 	for {
@@ -101,8 +102,8 @@ func docsLoop(ctx context.Context, transport http.RoundTripper, id string) error
 	}
 }
 
-// docsSample is docsLoop as the documentation's code has it: of the 429 only the
-// text beside it speaks.
+// docsSample is docsLoop as the code in the documentation has it. Only the text there
+// mentions the 429.
 func docsSample(ctx context.Context, transport http.RoundTripper, id string) error {
 	pause := 5 * time.Second
 	for {
@@ -115,7 +116,7 @@ func docsSample(ctx context.Context, transport http.RoundTripper, id string) err
 	}
 }
 
-// flatLoop polls every 5 s, whatever the answers say.
+// flatLoop polls every 5 s, whatever the responses.
 func flatLoop(ctx context.Context, transport http.RoundTripper, id string) error {
 	for {
 		time.Sleep(5 * time.Second)
@@ -132,8 +133,8 @@ func docsPause(s seen) time.Duration {
 	return 5 * time.Second
 }
 
-// awsWaiter is the loop that the AWS SDK for Go v2 generates for each of its
-// waiters, with the SDK's own delays. A 429 counts as not there yet.
+// awsWaiter is the loop that the AWS SDK for Go v2 generates for each of its waiters, with
+// that SDK's delays. A 429 counts as pending.
 func awsWaiter(ctx context.Context, transport http.RoundTripper, id string) error {
 	const least, most, remaining = 5 * time.Second, 120 * time.Second, time.Hour
 	for attempt := int64(1); ; attempt++ {
@@ -148,8 +149,8 @@ func awsWaiter(ctx context.Context, transport http.RoundTripper, id string) erro
 	}
 }
 
-// azcoreWait is azcore's own Poller and retries. When it gives up on a 429, the
-// program begins again after the same pause.
+// azcoreWait is azcore's Poller with its retries. When it gives up after a 429, the program
+// starts it again after the same pause.
 func azcoreWait(ctx context.Context, transport http.RoundTripper, id string) error {
 	pipeline := azcorePipeline(transport)
 	for {
@@ -167,7 +168,7 @@ func azcoreWait(ctx context.Context, transport http.RoundTripper, id string) err
 	}
 }
 
-// exponential is cenkalti/backoff, which grows by 1.5 by default, and obeys
+// exponential is cenkalti/backoff, whose delays grow by 1.5 by default. It obeys
 // Retry-After.
 func exponential(ctx context.Context, transport http.RoundTripper, id string) error {
 	pauses := backoff.NewExponentialBackOff()
@@ -187,9 +188,9 @@ func exponential(ctx context.Context, transport http.RoundTripper, id string) er
 	return err
 }
 
-// pacing answers how late the ways to wait are, and what they ask of the API. The
-// figures are made by TestScenarios: virtual time is there in tests only.
-func pacing(ctx context.Context, s scale) ([]table, error) {
+// pacing measures in virtual time how late the ways to wait are, and how many requests they
+// send. TestScenarios makes the figures, because virtual time exists only in tests.
+func pacing(ctx context.Context, s scale) ([]performance.Table, error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
@@ -210,7 +211,7 @@ func pacing(ctx context.Context, s scale) ([]table, error) {
 	if err := json.Unmarshal(text, &results); err != nil {
 		return nil, err
 	}
-	var tables []table
+	var tables []performance.Table
 	for _, section := range sections(jobs) {
 		for _, c := range section.scenarios {
 			if f, ok := results[c.name]; ok && !s.quick {

@@ -20,23 +20,23 @@ import (
 )
 
 const (
-	key      = "sk-gamma-bench" // every client sends it
-	path     = "/v1.0/generations/"
-	imagined = "https://public-api.gamma.app" // where no socket is involved
+	key     = "sk-gamma-bench" // every client sends it
+	path    = "/v1.0/generations/"
+	fakeURL = "https://public-api.gamma.app" // of fakes in memory
 )
 
-// poll asks once for the generation id and returns its status.
+// poll polls the generation id once and returns its status.
 type poll func(ctx context.Context, id string) (string, error)
 
-// peer is one way to ask.
+// peer is a client that is compared.
 type peer struct {
 	name string
-	// connect returns how a new client asks the API at base. A nil transport means
-	// the one that the peer comes with.
+	// connect returns a poll by a new client of the API at base. A nil transport means
+	// the client's default.
 	connect func(base string, transport http.RoundTripper) (poll, error)
 }
 
-// peers has the yardstick first.
+// peers are all clients. The first is the one that the others are compared with.
 var peers = []peer{
 	{"bare `net/http`", connectBare},
 	{"gamma-go", connectGamma},
@@ -46,8 +46,8 @@ var peers = []peer{
 	{"azcore pipeline", connectAzcore},
 }
 
-// httpClient returns nil, which most peers take for their default, where there is
-// no transport.
+// httpClient returns a client with the transport, or nil if that is nil: most peers then use
+// their default.
 func httpClient(transport http.RoundTripper) *http.Client {
 	if transport == nil {
 		return nil
@@ -177,7 +177,7 @@ func azcorePipeline(transport http.RoundTripper) runtime.Pipeline {
 	return runtime.NewPipeline("bench", "v0.0.0", runtime.PipelineOptions{PerRetry: []policy.Policy{auth}}, &options)
 }
 
-// azcoreGet sends one request. The answer is kept, as pollers of azcore do.
+// azcoreGet sends one request. It returns the response too, as pollers of azcore need it.
 func azcoreGet(ctx context.Context, pipeline runtime.Pipeline, base, id string) (*http.Response, string, error) {
 	req, err := runtime.NewRequest(ctx, http.MethodGet, runtime.JoinPaths(base, path+url.PathEscape(id)))
 	if err != nil {
@@ -203,7 +203,7 @@ func connectAzcore(base string, transport http.RoundTripper) (poll, error) {
 	}, nil
 }
 
-// azcoreJob is a job as azcore's Poller wants it.
+// azcoreJob is the handler of an azcore Poller.
 type azcoreJob struct {
 	pipeline runtime.Pipeline
 	id       string
@@ -218,7 +218,7 @@ func azcorePoller(pipeline runtime.Pipeline, id string) (*runtime.Poller[string]
 func (j *azcoreJob) Done() bool { return j.status == "completed" || j.status == "failed" }
 
 func (j *azcoreJob) Poll(ctx context.Context) (*http.Response, error) {
-	rsp, status, err := azcoreGet(ctx, j.pipeline, imagined, j.id)
+	rsp, status, err := azcoreGet(ctx, j.pipeline, fakeURL, j.id)
 	if err != nil {
 		return nil, err
 	}

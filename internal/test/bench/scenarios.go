@@ -5,13 +5,16 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gamma-sdk/gamma-go/internal/test/performance"
 )
 
-// section is a table of scenarios. What comes before the first slash of their names is
-// the section's, and the last part does not count where they are merged.
+// section is a table of scenarios. A row has the name of its scenario without the parts
+// that the title tells.
 type section struct {
 	title, note string
-	merged      bool // a row has the worst of the figures of several scenarios
+	titled      int  // parts of the names, separated by slashes, that the title tells
+	merged      bool // a row has the worst figures of the scenarios that differ only in the last part
 	columns     []column
 	scenarios   []scenario
 }
@@ -38,20 +41,20 @@ var (
 	shareColumn    = column{"polls of the first call", func(f figures) string { return number(100*f.Share, 0) + " %" }}
 	usedColumn     = column{"rate used", func(f figures) string {
 		if f.Used == 0 {
-			return "" // the generations were too few to use it
+			return "" // there were too few generations to use it
 		}
 		return number(100*f.Used, 0) + " %"
 	}}
 	usualColumns = []column{knownColumn, lostColumn, meanColumn, p95Column, requestsColumn, refusedColumn, silenceColumn}
 )
 
-// sections are what question 3 is about. The present pacing tables have that many
+// sections are the tables of pacing. The first ones compare ways to wait for that many
 // generations.
 func sections(jobs int) []section {
 	return slices.Concat(pacingSections(jobs), []section{daysSection(), atOnceSection(), leakySection(), sharedSection(), createsSection()})
 }
 
-// of is one limiter for all operations.
+// of returns one limiter for all operations.
 func of(limit func() limiter) func() (polls, creates limiter) {
 	return func() (limiter, limiter) {
 		l := limit()
@@ -59,49 +62,50 @@ func of(limit func() limiter) func() (polls, creates limiter) {
 	}
 }
 
-// ofEach is a limiter for each operation.
+// ofEach returns a limiter for each operation.
 func ofEach(limit func() limiter) func() (polls, creates limiter) {
 	return func() (limiter, limiter) { return limit(), limit() }
 }
 
-// pacingSections compare ways to wait for many generations, without and with a budget.
+// pacingSections compare ways to wait for many generations, without and with a rate limit.
 func pacingSections(jobs int) []section {
 	const theOracle = "an oracle that knows when each finishes"
 	var all []section
-	for _, budget := range []string{"no budget", "budget", "budget by the clock"} {
+	for _, rateLimit := range []string{"no limit", "limit", "limit by the clock"} {
 		s := section{
-			title:   fmt.Sprintf("Pacing %s generations, %s", number(float64(jobs), 0), budget),
+			title:   fmt.Sprintf("Pacing %s generations, no rate limit", number(float64(jobs), 0)),
+			titled:  2,
 			columns: []column{meanColumn, p95Column, requestsColumn, busiestColumn, refusedColumn, lastColumn, bestColumn},
-			note: "In virtual time: created within a second, they last as long as a lognormal distribution says with median 75 s and 95th percentile 180 s; a response takes 50 ms. " +
-				"Lateness is from the completion until the program knows.",
+			note: "In virtual time. The generations are created within a second. Their durations have a lognormal distribution with median 75 s and 95th percentile 180 s; a response takes 50 ms. " +
+				"Lateness is the time from the completion of a generation until the program knows of it.",
 		}
 		limit := func() limiter { return unlimited{} }
-		if budget != "no budget" {
-			s.title = fmt.Sprintf("Pacing %s generations, a budget of %s requests per 10 s", number(float64(jobs), 0), number(float64(jobs/10), 0))
-			s.note = "As above, with a fixed window that opens with its first request. Clients see only `x-ratelimit-remaining-burst` and, with a 429, `Retry-After` in whole seconds."
+		if rateLimit != "no limit" {
+			s.title = fmt.Sprintf("Pacing %s generations, %s requests per 10 s", number(float64(jobs), 0), number(float64(jobs/10), 0))
+			s.note = "As above, with a fixed window that starts with its first request. Clients see only `x-ratelimit-remaining-burst` and, with a 429, `Retry-After` in whole seconds."
 			limit = func() limiter {
 				l := perTenSeconds(jobs / 10)
 				l.all[0].onlyRest = true
-				if budget == "budget by the clock" {
+				if rateLimit == "limit by the clock" {
 					l.all[0].kind = byClock
 				}
 				return l
 			}
 		}
-		if budget == "budget by the clock" {
+		if rateLimit == "limit by the clock" {
 			s.title += ", by the clock"
-			s.note = "As above, with a fixed window that follows the clock."
+			s.note = "As above, with a fixed window by the clock."
 		}
 		for _, way := range slices.Concat([]strategy{{way: way{name: theOracle}}}, strategies) {
 			c := scenario{
-				name: "pacing/" + budget + "/" + way.name,
+				name: "pacing/" + rateLimit + "/" + way.name,
 				jobs: jobs, every: time.Second / time.Duration(jobs), lasts: lognormal(75 * time.Second), trip: [2]time.Duration{50 * time.Millisecond, 50 * time.Millisecond},
 				limit: of(limit), way: way.way, timeout: -1, first: way.first,
 			}
 			switch {
 			case !strings.Contains(way.name, "`All`"):
 				c.slow = true
-			case budget == "no budget":
+			case rateLimit == "no limit":
 				c.bars = bars{lost: true, mean: 2800 * time.Millisecond, busiest: jobs / 3}
 				if way.first > 0 {
 					c.bars.requests = 15.5
@@ -119,15 +123,17 @@ func pacingSections(jobs int) []section {
 // daysSection has two days at the documented limits.
 func daysSection() section {
 	s := section{
-		title:   "Two days at the documented limits",
+		title:   performance.TwoDays,
+		titled:  1,
 		merged:  true,
 		columns: append(slices.Clone(usualColumns), spentColumn),
-		note: "In virtual time, limits of 10,000 requests per burst window of 60 s, 40,000 per hour and 200,000 per day. The generations are created one by one, evenly. They last as long as a lognormal distribution says " +
-			"with median 60 s and 95th percentile 180 s, at least 15 s; a round trip takes 50 to 200 ms. The timeout is the default, 5 minutes. Lost: finished within the timeout, and the wait ended with an error. " +
-			"Each row has the worst figures of three runs: without Retry-After, with an exact one, and with one of 60 s. Windows by the clock start in the middle of an hour and of a day. " +
-			"Check is called by a scheduler when NextPoll has come, until its first poll after the timeout.",
+		note: "In virtual time, with limits of 10,000 requests per burst window of 60 s, 40,000 per hour and 200,000 per day. A row is named by the generations created per second, evenly, " +
+			"by how the server counts its windows, and by the way to wait. Durations have a lognormal distribution with median 60 s and 95th percentile 180 s, and are at least 15 s; a round trip takes 50 to 200 ms. " +
+			"The timeout is the default, 5 minutes. Lost: finished within the timeout, but the wait ended with an error. " +
+			"Each row has the worst figures of three runs: without Retry-After, with an exact one, and with one of 60 s. With windows by the clock, a run starts in the middle of an hour and of a day. " +
+			"Check is called by a scheduler when NextPoll has passed, until its first poll after the timeout. The documentation's loops have no timeout.",
 	}
-	// These stand for the others in the tests, which have no time for all.
+	// The tests run only these, to save time.
 	quick := []string{
 		"0.05/first request/Check/Retry-After: 60",
 		"0.2/clock/All/no Retry-After",
@@ -136,7 +142,7 @@ func daysSection() section {
 		"0.5/clock/All/x-ratelimit-reset",
 		"0.5/token bucket/Wait/Retry-After exact",
 		"0.5/clock, ten processes/All/no Retry-After",
-		"0.5/clock, creates with a budget beside it/All/no Retry-After",
+		"0.5/clock, separate limit for creates/All/no Retry-After",
 		"1/clock/All/Retry-After exact",
 		"1/first request/Wait/no Retry-After",
 		"1/token bucket/All/Retry-After: 60",
@@ -168,6 +174,9 @@ func daysSection() section {
 			}
 		}
 	}
+	for _, rate := range []float64{0.05, 0.2, 0.5, 1} { // with more, it has too many loops to simulate
+		add(rate, byClock, nothing, byDocs, "", func(c *scenario) { c.slow, c.bars = true, bars{} })
+	}
 	for _, way := range ways {
 		for _, kind := range []kind{byClock, fromFirst} {
 			add(0.5, kind, theResets, way, ", reset in the headers", nil)
@@ -176,7 +185,7 @@ func daysSection() section {
 			c.calls, c.bars = 10, bars{lost: true, mean: 14 * time.Second}
 		})
 	}
-	add(0.5, byClock, nothing, byAll, ", creates with a budget beside it", func(c *scenario) {
+	add(0.5, byClock, nothing, byAll, ", separate limit for creates", func(c *scenario) {
 		c.creates, c.bars.created = true, true
 		c.limit = ofEach(func() limiter { return documented(byClock, nothing, time.Minute) })
 	})
@@ -187,6 +196,7 @@ func daysSection() section {
 func atOnceSection() section {
 	s := section{
 		title:   "Many generations at once, at the documented limits",
+		titled:  1,
 		columns: append(slices.Clone(usualColumns), spentColumn),
 		note:    "As above, windows by the clock, without Retry-After.",
 	}
@@ -212,14 +222,15 @@ func atOnceSection() section {
 	return s
 }
 
-// leakySection has limits that no header tells.
+// leakySection has limits that are not in the headers.
 func leakySection() section {
 	s := section{
-		title:   "Limits that no header tells",
+		title:   "Limits that are not in the headers",
+		titled:  1,
 		columns: []column{knownColumn, lostColumn, meanColumn, p95Column, requestsColumn, refusedColumn, usedColumn, pausesColumn},
-		note: "In virtual time: `limit_req` of nginx with a burst of 20 and `nodelay`, whose 429 is HTML. The generations are created at once and last 20 to 120 s; a response takes 30 ms. " +
-			"The timeout is 5 minutes, and 15 with Retry-After. The rate used is of the time while a sixth of those that are waited for is more than the server takes in a second. " +
-			"A pause is more than 30 s between two 429. The documentation's loop has no timeout, and starts within 5 s. An oracle knows all before the timeout.",
+		note: "In virtual time: `limit_req` of nginx with a burst of 20 and `nodelay`, whose 429 is HTML. The generations are created at once and take 20 to 120 s; a response takes 30 ms. " +
+			"The timeout is 5 minutes, and 15 with Retry-After. The rate used is measured while a sixth of the waiting generations is more than the server accepts per second. " +
+			"A pause is more than 30 s between two responses 429. The documentation's loops have no timeout, and start within 5 s. An oracle knows all before the timeout.",
 	}
 	ends, trip := uniform(20*time.Second, 2*time.Minute), [2]time.Duration{30 * time.Millisecond, 30 * time.Millisecond}
 	for _, retryAfter := range []string{"", "60"} {
@@ -234,7 +245,7 @@ func leakySection() section {
 					}
 					if retryAfter != "" {
 						if way.name == byDocs.name {
-							continue // it does not read the header
+							continue // it ignores the header
 						}
 						c.name = strings.Replace(c.name, "/", "/Retry-After: 60, ", 1)
 						c.timeout = 15 * time.Minute
@@ -259,13 +270,14 @@ func leakySection() section {
 	return s
 }
 
-// sharedSection has many waits in one process that share a small budget.
+// sharedSection has many waits in one process that share a low limit.
 func sharedSection() section {
 	s := section{
-		title:   "Many waits at a small budget",
+		title:   "Many waits at a low limit",
+		titled:  1,
 		columns: append(slices.Clone(usualColumns), shareColumn),
-		note: "300 calls of Wait at an hour's token bucket that gets back 2 requests per second, for an hour; 1,000 generations by Check at 1,000 requests per 10 s; " +
-			"200 generations in each of two calls of All at 60 requests per 10 s, for 10 minutes. The generations of the first and of the last do not end.",
+		note: "In virtual time: 300 calls of Wait for an hour, at a token bucket that gains 2 requests per second; 1,000 generations with Check at 1,000 requests per 10 s; " +
+			"200 generations in each of two calls of All for 10 minutes, at 60 requests per 10 s. The generations of the first row and of the last two do not finish.",
 	}
 	hours := uniform(2*time.Hour, 2*time.Hour)
 	add := func(c scenario) {
@@ -291,13 +303,14 @@ func sharedSection() section {
 	return s
 }
 
-// createsSection has creates beside polls.
+// createsSection has creates during polls.
 func createsSection() section {
 	s := section{
-		title:   "Creates beside `All`",
+		title:   "Creates during `All`",
+		titled:  1,
 		columns: append([]column{{"created", func(f figures) string { return number(float64(f.Created), 0) }}, slowestColumn}, usualColumns...),
-		note: "200 calls of CreateGeneration at once, whose generations All waits for, at 30 requests per 10 s with Retry-After; " +
-			"and one create that is refused with `Retry-After: 600`, a minute after All has begun to wait for 20 generations. The timeout is 30 minutes.",
+		note: "In virtual time: 200 concurrent calls of CreateGeneration, whose generations All waits for, at 30 requests per 10 s with Retry-After; " +
+			"and one create that gets a 429 with `Retry-After: 600`, a minute after All has started to wait for 20 generations. The timeout is 30 minutes.",
 	}
 	thirty := func() limiter { return perTenSeconds(30) }
 	add := func(c scenario) {
@@ -305,8 +318,8 @@ func createsSection() section {
 		s.scenarios = append(s.scenarios, c)
 	}
 	few := bars{lost: true, refused: 20, created: true}
-	add(scenario{name: "creates/one budget for the key", jobs: 200, creates: true, limit: of(thirty), bars: few})
-	add(scenario{name: "creates/a budget for each operation", jobs: 200, creates: true, limit: ofEach(thirty), bars: few})
+	add(scenario{name: "creates/one limit for the key", jobs: 200, creates: true, limit: of(thirty), bars: few})
+	add(scenario{name: "creates/a limit for each operation", jobs: 200, creates: true, limit: ofEach(thirty), bars: few})
 	add(scenario{
 		name: "creates/a create is refused", jobs: 20, lasts: uniform(2*time.Minute, 4*time.Minute), refused: time.Minute,
 		limit: func() (polls, creates limiter) { return perTenSeconds(1_000), shut{} },
@@ -315,11 +328,11 @@ func createsSection() section {
 	return s
 }
 
-// table has the results of the section's scenarios, by their names.
-func (s section) table(results map[string]figures) (t table) {
-	t = table{title: s.title, note: s.note, head: []string{""}}
+// table returns the results of the section's scenarios.
+func (s section) table(results map[string]figures) performance.Table {
+	t := performance.Table{Title: s.title, Note: s.note, Head: []string{""}}
 	for _, c := range s.columns {
-		t.head = append(t.head, c.head)
+		t.Head = append(t.Head, c.head)
 	}
 	var names []string
 	rows := map[string]figures{}
@@ -328,7 +341,7 @@ func (s section) table(results map[string]figures) (t table) {
 		if !ok {
 			continue
 		}
-		parts := strings.Split(c.name, "/")[1:]
+		parts := strings.Split(c.name, "/")[s.titled:]
 		if s.merged {
 			parts = parts[:len(parts)-1]
 		}
@@ -345,7 +358,7 @@ func (s section) table(results map[string]figures) (t table) {
 		for _, c := range s.columns {
 			row = append(row, c.cell(rows[name]))
 		}
-		t.rows = append(t.rows, row)
+		t.Rows = append(t.Rows, row)
 	}
 	return t
 }

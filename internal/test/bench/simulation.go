@@ -21,28 +21,28 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// scenario is what happens to a key, how the generations are waited for, and what
-// must come out of it.
+// scenario is a load on one API key, a way to wait for the generations, and the bars for
+// the result.
 type scenario struct {
 	name string
-	slow bool // too slow for the tests, which run without it
+	slow bool // too slow for the tests
 
 	jobs  int                             // generations
 	batch int                             // created at once; 0 means 1
 	every time.Duration                   // between the batches
 	lasts func(*rand.Rand) time.Duration  // nil means usual
-	trip  [2]time.Duration                // the least and the longest round trip; none means usualTrip
-	limit func() (polls, creates limiter) // the same one where the operations share it
+	trip  [2]time.Duration                // the shortest and the longest round trip; 0 means usualTrip
+	limit func() (polls, creates limiter) // the same one if the operations share it
 
 	way     way
-	calls   int           // that share the generations; 0 means 1
-	shared  string        // what the calls have in common, if anything
+	calls   int           // among which the generations are divided; 0 means 1
+	shared  string        // what the calls have in common, or empty
 	creates bool          // the generations are created through the client
-	refused time.Duration // when a create is sent that is refused; 0 means never
+	refused time.Duration // when to send a create that gets a 429; 0 means never
 	timeout time.Duration // of the Poller, and of check
 	first   time.Duration // FirstPoll
 
-	rate float64 // what the limiter takes per second, to count how much of it is used
+	rate float64 // what the limiter accepts per second, to compute how much of it is used
 	bars bars
 }
 
@@ -51,45 +51,45 @@ const (
 	oneClient = "a client"
 )
 
-// bars are what a run must keep to. The zero value of each means that it need not.
+// bars are limits for the figures of a run. A zero value is no limit.
 type bars struct {
 	lost     bool          // no generation is lost
 	mean     time.Duration // lateness
 	requests float64       // per generation
 	busiest  int           // requests in one second
 	refused  int           // responses 429
-	part     float64       // of the requests that are refused
+	part     float64       // of the requests that get a 429
 	perGood  float64       // responses 429 for each good one
 	silence  time.Duration
 	used     float64 // of the rate, at least
 	pauses   int
 	docs     bool    // not later than the documentation's loop
-	oracle   float64 // all are known that much later than by the oracle
+	oracle   float64 // time until all are known, divided by the oracle's
 	created  bool    // all are created
 	turns    bool    // each of two calls has 40 to 60 % of the polls
 }
 
-// figures are what came out of a run.
+// figures are the results of a run.
 type figures struct {
 	Name     string
 	Jobs     int
 	Known    int
-	Lost     int           // finished two seconds before the timeout, and yet not known
+	Lost     int           // finished at least two seconds before the timeout, but not known
 	LostBy   string        // the error of the first that was lost
-	Natural  int           // lasted longer than the timeout
+	Natural  int           // finished after the timeout
 	Unended  int           // waits without a result
-	Wrong    []string      // results that cannot be
+	Wrong    []string      // results that are impossible
 	Mean     time.Duration // lateness, from the completion until the program knows
 	P95      time.Duration
 	Last     time.Duration // when the last one was known
 	Requests float64       // per generation
-	Busiest  int           // requests in the busiest second, wherever it starts
+	Busiest  int           // requests in the busiest second, at any offset
 	Good     int           // polls
 	Refused  int
-	Silence  time.Duration // the longest time without a good poll, while there is something to wait for
+	Silence  time.Duration // the longest time without a good poll while something is waiting
 	SilentAt time.Duration // when that started
-	Spent    string        // when which window was spent first
-	Used     float64       // of the rate, while there are enough generations to use it
+	Spent    string        // which windows had nothing remaining, and since when
+	Used     float64       // part of the rate, while there are enough generations to use it
 	Pauses   int           // after a 429, in ten minutes
 	Created  int
 	Slowest  time.Duration // create
@@ -98,7 +98,7 @@ type figures struct {
 	Best     time.Duration // when the oracle knows the last one
 }
 
-// world is the API in virtual time. Its times are counted from the start of the run.
+// world is a fake of the API in virtual time. Its times are since the start of the run.
 type world struct {
 	*scenario
 	polls, posts limiter
@@ -114,7 +114,7 @@ type world struct {
 	refusals    []time.Duration
 	polled      [2]int        // even and odd generations
 	waiting     int           // waits
-	quiet       time.Duration // since when there is no good response
+	quiet       time.Duration // time of the last good response
 	pressed     time.Duration // since when the demand is above the rate; negative if it is not
 	pressedFor  time.Duration
 	pressedGood int
@@ -129,13 +129,13 @@ type generation struct {
 
 var usualTrip = [2]time.Duration{50 * time.Millisecond, 200 * time.Millisecond}
 
-// usual is a lognormal distribution with median 60 s and 95th percentile 180 s, and
-// not below 15 s.
+// usual returns a duration of a generation: lognormal with median 60 s and 95th percentile
+// 180 s, and at least 15 s.
 func usual(r *rand.Rand) time.Duration {
 	return max(lognormal(60*time.Second)(r), 15*time.Second)
 }
 
-// lognormal has its 95th percentile at 180 s.
+// lognormal returns a distribution with its 95th percentile at 180 s.
 func lognormal(median time.Duration) func(*rand.Rand) time.Duration {
 	const z95 = 1.6448536269514722
 	sigma := math.Log(float64(180*time.Second)/float64(median)) / z95
@@ -167,12 +167,12 @@ func newWorld(s *scenario) *world {
 	return w
 }
 
-// creation is when the generation i is created.
+// creation returns when generation i is created.
 func (s *scenario) creation(i int) time.Duration {
 	return time.Duration(i/max(s.batch, 1)) * s.every
 }
 
-// patience is how long each wait may take.
+// patience returns the timeout of each wait.
 func (s *scenario) patience() time.Duration {
 	if s.timeout < 0 {
 		return math.MaxInt64 / 2
@@ -182,7 +182,7 @@ func (s *scenario) patience() time.Duration {
 
 func (w *world) now() time.Duration { return time.Since(w.start) }
 
-// create makes a generation, and returns its place in [ids].
+// create adds a generation, and returns its position in [ids].
 func (w *world) create(now time.Duration) int {
 	lasts := w.lasts
 	if lasts == nil {
@@ -251,7 +251,7 @@ var validRequest = sync.OnceValue(func() api.GenerationRequest {
 	return sample.Request(sample.New(gamma.OpenAPI()), "createGeneration", api.GenerationRequest{InputText: "x"})
 })
 
-// wait notes that there are n waits more.
+// wait adds n to the number of waits.
 func (w *world) wait(n int) {
 	now := w.now()
 	if w.waiting == 0 {
@@ -278,27 +278,27 @@ func (w *world) hear(now time.Duration) {
 	w.quiet = now
 }
 
-// ended notes the result of a wait.
+// ended records the result of a wait.
 func (w *world) ended(id string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i, bad := place(id)
 	if bad != nil || i >= len(w.generations) || w.generations[i].ended {
-		w.figures.Wrong = append(w.figures.Wrong, fmt.Sprintf("a result too many: %s, %v", id, err))
+		w.figures.Wrong = append(w.figures.Wrong, fmt.Sprintf("an unexpected result: %s, %v", id, err))
 		return
 	}
 	g, now := &w.generations[i], w.now()
 	g.ended = true
 	w.wait(-1)
 	switch {
-	case g.finished > g.deadline-2*time.Second: // the last poll comes a little before the deadline
-		w.figures.Natural++ // also if it is known in spite of that, as a last Check may tell
+	case g.finished > g.deadline-2*time.Second: // the last poll is a little before the deadline
+		w.figures.Natural++ // even if it is known, from a last Check
 	case err != nil:
 		if w.figures.Lost++; w.figures.Lost == 1 {
 			w.figures.LostBy = err.Error()
 		}
 	case now < g.finished:
-		w.figures.Wrong = append(w.figures.Wrong, id+" is known too early")
+		w.figures.Wrong = append(w.figures.Wrong, id+" is known before it has finished")
 	default:
 		w.known(now, g.finished)
 	}
@@ -310,7 +310,7 @@ func (w *world) known(now, finished time.Duration) {
 	w.late = append(w.late, now-finished)
 }
 
-// RoundTrip responds as Gamma does. Of the limits, clients see what the headers say.
+// RoundTrip responds as Gamma does. Clients know the limits from the headers only.
 func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	trip := w.trip
 	if trip[1] == 0 {
@@ -385,7 +385,7 @@ func (w *world) refuse(rsp *http.Response, now time.Duration) *http.Response {
 	return rsp
 }
 
-// way waits for the generations of a call, and notes how each wait ended.
+// way waits for the generations of a call, and records how each wait ended.
 type way struct {
 	name string
 	run  func(ctx context.Context, w *world, p *poller.Poller, ids iter.Seq[string])
@@ -403,8 +403,8 @@ var (
 	})}
 	byCheck = way{"Check", each(check)}
 
-	// byDocs is at its best: loops that start at the same moment, with round trips of
-	// the same length, would be refused together for ever.
+	// byDocs starts its loops at random times: loops that start together, with round trips
+	// of the same length, would get a 429 together again and again.
 	byDocs = way{"the docs' loop", each(func(ctx context.Context, w *world, _ *poller.Poller, id string) error {
 		w.mu.Lock()
 		d := uniform(0, 5*time.Second)(w.trips)
@@ -414,7 +414,7 @@ var (
 	})}
 )
 
-// each waits in a goroutine for each generation.
+// each starts a goroutine for each generation.
 func each(wait func(ctx context.Context, w *world, p *poller.Poller, id string) error) func(context.Context, *world, *poller.Poller, iter.Seq[string]) {
 	return func(ctx context.Context, w *world, p *poller.Poller, ids iter.Seq[string]) {
 		var all sync.WaitGroup
@@ -425,8 +425,8 @@ func each(wait func(ctx context.Context, w *world, p *poller.Poller, id string) 
 	}
 }
 
-// check is a program with a scheduler, which calls Check for each generation when its
-// NextPoll has come, and gives up with the first poll after the timeout.
+// check is a program with a scheduler: it calls Check for a generation when its NextPoll
+// has passed, and gives up after the first poll after the timeout.
 func check(ctx context.Context, w *world, p *poller.Poller, id string) error {
 	progress := poller.Progress{ID: id}
 	for start := time.Now(); ; {
@@ -438,13 +438,13 @@ func check(ctx context.Context, w *world, p *poller.Poller, id string) error {
 		case gen != nil && pause == 0:
 			return nil
 		case last && gen != nil:
-			return errors.New("given up after the timeout")
+			return errors.New("timed out")
 		}
 		time.Sleep(max(pause, time.Until(progress.NextPoll)))
 	}
 }
 
-// run plays the scenario.
+// run runs the scenario.
 func (w *world) run(ctx context.Context) error {
 	var client *gamma.Client
 	var p *poller.Poller
@@ -452,7 +452,7 @@ func (w *world) run(ctx context.Context) error {
 	for call := range max(w.calls, 1) {
 		if client == nil || w.shared == "" {
 			var err error
-			if client, err = newGamma(imagined, w); err != nil {
+			if client, err = newGamma(fakeURL, w); err != nil {
 				return err
 			}
 		}
@@ -470,15 +470,15 @@ func (w *world) run(ctx context.Context) error {
 	if w.refused > 0 {
 		time.Sleep(w.refused)
 		if _, err := client.CreateGeneration(ctx, validRequest()); !errors.Is(err, gamma.ErrRateLimited) {
-			w.figures.Wrong = append(w.figures.Wrong, fmt.Sprintf("the create was to be refused: %v", err))
+			w.figures.Wrong = append(w.figures.Wrong, fmt.Sprintf("the create did not get a 429: %v", err))
 		}
 	}
 	all.Wait()
 	return nil
 }
 
-// oracle polls each generation once, when it has finished, or as soon after that as
-// the limits allow.
+// oracle polls each generation once, when it has finished or as soon after that as the
+// limits allow.
 func oracle(s *scenario) figures {
 	w := newWorld(s)
 	slices.SortFunc(w.generations, func(a, b generation) int { return cmp.Compare(a.finished, b.finished) })
@@ -500,7 +500,7 @@ func oracle(s *scenario) figures {
 	return w.result()
 }
 
-// result sums up after a run.
+// result returns the figures after a run.
 func (w *world) result() figures {
 	f := w.figures
 	f.Name, f.Jobs = w.name, w.jobs
@@ -545,7 +545,7 @@ func (w *world) result() figures {
 	return f
 }
 
-// short is d in its largest unit.
+// short formats d in its largest unit.
 func short(d time.Duration) string {
 	switch {
 	case d >= time.Hour:
@@ -556,7 +556,7 @@ func short(d time.Duration) string {
 	return number(d.Seconds(), 1) + " s"
 }
 
-// missed says which bars a run did not keep to.
+// missed returns the bars that a run missed.
 func (f *figures) missed(b bars) []string {
 	missed := slices.Clone(f.Wrong)
 	check := func(missedIt bool, what string, bar any) {
@@ -584,7 +584,7 @@ func (f *figures) missed(b bars) []string {
 	return missed
 }
 
-// String is one line.
+// String returns the figures in one line.
 func (f *figures) String() string {
 	var b strings.Builder
 	add := func(yes bool, format string, args ...any) {

@@ -14,7 +14,7 @@ import (
 var (
 	scenarioNames = flag.String("scenario", "", "TestScenarios runs the scenarios that match this regular `expression`, not those for the tests")
 	pacingJobs    = flag.Int("jobs", 10_000, "how many generations the pacing scenarios have")
-	figuresFile   = flag.String("figures", "", "TestScenarios writes what comes out to this `file`, and does not compare it with the bars")
+	figuresFile   = flag.String("figures", "", "TestScenarios writes the figures to this `file`, and does not compare them with the bars")
 )
 
 // play runs a scenario in virtual time.
@@ -43,8 +43,8 @@ func play(t *testing.T, s scenario) (f figures) {
 	return f
 }
 
-// Every scenario keeps to its bars: virtual time makes them the same on every machine.
-// To see the figures of some, run
+// Every scenario keeps its bars. In virtual time the figures are the same on every machine.
+// To print those of some scenarios, run
 //
 //	go test -v -run TestScenarios . -args -scenario '^days/0.5/clock/'
 func TestScenarios(t *testing.T) {
@@ -90,15 +90,15 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// The oracle knows every generation before the timeout where no wait may be lost,
-// whatever the limit.
+// The oracle knows every generation before the timeout in all scenarios in which no wait may
+// be lost.
 func TestOracle(t *testing.T) {
 	for _, s := range leakySection().scenarios {
 		if f := oracle(&s); f.Lost > 0 || f.Known != s.jobs {
 			t.Errorf("%v", &f)
 		}
 	}
-	// Ten a second finish at most, so that none is late, or one in ten seconds.
+	// Without a limit none is late. With one request per ten seconds the last is late.
 	world := func(limit func() limiter) scenario {
 		trip := 50 * time.Millisecond
 		return scenario{jobs: 200, every: 5 * time.Millisecond, lasts: lognormal(75 * time.Second), trip: [2]time.Duration{trip, trip}, limit: of(limit), timeout: -1}

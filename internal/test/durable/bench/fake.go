@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// fake is the API over plain HTTP/1.1 with as little CPU as it takes, and sends no
-// rate-limit headers. It knows the generations 0 to len(last)-1.
+// fake is a fake of the API over HTTP/1.1 that uses little CPU time and sends no rate-limit
+// headers. It has the generations 0 to len(last)-1.
 type fake struct {
-	finished atomic.Int64 // generations below it have completed
+	finished atomic.Int64 // generations below this number have completed
 	exports  atomic.Bool  // they have an export
 
-	last  []atomic.Int64 // when each was polled last, in nanoseconds since 1970
-	seen  []atomic.Int64 // the mark at which each was polled last
+	last  []atomic.Int64 // when each was last polled, in nanoseconds since 1970
+	seen  []atomic.Int64 // the mark at the last poll of each
 	mark  atomic.Int64
 	fresh atomic.Int64 // generations polled since the mark
 
 	polls     atomic.Int64
 	intervals atomic.Int64 // between two polls of a generation
-	sum       atomic.Int64 // of them, in nanoseconds
+	sum       atomic.Int64 // of the intervals, in nanoseconds
 }
 
 func newFake(generations int) *fake {
@@ -35,10 +35,10 @@ func newFake(generations int) *fake {
 	return f
 }
 
-// generationID is the id of a generation, as long as those of nanoid.
+// generationID returns the id of a generation, as long as those of nanoid.
 func generationID(n int) string { return fmt.Sprintf("gen%018d", n) }
 
-// reset counts from now on.
+// reset starts counting again.
 func (f *fake) reset() {
 	f.mark.Add(1)
 	for _, n := range []*atomic.Int64{&f.fresh, &f.polls, &f.intervals, &f.sum} {
@@ -46,7 +46,7 @@ func (f *fake) reset() {
 	}
 }
 
-// forget also forgets when each generation was polled last.
+// forget also discards when each generation was last polled.
 func (f *fake) forget() {
 	for i := range f.last {
 		f.last[i].Store(0)
@@ -58,12 +58,12 @@ func (f *fake) interval() time.Duration {
 	return time.Duration(f.sum.Load() / max(f.intervals.Load(), 1))
 }
 
-// door is an address of the fake, one for each process, so that it is known who polls.
+// door is an address of the fake. Each process has another one, so the fake knows who polls.
 type door struct {
 	fake  *fake
 	l     net.Listener
-	first atomic.Int64 // the first poll since it was set to 0, in nanoseconds since 1970
-	gate  sync.RWMutex // locked once nothing passes any more
+	first atomic.Int64 // time of the first poll since it was set to 0, in nanoseconds since 1970
+	gate  sync.RWMutex // locked after vanish
 }
 
 func (f *fake) open(ctx context.Context) (*door, error) {
@@ -152,5 +152,5 @@ func (f *fake) body(n, status int) string {
 		`"exportUrl":"https://assets.api.gamma.app/export/pdf/4k2m9x7qh1s8d3f/0f343b0931126a20f133d67c2b018a3b/A-short-history-of-tea.pdf"}`
 }
 
-// vanish lets nothing pass any more, and closes nothing.
+// vanish stops responding, and closes nothing.
 func (d *door) vanish() { d.gate.Lock() }

@@ -1,26 +1,30 @@
-// Command bench measures what it costs to wait by package riverwait, with a private
-// PostgreSQL. Run it in the folder above:
+// Command bench measures what waiting with package riverwait costs, with a private
+// PostgreSQL. Run it in the directory above:
 //
-//	go run ./bench                    everything, about 20 minutes on 2 cores
-//	go run ./bench -only wal,plans    these parts: waiting, takeover, memory, wal, plans
-//	go run ./bench -waiting 1000      with so many waiting
+//	go run ./bench                            measures everything, in about 20 minutes on 2 cores
+//	go run ./bench -only wal,plans            measures these parts: waiting, takeover, memory, wal, plans
+//	go run ./bench -waiting 1000 -docs ''     measures with 1000 generations, and only prints
 //
-// It prints Markdown. It needs Linux: CPU time is that of /proc. Each worker is a process
-// and reaches PostgreSQL through a proxy, so that it can vanish.
+// It prints Markdown tables and writes them to docs/performance.md. It does nothing if
+// PostgreSQL is not installed. It needs Linux, because it reads CPU time from /proc. Each
+// worker is a process that reaches PostgreSQL through a proxy, so that it can vanish.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/gamma-sdk/gamma-go/internal/test/performance"
 	"github.com/gamma-sdk/gamma-go/internal/test/postgres"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -32,13 +36,13 @@ import (
 // sizes is how much is measured.
 type sizes struct {
 	waiting     int           // generations
-	many        int           // for memory
+	many        int           // generations, in the last row of memory
 	interval    time.Duration // between two polls of one
-	measure     time.Duration // how long
+	measure     time.Duration // how long to measure a figure
 	turns       int           // how often each figure is measured
 	generations int           // of each turn of wal
-	completed   int           // jobs that are in the table beside the pending ones
-	settle      time.Duration // until the sessions have told PostgreSQL their figures
+	completed   int           // jobs in the table, besides the pending ones
+	settle      time.Duration // until the sessions have reported their statistics
 }
 
 func main() {
@@ -47,75 +51,79 @@ func main() {
 	}
 	log.SetFlags(log.Ltime)
 	log.SetPrefix("bench: ")
-	s := sizes{settle: 11 * time.Second} // they tell them when idle for 10 seconds, at the latest
-	only := flag.String("only", "waiting,takeover,memory,wal,plans", "the `parts`")
-	flag.IntVar(&s.waiting, "waiting", 50_000, "`generations` that are waited for")
-	flag.IntVar(&s.many, "many", 200_000, "the same, where only memory is measured")
-	flag.DurationVar(&s.interval, "interval", 5*time.Second, "`pause` between two polls of a generation")
+	s := sizes{settle: 11 * time.Second} // an idle session reports them after 10 seconds at the latest
+	only := flag.String("only", strings.Join(slices.Sorted(maps.Keys(parts)), ","), "the `parts` to measure")
+	docs := flag.String("docs", "../../../docs", "the `directory` with performance.md; only print if empty")
+	flag.IntVar(&s.waiting, "waiting", 50_000, "the waiting `generations`")
+	flag.IntVar(&s.many, "many", 200_000, "the waiting `generations` of the last row of memory")
+	flag.DurationVar(&s.interval, "interval", 5*time.Second, "the `time` between two polls of a generation")
 	flag.DurationVar(&s.measure, "measure", 30*time.Second, "how `long` a figure is measured")
-	flag.IntVar(&s.turns, "turns", 3, "how many `times`")
-	flag.IntVar(&s.generations, "generations", 2_000, "`generations` that finish in each turn of wal")
-	flag.IntVar(&s.completed, "completed", 500_000, "completed `jobs` in the table of plans")
+	flag.IntVar(&s.turns, "turns", 3, "how many `times` each figure is measured")
+	flag.IntVar(&s.generations, "generations", 2_000, "the `generations` that finish in each turn of wal")
+	flag.IntVar(&s.completed, "completed", 500_000, "the completed `jobs` in the table of plans")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Stdout, strings.Split(*only, ","), s); err != nil {
+	switch err := run(ctx, os.Stdout, strings.Split(*only, ","), s, *docs); {
+	case errors.Is(err, postgres.ErrNotInstalled):
+		log.Print("skipped: ", err)
+	case err != nil:
 		log.Fatal(err) //nolint:gocritic // nothing is lost without stop
 	}
 }
 
-// run measures the parts.
-func run(ctx context.Context, out io.Writer, parts []string, s sizes) error {
-	for _, part := range parts {
-		if !slices.Contains([]string{"waiting", "takeover", "memory", "wal", "plans"}, part) {
+// parts are what can be measured, by their names.
+var parts = map[string]func(*bench, context.Context) (performance.Table, error){
+	"waiting":  (*bench).waiting,
+	"takeover": (*bench).takeover,
+	"memory":   (*bench).memory,
+	"wal":      (*bench).wal,
+	"plans":    (*bench).plans,
+}
+
+// run measures parts, and writes the table of each as soon as it is there: to out, and to
+// the page in docs unless that is empty.
+func run(ctx context.Context, out io.Writer, only []string, s sizes, docs string) error {
+	for _, part := range only {
+		if parts[part] == nil {
 			return fmt.Errorf("there is no part %q", part)
 		}
 	}
-	for i, part := range parts {
+	for _, part := range only {
 		b, err := newBench(ctx, s)
 		if err != nil {
 			return err
 		}
-		if i == 0 {
-			var version string
-			if err := b.pool.QueryRow(ctx, "SHOW server_version").Scan(&version); err != nil {
-				return err
-			}
-			if _, err := fmt.Fprintln(out, machine(version)); err != nil {
-				return err
-			}
-		}
 		log.Print(part)
-		var t table
-		switch part {
-		case "waiting":
-			t, err = b.waiting(ctx)
-		case "takeover":
-			t, err = b.takeover(ctx)
-		case "memory":
-			t, err = b.memory(ctx)
-		case "wal":
-			t, err = b.wal(ctx)
-		case "plans":
-			t, err = b.plans(ctx)
+		start := time.Now()
+		var version string
+		var t performance.Table
+		if err = b.pool.QueryRow(ctx, "SHOW server_version").Scan(&version); err == nil {
+			t, err = parts[part](b, ctx)
 		}
 		b.stop()
 		if err != nil {
 			return fmt.Errorf("%s: %w", part, err)
 		}
-		if err := t.write(out); err != nil {
+		if _, err := fmt.Fprintln(out, t); err != nil {
+			return err
+		}
+		if docs == "" {
+			continue
+		}
+		if err := performance.Write(docs, "riverwait-"+part, performance.Machine(start)+", PostgreSQL "+version, []performance.Table{t}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// bench is one part: a database, a fake, and the workers.
+// bench is what a part needs: a database, a fake of the API, and the workers.
 type bench struct {
 	sizes
 	server  *postgres.Server
 	pool    *pgxpool.Pool
-	river   *river.Client[pgx.Tx] // only inserts
+	river   *river.Client[pgx.Tx] // for inserts only
 	fake    *fake
 	workers []*process
 }
@@ -128,7 +136,7 @@ func newBench(ctx context.Context, s sizes) (b *bench, err error) {
 		}
 	}()
 	b.server, err = postgres.Start("max_connections=200", "session_preload_libraries=auto_explain",
-		"auto_explain.log_analyze=on", "auto_explain.log_timing=off") // it logs what plans asks for
+		"auto_explain.log_analyze=on", "auto_explain.log_timing=off") // for plans
 	if err != nil {
 		return b, err
 	}
@@ -159,7 +167,7 @@ func (b *bench) stop() {
 	}
 }
 
-// start starts one more worker.
+// start starts another worker.
 func (b *bench) start(ctx context.Context) (*process, error) {
 	p, err := start(ctx, b.fake, b.server.URL(), task{Interval: b.interval})
 	if err == nil {
@@ -174,12 +182,12 @@ func (b *bench) end(p *process) {
 	b.workers = slices.DeleteFunc(b.workers, func(w *process) bool { return w == p })
 }
 
-// watcher returns the worker that watches, and the others.
+// watcher waits until a worker polls, and returns it and the others.
 func (b *bench) watcher(ctx context.Context) (watcher *process, others []*process, err error) {
 	err = until(ctx, func() (bool, error) {
 		watcher, others = nil, nil
 		for _, p := range b.workers {
-			switch r, err := p.ask("status"); {
+			switch r, err := p.report("status"); {
 			case err != nil:
 				return false, err
 			case r.Watching:
@@ -193,10 +201,10 @@ func (b *bench) watcher(ctx context.Context) (watcher *process, others []*proces
 	return watcher, others, err
 }
 
-// until waits until f returns true.
+// until calls f until it returns true.
 func until(ctx context.Context, f func() (bool, error)) error {
-	const patience = 10 * time.Minute
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	const timeout = 10 * time.Minute
+	for deadline := time.Now().Add(timeout); time.Now().Before(deadline); {
 		if ok, err := f(); ok || err != nil {
 			return err
 		}
@@ -204,10 +212,10 @@ func until(ctx context.Context, f func() (bool, error)) error {
 			return err
 		}
 	}
-	return fmt.Errorf("it has not happened within %v", patience)
+	return fmt.Errorf("timed out after %v", timeout)
 }
 
-// pause is a pause that ends with ctx.
+// pause sleeps for d, or until ctx is done.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -217,39 +225,11 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// table is a Markdown table.
-type table struct {
-	title string
-	head  []string
-	rows  [][]string
-	note  string
-}
-
-func (t *table) add(cells ...any) {
-	row := make([]string, len(cells))
-	for i, cell := range cells {
-		row[i] = fmt.Sprint(cell)
-	}
-	t.rows = append(t.rows, row)
-}
-
-func (t *table) write(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\n### %s\n\n| %s |\n|%s\n", t.title, strings.Join(t.head, " | "), strings.Repeat(" --- |", len(t.head)))
-	for _, row := range t.rows {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-	}
-	if t.note != "" {
-		fmt.Fprintf(&b, "\n%s\n", t.note)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// figures are those of several turns. It prints the median, and the least and the most.
+// figures are those of several turns. They print as the median, with the lowest and the
+// highest in parentheses.
 type figures struct {
-	values []float64
-	format string
+	values   []float64
+	decimals int
 }
 
 func (f *figures) add(x float64) { f.values = append(f.values, x) }
@@ -259,9 +239,21 @@ func (f *figures) String() string {
 	if len(s) == 0 {
 		return ""
 	}
-	text := fmt.Sprintf(f.format, (s[(len(s)-1)/2]+s[len(s)/2])/2)
-	if len(s) > 1 {
-		text += fmt.Sprintf(" ("+f.format+" to "+f.format+")", s[0], s[len(s)-1])
+	text := performance.Number((s[(len(s)-1)/2]+s[len(s)/2])/2, f.decimals)
+	if low, high := performance.Number(s[0], f.decimals), performance.Number(s[len(s)-1], f.decimals); low != high {
+		text += " (" + low + " to " + high + ")"
 	}
 	return text
 }
+
+// cells are a row of a table.
+func cells(values ...any) []string {
+	row := make([]string, len(values))
+	for i, value := range values {
+		row[i] = fmt.Sprint(value)
+	}
+	return row
+}
+
+// count formats a number of something.
+func count(n int) string { return performance.Number(float64(n), 0) }

@@ -5,21 +5,22 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gamma-sdk/gamma-go/internal/test/performance"
 	"github.com/gamma-sdk/gamma-go/poller"
 	"github.com/gamma-sdk/gamma-go/poller/riverwait"
 	"github.com/jackc/pgx/v5"
 )
 
-// jobKind is what a job is like.
+// jobKind is a kind of job.
 type jobKind int
 
 const (
-	full  jobKind = iota // of a generation with an export, and with a text in its args
-	small                // of a generation without, and with a number in its args
+	full  jobKind = iota // waits for a generation and its export; a text and a number as args
+	small                // waits for a generation; a number as args
 	plain                // an ordinary job of River, with the args of full
 )
 
-// insert inserts the job of a generation in a transaction.
+// insert inserts a job for a generation in a transaction.
 func (b *bench) insert(ctx context.Context, n int, kind jobKind) error {
 	args := finish{Customer: n, Plain: kind == plain}
 	if kind != small {
@@ -35,10 +36,10 @@ func (b *bench) insert(ctx context.Context, n int, kind jobKind) error {
 	})
 }
 
-// fill inserts the jobs of the generations from to until. All but the first are copies of
-// it, each with the args, the metadata and the unique key that InsertTx would give it. They
-// are five intervals old, so that their first poll is due. With state completed they are
-// finished jobs.
+// fill inserts jobs for the generations from (included) to until (excluded). All except the
+// first are copies of it, with the args, the metadata and the unique key that InsertTx would
+// give them. They are five intervals old, so their first poll is due. With the state
+// completed they are finished jobs.
 func (b *bench) fill(ctx context.Context, from, until int, state string) error {
 	if err := b.insert(ctx, from, full); err != nil {
 		return err
@@ -56,7 +57,7 @@ func (b *bench) fill(ctx context.Context, from, until int, state string) error {
 	return err
 }
 
-// waits starts three workers with all jobs pending, and returns once every generation has
+// waits inserts pending jobs, starts three workers, and returns when every generation has
 // been polled.
 func (b *bench) waits(ctx context.Context) error {
 	if err := b.fill(ctx, 0, b.sizes.waiting, "pending"); err != nil {
@@ -74,24 +75,24 @@ func (b *bench) waits(ctx context.Context) error {
 	return b.polled(ctx)
 }
 
-// polled waits until every generation has been polled since the last mark.
+// polled waits until every generation has been polled since the last reset.
 func (b *bench) polled(ctx context.Context) error {
 	return until(ctx, func() (bool, error) { return b.fake.fresh.Load() >= int64(b.sizes.waiting), nil })
 }
 
-func (b *bench) waiting(ctx context.Context) (t table, err error) {
-	t = table{
-		title: fmt.Sprintf("%d waiting, %v, three workers", b.sizes.waiting, b.interval),
-		head:  []string{"", "interval, s", "polls/s", "cores: the process that polls", "PostgreSQL", "the two that stand by"},
-		note:  fmt.Sprintf("Median of %d turns of %v, least and most in parentheses; the two ways take turns. Interval: mean time between two polls of a generation. CPU time of PostgreSQL is that of all of its processes.", b.turns, b.measure),
+func (b *bench) waiting(ctx context.Context) (t performance.Table, err error) {
+	t = performance.Table{
+		Title: performance.Polling,
+		Head:  []string{"", "waiting", "interval, s", "polls/s", "cores: the process that polls", "PostgreSQL", "two on standby"},
+		Note:  fmt.Sprintf("%d turns of %v; the two ways are measured in turn. The interval is the mean time between two polls of a generation. PostgreSQL includes all of its processes.", b.turns, b.measure),
 	}
 	type way struct{ interval, rate, own, database, others figures }
 	newWay := func() way {
-		return way{figures{format: "%.3f"}, figures{format: "%.0f"}, figures{format: "%.2f"}, figures{format: "%.3f"}, figures{format: "%.3f"}}
+		return way{figures{decimals: 3}, figures{}, figures{decimals: 2}, figures{decimals: 3}, figures{decimals: 3}}
 	}
 	alone, watched := newWay(), newWay()
 	measure := func(w *way, p *process, others []*process) error {
-		// Intervals that end in it count, whenever they began.
+		// Intervals count if they end during the measurement, so they must not start before it by much.
 		if err := pause(ctx, 2*b.interval); err != nil {
 			return err
 		}
@@ -102,11 +103,11 @@ func (b *bench) waiting(ctx context.Context) (t table, err error) {
 			}
 			return d
 		}
-		begin, own, database, rest := time.Now(), cpu(p.cmd.Process.Pid), family(b.server.PID()), sum()
+		start, own, database, rest := time.Now(), cpu(p.cmd.Process.Pid), family(b.server.PID()), sum()
 		if err := pause(ctx, b.measure); err != nil {
 			return err
 		}
-		d := time.Since(begin).Seconds()
+		d := time.Since(start).Seconds()
 		w.interval.add(b.fake.interval().Seconds())
 		w.rate.add(float64(b.fake.polls.Load()) / d)
 		w.own.add((cpu(p.cmd.Process.Pid) - own).Seconds() / d)
@@ -153,16 +154,19 @@ func (b *bench) waiting(ctx context.Context) (t table, err error) {
 			b.end(b.workers[0])
 		}
 	}
-	t.add("`Poller.All` alone", &alone.interval, &alone.rate, &alone.own, "", "")
-	t.add("riverwait", &watched.interval, &watched.rate, &watched.own, &watched.database, &watched.others)
+	waiting := count(b.sizes.waiting)
+	t.Rows = [][]string{
+		cells("`Poller.All` alone", waiting, &alone.interval, &alone.rate, &alone.own, "", ""),
+		cells("riverwait", waiting, &watched.interval, &watched.rate, &watched.own, &watched.database, &watched.others),
+	}
 	return t, nil
 }
 
-func (b *bench) takeover(ctx context.Context) (t table, err error) {
-	t = table{
-		title: fmt.Sprintf("Takeover with %d waiting", b.sizes.waiting),
-		head:  []string{"the process that watches", "next poll by another, s", "all polled again, s"},
-		note:  fmt.Sprintf("Median of %d, least and most in parentheses. Vanished: neither PostgreSQL nor the fake hears from it, and no connection is closed.", b.turns),
+func (b *bench) takeover(ctx context.Context) (t performance.Table, err error) {
+	t = performance.Table{
+		Title: performance.Takeover,
+		Head:  []string{"the process that polls", "waiting", "next poll by another, s", "all polled again, s"},
+		Note:  fmt.Sprintf("%d turns. A process that vanishes sends nothing more to PostgreSQL and the fake, and no connection is closed.", b.turns),
 	}
 	if err := b.waits(ctx); err != nil {
 		return t, err
@@ -174,7 +178,7 @@ func (b *bench) takeover(ctx context.Context) (t table, err error) {
 		{"is killed (SIGKILL)", (*process).kill},
 		{"vanishes with its machine", (*process).vanish},
 	} {
-		next, all := figures{format: "%.1f"}, figures{format: "%.1f"}
+		next, all := figures{decimals: 1}, figures{decimals: 1}
 		for range b.turns {
 			watcher, others, err := b.watcher(ctx)
 			if err != nil {
@@ -186,7 +190,7 @@ func (b *bench) takeover(ctx context.Context) (t table, err error) {
 			for _, p := range others {
 				p.door.first.Store(0)
 			}
-			begin := time.Now()
+			start := time.Now()
 			way.end(watcher)
 			b.fake.reset()
 			var first int64
@@ -198,34 +202,35 @@ func (b *bench) takeover(ctx context.Context) (t table, err error) {
 			}); err != nil {
 				return t, err
 			}
-			next.add(time.Unix(0, first).Sub(begin).Seconds())
+			next.add(time.Unix(0, first).Sub(start).Seconds())
 			if err := b.polled(ctx); err != nil {
 				return t, err
 			}
-			all.add(time.Since(begin).Seconds())
+			all.add(time.Since(start).Seconds())
 			b.end(watcher)
 			if _, err := b.start(ctx); err != nil {
 				return t, err
 			}
 		}
-		t.add(way.name, &next, &all)
+		t.Rows = append(t.Rows, cells(way.name, count(b.sizes.waiting), &next, &all))
 	}
 	return t, nil
 }
 
-func (b *bench) memory(ctx context.Context) (t table, err error) {
-	t = table{
-		title: "Memory of the process that watches",
-		head:  []string{"waiting", "live per job, B", "live, MB", "resident, MB", "all known after, s", "all polled after, s", "table and indexes per job, B"},
-		note:  "Live: heap and stacks after garbage collection, per job less those with none waiting; it is a whole process with River's client. The times are from the start of the process.",
+func (b *bench) memory(ctx context.Context) (t performance.Table, err error) {
+	t = performance.Table{
+		Title: "Memory of the process that polls",
+		Head:  []string{"waiting", "interval, s", "live per job, B", "live, MB", "resident, MB", "all known after, s", "in PostgreSQL per job, B"},
+		Note: "Live is heap and stacks after garbage collection, of a process with a River client; per job, minus those with nothing waiting. " +
+			"All known: from the start of the process until its watcher knows all jobs; it polls meanwhile. In PostgreSQL: the table with its indexes.",
 	}
 	measure := func() (report, int64, error) {
 		watcher, _, err := b.watcher(ctx)
 		if err != nil {
 			return report{}, 0, err
 		}
-		rss := resident(watcher.cmd.Process.Pid) // first: the collection returns memory
-		r, err := watcher.ask("live")
+		rss := resident(watcher.cmd.Process.Pid) // first, because the collection returns memory
+		r, err := watcher.report("live")
 		return r, rss, err
 	}
 	if _, err := b.start(ctx); err != nil {
@@ -236,7 +241,8 @@ func (b *bench) memory(ctx context.Context) (t table, err error) {
 		return t, err
 	}
 	b.end(b.workers[0])
-	t.add(0, "", fmt.Sprintf("%.1f", float64(base.Live)/1e6), fmt.Sprintf("%.0f", float64(rss)/1e6), "", "", "")
+	megabytes := func(n int64) string { return performance.Number(float64(n)/1e6, 0) }
+	t.Rows = append(t.Rows, cells(0, "", "", megabytes(base.Live), megabytes(rss), "", ""))
 	counts := []int{b.sizes.waiting}
 	if b.many > b.sizes.waiting {
 		counts = append(counts, b.many)
@@ -258,22 +264,21 @@ func (b *bench) memory(ctx context.Context) (t table, err error) {
 		from = n
 		b.sizes.waiting = n
 		b.fake.forget()
-		begin := time.Now()
+		start := time.Now()
 		p, err := b.start(ctx)
 		if err != nil {
 			return t, err
 		}
 		if err := until(ctx, func() (bool, error) {
-			r, err := p.ask("status")
+			r, err := p.report("status")
 			return r.Waiting >= n, err
 		}); err != nil {
 			return t, err
 		}
-		known := time.Since(begin)
+		known := time.Since(start)
 		if err := b.polled(ctx); err != nil {
 			return t, err
 		}
-		polled := time.Since(begin)
 		if err := pause(ctx, b.measure/3); err != nil {
 			return t, err
 		}
@@ -282,19 +287,19 @@ func (b *bench) memory(ctx context.Context) (t table, err error) {
 			return t, err
 		}
 		b.end(p)
-		t.add(n, fmt.Sprintf("%.0f", float64(r.Live-base.Live)/float64(n)), fmt.Sprintf("%.1f", float64(r.Live)/1e6),
-			fmt.Sprintf("%.0f", float64(rss)/1e6), fmt.Sprintf("%.1f", known.Seconds()), fmt.Sprintf("%.1f", polled.Seconds()), size/int64(n))
+		t.Rows = append(t.Rows, cells(count(n), b.interval.Seconds(), performance.Number(float64(r.Live-base.Live)/float64(n), 0), megabytes(r.Live), megabytes(rss),
+			performance.Number(known.Seconds(), 1), count(int(size)/n)))
 	}
 	return t, nil
 }
 
-func (b *bench) wal(ctx context.Context) (t table, err error) {
-	t = table{
-		title: "What a generation writes, from InsertTx to its completed job",
-		head:  []string{"", "versions of its row", "WAL, bytes", "of them images of pages"},
-		note: fmt.Sprintf("Median of %d turns of %d jobs, least and most in parentheses. Each job is inserted in a transaction, and CompleteTx is in another. "+
-			"Each turn starts with a CHECKPOINT, after which PostgreSQL writes an image of each page that it changes for the first time: the fewer jobs between two checkpoints, the more of them for each. "+
-			"Ordinary jobs are those of River with the same args, whose worker only returns. River has a GIN index over the args and one over the metadata of all jobs.", b.turns, b.generations),
+func (b *bench) wal(ctx context.Context) (t performance.Table, err error) {
+	t = performance.Table{
+		Title: performance.WAL,
+		Head:  []string{"", "versions of the row", "WAL, bytes", "page images", "the rest"},
+		Note: fmt.Sprintf("From `InsertTx` to the completed job: %d turns of %s jobs. Each job is inserted in a transaction, and completed in another with `CompleteTx`. Each turn starts with a CHECKPOINT. "+
+			"The jobs without an export have a number as args and an output of 150 bytes; the others a text and a number as args, and an output of 316 bytes. "+
+			"The ordinary job has the same args as the latter; it is inserted, and its worker only returns.", b.turns, count(b.generations)),
 	}
 	b.interval = 100 * time.Millisecond
 	for range 3 {
@@ -326,11 +331,11 @@ func (b *bench) wal(ctx context.Context) (t table, err error) {
 		kind  jobKind
 		noGIN bool
 	}{
-		{"riverwait, a number as args, no export", small, false},
-		{"riverwait, two args, an export", full, false},
-		{"ordinary job of River, two args", plain, false},
-		{"riverwait, a number as args, no export, without the GIN indexes", small, true},
-		{"riverwait, two args, an export, without them", full, true},
+		{"riverwait, no export", small, false},
+		{"riverwait, export", full, false},
+		{"ordinary River job", plain, false},
+		{"riverwait, no export, no GIN indexes", small, true},
+		{"riverwait, export, no GIN indexes", full, true},
 	} {
 		b.fake.exports.Store(way.kind == full)
 		if way.noGIN {
@@ -338,7 +343,7 @@ func (b *bench) wal(ctx context.Context) (t table, err error) {
 				return t, err
 			}
 		}
-		rows, bytes, images := figures{format: "%.2f"}, figures{format: "%.0f"}, figures{format: "%.0f"}
+		rows, bytes, images, rest := figures{decimals: 2}, figures{}, figures{}, figures{}
 		before, err := versions()
 		if err != nil {
 			return t, err
@@ -376,14 +381,15 @@ func (b *bench) wal(ctx context.Context) (t table, err error) {
 			if err != nil {
 				return t, err
 			}
-			if turn > 0 { // the first is for an empty table
+			if turn > 0 { // the first turn starts with an empty table
 				rows.add(float64(after-before) / float64(b.generations))
 				bytes.add(float64(end-lsn) / float64(b.generations))
 				images.add(size / float64(b.generations))
+				rest.add((float64(end-lsn) - size) / float64(b.generations))
 			}
 			before = after
 		}
-		t.add(way.name, &rows, &bytes, &images)
+		t.Rows = append(t.Rows, cells(way.name, &rows, &bytes, &images, &rest))
 	}
 	return t, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,9 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gamma-sdk/gamma-go/internal/test/performance"
 )
 
-// plan is a query of the watcher, as PostgreSQL has run it.
+// plan is a query of the watcher, as PostgreSQL ran it.
 type plan struct {
 	ms   float64
 	text string
@@ -19,16 +22,17 @@ type plan struct {
 
 var duration = regexp.MustCompile(`^([0-9.]+) ms  plan:`)
 
-// log is where PostgreSQL logs.
+// log returns the file to which PostgreSQL logs.
 func (b *bench) log(ctx context.Context) (string, error) {
 	var data string
 	err := b.pool.QueryRow(ctx, "SHOW data_directory").Scan(&data)
 	return filepath.Join(filepath.Dir(data), "log"), err
 }
 
-// queries returns those that auto_explain has logged beyond the offset, of one kind.
+// queries returns the queries that auto_explain logged after the offset and that contain
+// kind.
 func queries(log string, offset int64, kind string) ([]plan, error) {
-	text, err := os.ReadFile(log) //nolint:gosec // the log of our own server
+	text, err := os.ReadFile(log) //nolint:gosec // the log of our server
 	if err != nil {
 		return nil, err
 	}
@@ -53,9 +57,13 @@ func queries(log string, offset int64, kind string) ([]plan, error) {
 	return plans, nil
 }
 
+// badPlan matches plans that compare every job with every known one, follow the order of
+// ids, or take more than one process of PostgreSQL.
+var badPlan = regexp.MustCompile("Nested Loop|Merge|Gather")
+
 var node = regexp.MustCompile(`(?:->  |^)([A-Z][A-Za-z ]+?)(?: (?:using|on) (\w+)[^(;]*?)? +\(cost`)
 
-// nodes are the names of what a plan does, from the outside in.
+// nodes returns the nodes of a plan, from the outside in.
 func (p plan) nodes() string {
 	var names []string
 	for _, m := range node.FindAllStringSubmatch(strings.ReplaceAll(p.text, "; ", "\n"), -1) {
@@ -64,11 +72,12 @@ func (p plan) nodes() string {
 	return strings.Join(names, ", ")
 }
 
-func (b *bench) plans(ctx context.Context) (t table, err error) {
-	t = table{
-		title: fmt.Sprintf("The queries of the watcher with %d known pending jobs", b.sizes.waiting),
-		head:  []string{"in the table, statistics", "all known after, s", "list each second, ms", "plan", "look for ended jobs each minute, ms"},
-		note:  "As auto_explain tells with ANALYZE and without timing. The list: median, least and most in parentheses, with nothing new to list. Autovacuum is off for the table.",
+func (b *bench) plans(ctx context.Context) (t performance.Table, err error) {
+	t = performance.Table{
+		Title: "The query for new jobs",
+		Head:  []string{"in the table", "statistics", "the query, ms", "all known after, s"},
+		Note: fmt.Sprintf("Measured by auto_explain for %v, while all pending jobs are known and there are no new ones. All known: from the start of the process until its watcher knows all pending jobs. "+
+			"Autovacuum is off for the table.", b.measure),
 	}
 	log, err := b.log(ctx)
 	if err != nil {
@@ -83,20 +92,17 @@ func (b *bench) plans(ctx context.Context) (t table, err error) {
 	if _, err := b.pool.Exec(ctx, "SELECT pg_reload_conf()"); err != nil {
 		return t, err
 	}
-	name := func(s string) string {
-		return strings.NewReplacer("W", strconv.Itoa(b.sizes.waiting), "C", strconv.Itoa(b.completed)).Replace(s)
-	}
 	for _, c := range []struct {
-		name      string
-		completed bool
-		analyze   string // after: "", empty, pending, all
+		completed  bool
+		statistics string
+		analyze    string // the rows that are in the table when it is analyzed: empty, pending, all; never if ""
 	}{
-		{name("W pending, analyzed"), false, "all"},
-		{name("W pending, never analyzed"), false, ""},
-		{name("and C completed, analyzed"), true, "all"},
-		{name("and C completed, analyzed before they were inserted"), true, "pending"},
-		{name("and C completed, analyzed when the table was empty"), true, "empty"},
-		{name("and C completed, never analyzed"), true, ""},
+		{false, "current", "all"},
+		{false, "none", ""},
+		{true, "current", "all"},
+		{true, "of the empty table", "empty"},
+		{true, "none", ""},
+		{true, "from before the completed jobs", "pending"},
 	} {
 		analyze := func(when string) error {
 			if when != c.analyze {
@@ -123,30 +129,30 @@ func (b *bench) plans(ctx context.Context) (t table, err error) {
 				return t, err
 			}
 			if _, err := b.pool.Exec(ctx, "DELETE FROM river_job WHERE metadata -> 'gamma' ->> 'id' = $1", generationID(b.sizes.waiting)); err != nil {
-				return t, err // the one that is not completed
+				return t, err // the first one, which is not completed
 			}
 		}
 		if err := analyze("all"); err != nil {
 			return t, err
 		}
 		b.fake.forget()
-		begin := time.Now()
+		start := time.Now()
 		p, err := b.start(ctx)
 		if err != nil {
 			return t, err
 		}
 		if err := until(ctx, func() (bool, error) {
-			r, err := p.ask("status")
+			r, err := p.report("status")
 			return r.Waiting >= b.sizes.waiting, err
 		}); err != nil {
 			return t, err
 		}
-		known := time.Since(begin)
+		known := time.Since(start)
 		info, err := os.Stat(log)
 		if err != nil {
 			return t, err
 		}
-		if err := pause(ctx, max(0, b.planTime())); err != nil {
+		if err := pause(ctx, b.measure); err != nil {
 			return t, err
 		}
 		b.end(p)
@@ -154,29 +160,21 @@ func (b *bench) plans(ctx context.Context) (t table, err error) {
 		if err != nil {
 			return t, err
 		}
-		gone, err := queries(log, info.Size(), "id = ANY ($")
-		if err != nil {
-			return t, err
+		if len(lists) == 0 {
+			return t, errors.New("auto_explain has logged no query for new jobs")
 		}
-		list, look, nodes := figures{format: "%.0f"}, figures{format: "%.0f"}, ""
+		list := figures{}
 		for _, p := range lists {
 			list.add(p.ms)
-			nodes = p.nodes()
 		}
-		for _, p := range gone {
-			if strings.Contains(p.text, "Limit") {
-				look.add(p.ms)
-			}
+		if nodes := lists[len(lists)-1].nodes(); !strings.Contains(nodes, "Anti Join") || badPlan.MatchString(nodes) {
+			return t, fmt.Errorf("with statistics %q, the plan of the query is %s", c.statistics, nodes)
 		}
-		t.add(c.name, fmt.Sprintf("%.1f", known.Seconds()), &list, nodes, &look)
+		name := count(b.sizes.waiting) + " pending"
+		if c.completed {
+			name += ", " + count(b.completed) + " completed"
+		}
+		t.Rows = append(t.Rows, cells(name, c.statistics, &list, performance.Number(known.Seconds(), 1)))
 	}
 	return t, nil
-}
-
-// planTime is long enough for a look for ended jobs, unless all is quick.
-func (b *bench) planTime() time.Duration {
-	if b.measure < 10*time.Second {
-		return b.measure
-	}
-	return 65 * time.Second
 }

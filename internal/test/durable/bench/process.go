@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,26 +26,26 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 )
 
-// childVariable tells this program that it is a child, and of what kind.
+// childVariable holds the task of a child of this program.
 const childVariable = "GAMMA_DURABLE_BENCH"
 
 // task is what a child does.
 type task struct {
 	Fake     string        // address
 	Interval time.Duration // between polls
-	All      int           // wait for so many generations with Poller.All, without a database
-	Database string        // or work, and watch beside it
+	All      int           // generations to wait for with Poller.All, without a database
+	Database string        // otherwise, run a River client and a Watcher on it
 }
 
-// report is what a child tells about itself.
+// report is the state of a child.
 type report struct {
 	Watching bool
 	Waiting  int
 	Finished int64
-	Live     int64 // bytes of heap and stacks after garbage collection, if asked for
+	Live     int64 // bytes of heap and stacks after garbage collection, if requested
 }
 
-// child does what childVariable asks for, and returns whether it asked for anything.
+// child does the task in childVariable, and reports whether there is one.
 func child() bool {
 	value := os.Getenv(childVariable)
 	if value == "" {
@@ -64,7 +63,7 @@ func child() bool {
 	return true
 }
 
-// run ends with the standard input.
+// run does the task until the standard input is closed.
 func (t task) run(ctx context.Context) error {
 	client, err := gamma.NewClient("sk-gamma-bench", gamma.WithBaseURL(t.Fake), gamma.WithInsecureHTTP())
 	if err != nil {
@@ -105,7 +104,7 @@ func (t task) run(ctx context.Context) error {
 	return nil
 }
 
-// work works as a user's process does, with a watcher beside the client of River.
+// work starts what a user's process has: a River client and a watcher.
 func (t task) work(ctx context.Context, client *gamma.Client) (func() report, error) {
 	pool, err := pgxpool.New(ctx, t.Database)
 	if err != nil {
@@ -132,7 +131,7 @@ func (t task) work(ctx context.Context, client *gamma.Client) (func() report, er
 	}, nil
 }
 
-// finish is a job as a user may have it.
+// finish is the args of a job as a user may have it.
 type finish struct {
 	Deck     string `json:"deck,omitempty"`
 	Customer int    `json:"customer"`
@@ -166,8 +165,8 @@ type process struct {
 	ended sync.Once
 }
 
-// start starts a child. A database is the address of PostgreSQL, which it reaches through
-// a proxy.
+// start starts a child. It reaches PostgreSQL at the address database through a proxy, or
+// has no database if that is empty.
 func start(ctx context.Context, f *fake, database string, t task) (*process, error) {
 	p := new(process)
 	var err error
@@ -202,15 +201,15 @@ func start(ctx context.Context, f *fake, database string, t task) (*process, err
 	return p, p.cmd.Start()
 }
 
-// ask asks for a report: "status", or "live" for the memory, too.
-func (p *process) ask(what string) (r report, err error) {
+// report requests a report: "status", or "live" for one with the memory.
+func (p *process) report(what string) (r report, err error) {
 	if _, err = io.WriteString(p.in, what+"\n"); err == nil {
 		err = p.out.Decode(&r)
 	}
 	return r, err
 }
 
-// kill ends the process by SIGKILL.
+// kill kills the process with SIGKILL.
 func (p *process) kill() {
 	p.ended.Do(func() {
 		_ = p.cmd.Process.Kill()
@@ -222,17 +221,17 @@ func (p *process) kill() {
 	})
 }
 
-// vanish takes the process from the network, as if its machine had lost power: nobody
-// hears of it again, and no connection is closed.
+// vanish disconnects the process as if its machine had lost power: nothing it sends
+// arrives, and no connection is closed.
 func (p *process) vanish() {
 	p.proxy.gate.Lock()
 	p.door.vanish()
 }
 
-// proxy is between a child and PostgreSQL.
+// proxy forwards connections of a child to PostgreSQL.
 type proxy struct {
 	l    net.Listener
-	gate sync.RWMutex // locked once nothing passes any more
+	gate sync.RWMutex // locked after vanish
 }
 
 // newProxy returns a proxy to database, and the address of the database through it.
@@ -283,8 +282,8 @@ func (p *proxy) copy(to, from net.Conn) {
 	}
 }
 
-// stat returns the parent of a process, the CPU time that it has used, and that of its
-// children that have ended.
+// stat returns the parent of a process, its CPU time, and the CPU time of its children that
+// have ended.
 func stat(pid int) (parent int, own, children time.Duration) {
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every platform of Go
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -300,13 +299,13 @@ func stat(pid int) (parent int, own, children time.Duration) {
 	return int(number(1)), (number(11) + number(12)) * tick, (number(13) + number(14)) * tick
 }
 
-// cpu is the CPU time that a process has used.
+// cpu returns the CPU time of a process.
 func cpu(pid int) time.Duration {
 	_, own, _ := stat(pid)
 	return own
 }
 
-// family is the CPU time of a process and of all children that it has or had.
+// family returns the CPU time of a process and of all its children, ended ones too.
 func family(pid int) time.Duration {
 	_, own, ended := stat(pid)
 	sum := own + ended
@@ -320,7 +319,7 @@ func family(pid int) time.Duration {
 	return sum
 }
 
-// resident is the memory of a process, in bytes.
+// resident returns the resident memory of a process, in bytes.
 func resident(pid int) int64 {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(text)) {
@@ -330,17 +329,4 @@ func resident(pid int) int64 {
 		}
 	}
 	return 0
-}
-
-// machine is one line about where it was measured.
-func machine(version string) string {
-	model := ""
-	info, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(info)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			model = strings.TrimSpace(value)
-		}
-	}
-	load, _ := os.ReadFile("/proc/loadavg")
-	return fmt.Sprintf("%s, %d cores, %s, PostgreSQL %s, load %.14s", cmp.Or(model, "unknown CPU"), runtime.NumCPU(), runtime.Version(), version, load)
 }
