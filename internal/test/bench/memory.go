@@ -70,7 +70,7 @@ func (h holding) start(ctx context.Context, transport http.RoundTripper) error {
 		}
 	case wayAll:
 		go func() {
-			for range p.All(ctx, progress(ids(h.Jobs))) { //nolint:revive // nothing ends
+			for range p.All(ctx, progress(ids(h.Jobs))) {
 			}
 		}()
 	}
@@ -166,7 +166,7 @@ func live() int64 {
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse) //nolint:gosec // far from the limit
+	return int64(m.HeapAlloc + m.StackInuse)
 }
 
 // mostResident returns VmHWM. The maximum of getrusage would include the parent's.
@@ -232,7 +232,7 @@ func memory(ctx context.Context, s scale) ([]performance.Table, error) {
 	t := performance.Table{
 		Title: performance.Memory,
 		Head:  []string{"waiting", "`All`", "a goroutine per `Wait`", "ratio", "azcore's `PollUntilDone`", "ratio", "peak resident memory of the process with `All`, MB"},
-		Note: "In bytes, without a unit. Each figure is from a separate process: heap and stacks in use after garbage collection, minus those before the first generation. " +
+		Note: "In bytes, except the ratios and the last column. Each figure is from a separate process: heap and stacks in use after garbage collection, minus those before the first generation. " +
 			"It includes ids of 21 bytes. Every generation has been polled. The last column is VmHWM, which includes garbage.",
 	}
 	for _, jobs := range pick(s, []int{1_000, 10_000, 50_000, 100_000, 1_000_000}, []int{1_000, 2_000}) {

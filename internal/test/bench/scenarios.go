@@ -131,7 +131,7 @@ func daysSection() section {
 			"by how the server counts its windows, and by the way to wait. Durations have a lognormal distribution with median 60 s and 95th percentile 180 s, and are at least 15 s; a round trip takes 50 to 200 ms. " +
 			"The timeout is the default, 5 minutes. Lost: finished within the timeout, but the wait ended with an error. " +
 			"Each row has the worst figures of three runs: without Retry-After, with an exact one, and with one of 60 s. With windows by the clock, a run starts in the middle of an hour and of a day. " +
-			"Check is called by a scheduler when NextPoll has passed, until its first poll after the timeout. The documentation's loops have no timeout.",
+			"Check is called by a scheduler when NextPoll has passed, until its first poll after the timeout. The documentation's loops have no timeout, and a single run without Retry-After.",
 	}
 	// The tests run only these, to save time.
 	quick := []string{
@@ -174,7 +174,7 @@ func daysSection() section {
 			}
 		}
 	}
-	for _, rate := range []float64{0.05, 0.2, 0.5, 1} { // with more, it has too many loops to simulate
+	for _, rate := range []float64{0.05, 0.2, 0.5} { // with more, too many loops are waiting to simulate them
 		add(rate, byClock, nothing, byDocs, "", func(c *scenario) { c.slow, c.bars = true, bars{} })
 	}
 	for _, way := range ways {

@@ -36,7 +36,7 @@ const (
 )
 
 // Dark enough for white ground, and told apart by people who are color-blind.
-var colors = []string{"#0b6bb8", "#d9730d", "#4a4f57", "#2f8f5b"}
+var colors = []string{"#0b6bb8", "#d9730d", "#4a4f57", "#2f8f5b", "#c0314f"}
 
 // svg frames what is in a picture. The ground is white, whatever the page's is.
 func (c chart) svg(height float64, body string) string {

@@ -52,19 +52,20 @@ func (t Table) String() string {
 	return b.String()
 }
 
-// Write replaces a section of the page in the directory docs with a line about the machine
-// and the tables, and then updates the summary and the pictures.
+// Write replaces a section of the page in the directory docs with the tables and a line about
+// the machine, and then updates the summary and the pictures.
 func Write(docs, section, machine string, tables []Table) error {
 	file := filepath.Join(docs, pageName)
 	page, err := os.ReadFile(file) //nolint:gosec // the caller's directory
 	if err != nil {
 		return err
 	}
-	body := "Measured on " + machine + ".\n"
+	var parts []string
 	for _, t := range tables {
-		body += "\n" + t.String()
+		parts = append(parts, t.String())
 	}
-	text, err := replace(string(page), section, body)
+	parts = append(parts, "Measured on "+machine+".\n")
+	text, err := replace(string(page), section, strings.Join(parts, "\n"))
 	if err != nil {
 		return err
 	}

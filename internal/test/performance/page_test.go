@@ -80,7 +80,7 @@ func TestWrite(t *testing.T) {
 	if err := Write(dir, "growth", "a machine", []Table{table}); err != nil {
 		t.Fatal(err)
 	}
-	after, err := os.ReadFile(file) //nolint:gosec // our own
+	after, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,12 +88,12 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := string(before[:start]) + "\nMeasured on a machine.\n\n### " + Growth + "\n\n" +
-		"| waiting | CPU per poll, µs |\n| :-- | --: |\n| 1,000 | 77.7 |\n| 2,000 | 88.8 |\n\nA note.\n\n" + string(before[end:])
+	want := string(before[:start]) + "\n### " + Growth + "\n\n" +
+		"| waiting | CPU per poll, µs |\n| :-- | --: |\n| 1,000 | 77.7 |\n| 2,000 | 88.8 |\n\nA note.\n\nMeasured on a machine.\n\n" + string(before[end:])
 	if string(after) != want {
 		t.Errorf("the page is\n%s\nwant\n%s", after, want)
 	}
-	picture, err := os.ReadFile(filepath.Join(dir, "performance-growth.svg")) //nolint:gosec // our own
+	picture, err := os.ReadFile(filepath.Join(dir, "performance-growth.svg"))
 	if err != nil || !bytes.Contains(picture, []byte(">2,000<")) || bytes.Contains(picture, []byte(">3,000<")) {
 		t.Errorf("%v, %s", err, picture)
 	}
