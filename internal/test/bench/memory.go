@@ -100,10 +100,10 @@ func progress(ids iter.Seq[string]) iter.Seq[poller.Progress] {
 }
 
 // index returns the position in ids of the id in the URL of req.
-func index(req *http.Request) (int, error) { return place(strings.TrimPrefix(req.URL.Path, path)) }
+func index(req *http.Request) (int, error) { return position(strings.TrimPrefix(req.URL.Path, path)) }
 
-// place returns the position of id in ids.
-func place(id string) (int, error) { return strconv.Atoi(strings.TrimPrefix(id, "gen")) }
+// position returns the position of id in ids.
+func position(id string) (int, error) { return strconv.Atoi(strings.TrimPrefix(id, "gen")) }
 
 // endless is a transport. Its generations stay pending.
 type endless struct {

@@ -99,7 +99,7 @@ func pacingSections(jobs int) []section {
 		for _, way := range slices.Concat([]strategy{{way: way{name: theOracle}}}, strategies) {
 			c := scenario{
 				name: "pacing/" + rateLimit + "/" + way.name,
-				jobs: jobs, every: time.Second / time.Duration(jobs), lasts: lognormal(75 * time.Second), trip: [2]time.Duration{50 * time.Millisecond, 50 * time.Millisecond},
+				jobs: jobs, every: time.Second / time.Duration(jobs), lasts: lognormal(75 * time.Second), rtt: [2]time.Duration{50 * time.Millisecond, 50 * time.Millisecond},
 				limit: of(limit), way: way.way, timeout: -1, first: way.first,
 			}
 			switch {
@@ -232,14 +232,14 @@ func leakySection() section {
 			"The timeout is 5 minutes, and 15 with Retry-After. The rate used is measured while a sixth of the waiting generations is more than the server accepts per second. " +
 			"A pause is more than 30 s between two responses 429. The documentation's loops have no timeout, and start within 5 s. An oracle knows all before the timeout.",
 	}
-	ends, trip := uniform(20*time.Second, 2*time.Minute), [2]time.Duration{30 * time.Millisecond, 30 * time.Millisecond}
+	ends, rtt := uniform(20*time.Second, 2*time.Minute), [2]time.Duration{30 * time.Millisecond, 30 * time.Millisecond}
 	for _, retryAfter := range []string{"", "60"} {
 		for _, rate := range []float64{10, 50, 100} {
 			for _, jobs := range []int{200, 500, 1_000} {
 				for _, way := range []way{byAll, byWait, byDocs} {
 					c := scenario{
 						name: fmt.Sprintf("leaky/%v per second, %s generations/%s", rate, number(float64(jobs), 0), way.name),
-						jobs: jobs, batch: jobs, lasts: ends, trip: trip, rate: rate, way: way,
+						jobs: jobs, batch: jobs, lasts: ends, rtt: rtt, rate: rate, way: way,
 						limit: of(func() limiter { return newLeaky(rate, retryAfter) }),
 						bars:  bars{lost: true, used: 0.7, part: 0.05, docs: true},
 					}
@@ -262,7 +262,7 @@ func leakySection() section {
 	for _, way := range []way{byAll, byWait} {
 		s.scenarios = append(s.scenarios, scenario{
 			name: "leaky/nothing but 429 for 3 s, 1,000 generations/" + way.name,
-			jobs: 1_000, batch: 1_000, lasts: ends, trip: trip, way: way,
+			jobs: 1_000, batch: 1_000, lasts: ends, rtt: rtt, way: way,
 			limit: of(func() limiter { return unlimited{except: [2]time.Duration{30 * time.Second, 33 * time.Second}} }),
 			bars:  bars{lost: true},
 		})

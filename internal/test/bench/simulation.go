@@ -31,7 +31,7 @@ type scenario struct {
 	batch int                             // created at once; 0 means 1
 	every time.Duration                   // between the batches
 	lasts func(*rand.Rand) time.Duration  // nil means usual
-	trip  [2]time.Duration                // the shortest and the longest round trip; 0 means usualTrip
+	rtt   [2]time.Duration                // the shortest and the longest round trip; 0 means usualRTT
 	limit func() (polls, creates limiter) // the same one if the operations share it
 
 	way     way
@@ -105,7 +105,7 @@ type world struct {
 	start        time.Time
 
 	mu          sync.Mutex
-	trips       *rand.Rand
+	rtts        *rand.Rand
 	lengths     *rand.Rand // of the generations: the same in every run
 	generations []generation
 	late        []time.Duration
@@ -127,7 +127,7 @@ type generation struct {
 	ended    bool          // the wait
 }
 
-var usualTrip = [2]time.Duration{50 * time.Millisecond, 200 * time.Millisecond}
+var usualRTT = [2]time.Duration{50 * time.Millisecond, 200 * time.Millisecond}
 
 // usual returns a duration of a generation: lognormal with median 60 s and 95th percentile
 // 180 s, and at least 15 s.
@@ -154,7 +154,7 @@ func newWorld(s *scenario) *world {
 	w := &world{
 		scenario: s,
 		start:    time.Now(),
-		trips:    rand.New(rand.NewPCG(1, 10_000)),
+		rtts:     rand.New(rand.NewPCG(1, 10_000)),
 		lengths:  rand.New(rand.NewPCG(3, 10_000)),
 		pressed:  -1,
 	}
@@ -172,8 +172,8 @@ func (s *scenario) creation(i int) time.Duration {
 	return time.Duration(i/max(s.batch, 1)) * s.every
 }
 
-// patience returns the timeout of each wait.
-func (s *scenario) patience() time.Duration {
+// maxWait returns the timeout of each wait.
+func (s *scenario) maxWait() time.Duration {
 	if s.timeout < 0 {
 		return math.MaxInt64 / 2
 	}
@@ -188,7 +188,7 @@ func (w *world) create(now time.Duration) int {
 	if lasts == nil {
 		lasts = usual
 	}
-	w.generations = append(w.generations, generation{finished: now + lasts(w.lengths), deadline: now + w.patience()})
+	w.generations = append(w.generations, generation{finished: now + lasts(w.lengths), deadline: now + w.maxWait()})
 	return len(w.generations) - 1
 }
 
@@ -282,7 +282,7 @@ func (w *world) hear(now time.Duration) {
 func (w *world) ended(id string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	i, bad := place(id)
+	i, bad := position(id)
 	if bad != nil || i >= len(w.generations) || w.generations[i].ended {
 		w.figures.Wrong = append(w.figures.Wrong, fmt.Sprintf("an unexpected result: %s, %v", id, err))
 		return
@@ -312,12 +312,12 @@ func (w *world) known(now, finished time.Duration) {
 
 // RoundTrip responds as Gamma does. Clients know the limits from the headers only.
 func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
-	trip := w.trip
-	if trip[1] == 0 {
-		trip = usualTrip
+	rtt := w.rtt
+	if rtt[1] == 0 {
+		rtt = usualRTT
 	}
 	w.mu.Lock()
-	half := uniform(trip[0], trip[1])(w.trips) / 2
+	half := uniform(rtt[0], rtt[1])(w.rtts) / 2
 	w.mu.Unlock()
 	if !retry.Sleep(req.Context(), half) {
 		return nil, req.Context().Err()
@@ -407,7 +407,7 @@ var (
 	// of the same length, would get a 429 together again and again.
 	byDocs = way{"the docs' loop", each(func(ctx context.Context, w *world, _ *poller.Poller, id string) error {
 		w.mu.Lock()
-		d := uniform(0, 5*time.Second)(w.trips)
+		d := uniform(0, 5*time.Second)(w.rtts)
 		w.mu.Unlock()
 		time.Sleep(d)
 		return docsLoop(ctx, w, id)
@@ -430,7 +430,7 @@ func each(wait func(ctx context.Context, w *world, p *poller.Poller, id string) 
 func check(ctx context.Context, w *world, p *poller.Poller, id string) error {
 	progress := poller.Progress{ID: id}
 	for start := time.Now(); ; {
-		last := time.Since(start) >= w.patience()
+		last := time.Since(start) >= w.maxWait()
 		gen, pause, err := p.Check(ctx, &progress)
 		switch {
 		case err != nil:
@@ -491,7 +491,7 @@ func oracle(s *scenario) figures {
 		}
 		w.count(now)
 		g.ended = true
-		if known := now + w.trip[1]/2; known > g.deadline {
+		if known := now + w.rtt[1]/2; known > g.deadline {
 			w.figures.Lost++
 		} else {
 			w.known(known, g.finished)

@@ -100,8 +100,8 @@ func TestOracle(t *testing.T) {
 	}
 	// Without a limit none is late. With one request per ten seconds the last is late.
 	world := func(limit func() limiter) scenario {
-		trip := 50 * time.Millisecond
-		return scenario{jobs: 200, every: 5 * time.Millisecond, lasts: lognormal(75 * time.Second), trip: [2]time.Duration{trip, trip}, limit: of(limit), timeout: -1}
+		rtt := 50 * time.Millisecond
+		return scenario{jobs: 200, every: 5 * time.Millisecond, lasts: lognormal(75 * time.Second), rtt: [2]time.Duration{rtt, rtt}, limit: of(limit), timeout: -1}
 	}
 	s := world(func() limiter { return unlimited{} })
 	if f := oracle(&s); f.Mean != 25*time.Millisecond || f.Requests != 1 || f.Refused != 0 {

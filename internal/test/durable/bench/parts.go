@@ -92,7 +92,7 @@ func (b *bench) waiting(ctx context.Context) (t performance.Table, err error) {
 	}
 	alone, watched := newWay(), newWay()
 	measure := func(w *way, p *process, others []*process) error {
-		// Intervals count if they end during the measurement, so they must not start before it by much.
+		// An interval counts if it ends during the measurement, so let those before it pass.
 		if err := pause(ctx, 2*b.interval); err != nil {
 			return err
 		}
