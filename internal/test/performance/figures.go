@@ -80,7 +80,7 @@ func (r *reader) summary() []Table {
 }
 
 func (r *reader) costPicture() string {
-	c := chart{title: "CPU time of one poll over loopback, HTTP/1.1", unit: "µs of the client's process, each client with its own transport", series: []string{"64 concurrent pollers", "1,000"}}
+	c := chart{title: "CPU time of one poll over loopback, HTTP/1.1", unit: "µs of the client's process, each client with its own transport", series: []string{"64 concurrent pollers", "1,000 concurrent pollers"}}
 	return c.barChart(r.groups(Loopback, "64 pollers: CPU µs", "1,000 pollers: CPU µs"))
 }
 
