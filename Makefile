@@ -57,7 +57,7 @@ fuzz: ## run every fuzz target for TIME=60s each
 soak: ## run 2,000 generations through failing proxies for TIME=10m; SEED=1
 	cd internal/test/soak && go run . -time '$(TIME)' -seed '$(SEED)'
 
-bench: ## compare with other clients, and measure all figures of docs/performance.md; takes an hour
+bench: ## compare with other clients, and measure all figures of docs/performance.md; takes more than an hour
 	go test -run '^$$' -bench . -benchmem ./...
 	cd internal/test/durable && go run ./bench
 	cd internal/test/bench && go run .

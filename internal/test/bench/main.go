@@ -1,7 +1,7 @@
 // Command bench measures gamma-go against other clients, and against itself as the number
 // of generations grows. Run it in its own directory:
 //
-//	go run .                 measures everything, in about 45 minutes on 2 cores
+//	go run .                 measures everything, in about 50 minutes on 2 cores
 //	go run . -only 1,3       measures the cost of a poll and the pacing
 //	go run . -quick          tries everything in a minute; its figures mean little
 //
