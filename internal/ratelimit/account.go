@@ -9,7 +9,7 @@ const (
 	tooManyRequests = http.StatusTooManyRequests
 
 	// initialRequests is how many requests may be sent before the first response. Each
-	// response allows one more, and so do each 10 ms.
+	// accepted request allows one more, and so do each 10 ms.
 	initialRequests = 16
 
 	// recheckDelay is how long to wait, at most, for a response that may allow a request.
@@ -33,6 +33,7 @@ type account struct {
 	lastRequest  moment
 	lastResponse moment
 	responses    int64
+	refusals     int64 // responses that do not allow one more request
 
 	// From the last 429 that asks for a pause.
 	until     moment
@@ -112,7 +113,7 @@ func (a *account) limit(now moment) (time.Duration, error) {
 // available returns how many requests may be in flight. If none may, at is when one may be
 // sent to check the limit.
 func (a *account) available(now moment) (n int64, at moment) {
-	n = initialRequests + a.responses
+	n = initialRequests + a.responses - a.refusals
 	if a.firstRequest > 0 {
 		n += int64((now - a.firstRequest) / (10 * time.Millisecond))
 	}
@@ -155,10 +156,10 @@ func (a *account) end(r *Response, sent, now moment, waiting bool) {
 // observe records a response.
 func (a *account) observe(r *Response, sent, now moment, waiting bool) {
 	a.responses++
-	overlap := a.peakInFlight
 	if sent > a.lastResponse {
 		a.peakInFlight = a.inFlight
 	}
+	overlap := a.peakInFlight
 	a.lastResponse = now
 	blocked := a.blocked(now)
 	for i := range a.windows {
@@ -174,18 +175,29 @@ func (a *account) observe(r *Response, sent, now moment, waiting bool) {
 	}
 }
 
-// refuse records a 429. If a window is exhausted, that is the reason; otherwise the server
-// allows a lower rate than that of the last seconds.
+// refuse records a 429. If a window is exhausted, that is the reason. So it is if the pause
+// is long and the server has windows: another program may have exhausted one. Otherwise the
+// server allows a lower rate than that of the last seconds.
 func (a *account) refuse(r *Response, sent, now moment, overlap int64) {
+	a.refusals++
 	explained := false
 	for i := range a.windows {
-		if w := &a.windows[i]; w.known && w.remaining <= overlap {
+		switch w := &a.windows[i]; {
+		case !w.known:
+		case w.remaining <= overlap:
 			w.exhaust(sent, now, r.RetryAfter)
+			explained = true
+		case r.RetryAfter > surplusTime:
 			explained = true
 		}
 	}
 	pause := r.RetryAfter
-	if !explained && sent > a.rateLowered {
+	switch {
+	case explained || sent <= a.rateLowered:
+	case pause > 0 && a.rate == 0 && a.accepted == 0: // nothing is known of the rate: one request follows
+		a.firstRequest, a.refusals = now+pause, a.responses+initialRequests-1
+		a.rateLowered, a.since = now, a.firstRequest
+	default:
 		if pause == 0 {
 			pause = time.Second
 			if a.accepted == 0 {

@@ -94,6 +94,8 @@ func TestRefused(t *testing.T) {
 		{"no Retry-After: a second, and half the rate", 40, noLimits, refused, time.Second, 10, why},
 		{"Retry-After 60: a minute, and half the rate", 40, noLimits, Response{Status: 429, Limits: noLimits, RetryAfter: time.Minute}, time.Minute, 10, why},
 		{"first response: a second, and the minimum rate", 0, noLimits, refused, time.Second, minRate, why},
+		{"first response, Retry-After 60: no rate, a minute", 0, noLimits, Response{Status: 429, Limits: noLimits, RetryAfter: time.Minute}, time.Minute, 0, why},
+		{"hour with requests remaining, Retry-After 3600: no rate, an hour", 40, hour(100, 50, -1), Response{Status: 429, Limits: noLimits, RetryAfter: time.Hour}, time.Hour, 0, why},
 		{"exhausted hour: no rate", 40, noLimits, Response{Status: 429, Limits: hour(100, 0, -1)}, time.Hour / minPerWindow, 0, nil},
 		{"exhausted hour, Retry-After 60: no rate, a minute", 40, noLimits, Response{Status: 429, Limits: hour(100, 0, -1), RetryAfter: time.Minute}, time.Minute, 0, why},
 		{"hour known to be exhausted: no rate", 40, hour(100, 0, -1), refused, time.Hour / minPerWindow, 0, nil},
@@ -113,6 +115,53 @@ func TestRefused(t *testing.T) {
 				t.Errorf("a rate of %v, want %v", a.rate, tt.rate)
 			}
 		})
+	}
+}
+
+// More requests in flight than the limit allows do not hide that the window was reset.
+func TestResetOfASmallWindow(t *testing.T) {
+	var a account
+	burst := func(remaining int64) (l Limits) {
+		l = noLimits
+		l[0] = Window{10, remaining, 2 * time.Second}
+		return l
+	}
+	for range 17 {
+		a.count(at(0), 0)
+	}
+	for i := range 17 {
+		r := Response{Status: 429, Limits: noLimits, RetryAfter: 2 * time.Second}
+		if i < 10 {
+			r = Response{Status: 200, Limits: burst(int64(9 - i))}
+		}
+		a.end(&r, at(0), at(0.1), true)
+	}
+	a.exchange(2.2, 2.3, Response{Status: 200, Limits: burst(9)})
+	if wait, _ := a.limit(at(2.3)); wait != 0 {
+		t.Errorf("with 9 requests remaining, the next one waits for %v", wait)
+	}
+}
+
+// After first requests that were refused with Retry-After, one request follows.
+func TestFirstRequestsRefused(t *testing.T) {
+	var a account
+	for range 3 {
+		a.count(at(0), 0)
+	}
+	limited := Response{Status: 429, Limits: noLimits, RetryAfter: time.Minute}
+	for range 3 {
+		a.end(&limited, at(0), at(0), true)
+	}
+	if wait, _ := a.limit(at(60)); wait != 0 {
+		t.Errorf("the first after the pause waits for %v", wait)
+	}
+	a.count(at(60), 0)
+	if wait, _ := a.limit(at(60)); wait != recheckDelay {
+		t.Errorf("while it is in flight, the second waits for %v", wait)
+	}
+	a.end(&Response{Status: 200, Limits: hour(1000, 900, -1)}, at(60), at(60.1), true)
+	if wait := a.pace(1, at(60.1)); wait > time.Second/10 {
+		t.Errorf("with 900 requests for an hour, the next one waits for %v", wait)
 	}
 }
 

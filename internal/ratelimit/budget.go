@@ -32,6 +32,9 @@ const (
 	// maxTurnWait is how long others wait for the operation whose turn it is.
 	maxTurnWait = 5 * time.Second
 
+	// resolution is how exactly Retry-After and the reset of a window are known.
+	resolution = time.Second
+
 	// maxProbes is how many probes must be refused before one limit is assumed for all
 	// operations.
 	maxProbes = 2
@@ -427,7 +430,7 @@ func (q *Queue) wait(t *Ticket, now moment, last bool) (time.Duration, error) {
 	if wait > 0 || last {
 		return wait, why
 	}
-	probes := !b.separate && b.key.blocked(now) // see limit
+	probes := !b.separate && b.key.blocked(now+resolution) // see limit
 	if !b.next(o, !b.separate && !probes, now).isFirst(t) {
 		return maxPause, nil
 	}
@@ -485,7 +488,7 @@ func (o *Operation) limit(now moment) (time.Duration, error) {
 	case b.shared >= maxProbes:
 	case wait <= 0:
 		return o.own.limit(now) // its separate limit, if there is one, may be exhausted
-	case o.own.inFlight == 0 && b.key.blocked(now) && !o.own.blocked(now):
+	case o.own.inFlight == 0 && b.key.blocked(now+resolution) && !o.own.blocked(now):
 		return 0, nil // a probe: one request to find out whether the limit is separate
 	}
 	return wait, why
@@ -500,12 +503,14 @@ type checkpoint struct {
 
 // compare learns from a response to o whether operations share a limit.
 func (b *Budget) compare(o *Operation, r *Response, sent, now moment) {
-	if sent > b.key.blockedAt && b.key.blocked(now) && !o.own.blocked(now) {
-		switch {
-		case r.Status == tooManyRequests:
+	probe := sent > b.key.blockedAt && b.key.blocked(now+resolution) && !o.own.blocked(now) &&
+		r.Status < http.StatusInternalServerError // an error of a gateway has no meaning here
+	if r.Status == tooManyRequests {
+		if probe {
 			b.shared++
-		case r.Status < http.StatusInternalServerError: // an error of a gateway has no meaning here
-			b.separate = true
+		}
+		for _, o := range b.operations {
+			o.checkpoint = checkpoint{} // it is not known whether refused requests count
 		}
 		return
 	}
@@ -517,6 +522,8 @@ func (b *Budget) compare(o *Operation, r *Response, sent, now moment) {
 		at := checkpoint{remaining, o.own.responses, b.key.responses - o.own.responses}
 		used, own, others := o.checkpoint.remaining-remaining, at.own-o.checkpoint.own, at.others-o.checkpoint.others
 		switch {
+		case probe && (o.checkpoint == checkpoint{} || 0 <= used && used <= own): // not what others have used
+			b.separate = true
 		case used < 0 || remaining == 0: // it was reset, is new, or cannot become less
 			o.checkpoint = at
 		case others > 8+b.key.inFlight:
@@ -528,6 +535,9 @@ func (b *Budget) compare(o *Operation, r *Response, sent, now moment) {
 			o.checkpoint = at
 		}
 		return
+	}
+	if probe {
+		b.separate = true
 	}
 }
 

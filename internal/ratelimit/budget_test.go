@@ -334,6 +334,74 @@ func TestSharedOrSeparate(t *testing.T) {
 	}
 }
 
+// Retry-After and reset are whole seconds: when a pause is about to end, a request that is
+// accepted does not show that operations have separate limits.
+func TestSharedAtTheEndOfAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		polls, creates := b.Operation("polls"), b.Operation("creates")
+		burst := func(remaining int64) Limits {
+			l := noLimits
+			l[0] = Window{10, remaining, 2 * time.Second}
+			return l
+		}
+		creates.Start()
+		creates.End(Response{Status: 200, Limits: burst(0), Sent: time.Now()})
+		pause(polls, 2*time.Second, nil)
+		time.Sleep(10 * time.Millisecond)
+		pause(creates, 2*time.Second, nil)
+		time.Sleep(1995 * time.Millisecond)
+		for range 2 {
+			if err := polls.Acquire(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			polls.End(Response{Status: 200, Limits: burst(9), Sent: time.Now()})
+		}
+		if b.separate {
+			t.Error("separate limits")
+		}
+	})
+}
+
+// Responses to creates after others to polls, with one limit for both.
+func TestSharedByWhatRemains(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		refused int   // creates, which are not counted by the server
+		spent   int64 // by polls
+		remains int64 // after another create
+	}{
+		{"refused requests do not count", 10, 10, 987},
+		{"a sliding window lets one more through before its reset", 0, 998, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var b Budget
+				polls, creates := b.Operation("polls"), b.Operation("creates")
+				send := func(o *Operation, remaining int64) {
+					o.Start()
+					time.Sleep(10 * time.Millisecond)
+					o.End(Response{Status: 200, Limits: hour(1000, remaining, time.Hour), Sent: time.Now().Add(-10 * time.Millisecond)})
+				}
+				send(creates, 999)
+				for range tt.refused {
+					pause(creates, 0, nil)
+				}
+				time.Sleep(2 * time.Second)
+				send(creates, 998)
+				for i := range tt.spent {
+					send(polls, 998-1-i)
+				}
+				time.Sleep(time.Minute)
+				send(creates, tt.remains)
+				if b.separate {
+					t.Error("separate limits")
+				}
+			})
+		})
+	}
+}
+
 // Another operation sends one probe at a time.
 func TestProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
