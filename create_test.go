@@ -95,6 +95,7 @@ func TestCreate(t *testing.T) {
 		{name: "429 always", responses: []roundTripper{limited}, err: gamma.ErrRateLimited, atLeast: 3 * minute, atMost: 5 * minute},
 		{name: "connection refused twice", responses: []roundTripper{fails(errRefused), fails(errRefused), created(200, ok)}, atLeast: 3 * time.Second, atMost: 4 * time.Second},
 		{name: "connection refused always", responses: []roundTripper{fails(errRefused)}, err: syscall.ECONNREFUSED, atLeast: 15 * time.Second, atMost: 20 * time.Second},
+		{name: "HTTP/2 connection closed before its first request", responses: []roundTripper{fails(errors.New("http2: client conn could not be established")), created(200, ok)}, atLeast: time.Second, atMost: 2 * time.Second},
 		{name: "no such host", responses: []roundTripper{fails(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}})}, err: errAny},
 		{name: "unknown certificate authority", responses: []roundTripper{func(req *http.Request) (*http.Response, error) {
 			httptrace.ContextClientTrace(req.Context()).GetConn("")

@@ -314,7 +314,8 @@ func notProcessed(err error) bool {
 	}
 	why, ok := notRetried(err)
 	return ok && (strings.HasSuffix(why, "; REFUSED_STREAM; received from peer") || why == "http2: Transport received Server's graceful shutdown GOAWAY") ||
-		err.Error() == "net/http: cannot rewind body after connection loss"
+		err.Error() == "net/http: cannot rewind body after connection loss" ||
+		err.Error() == "http2: client conn could not be established" // of the first request on it
 }
 
 // describe returns the text of a transport's error. net/http quotes what it cannot parse,
