@@ -1,20 +1,51 @@
-# Runs the conformance test against Prism, a mock server that others have written.
-# Without Node.js and npm, which run and install it, or without a way to npm's
-# registry, it says so and passes.
+# Runs the conformance tests: Prism and NestJS, which npm installs, and nginx, which in CI
+# apt-get does. Elsewhere it says what is missing and runs the others. In CI all must be there.
 set -eu
 
-for command in node npm; do
-	if ! command -v "$command" >/dev/null; then
-		echo "make conformance: SKIPPED: there is no $command, which Prism needs" >&2
-		exit 0
+servers=
+missing() {
+	echo "make conformance: $1" >&2
+	if [ -n "${CI:-}" ]; then
+		exit 1
 	fi
-done
+}
+
+install_node_modules() {
+	[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci || npm ci # the registry may fail once
+}
+
+install_nginx() {
+	sudo=
+	if [ "$(id -u)" != 0 ]; then
+		sudo=sudo
+	fi
+	$sudo apt-get update -qq &&
+		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light
+}
+
 cd internal/test/conformance
-if ! [ node_modules/.package-lock.json -nt package-lock.json ]; then
-	echo 'conformance: installing Prism'
-	npm ci || {
-		echo 'make conformance: SKIPPED: Prism cannot be installed' >&2
-		exit 0
-	}
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+	missing 'SKIPPED Prism and NestJS: Node.js or npm is not installed'
+elif ! install_node_modules; then
+	missing 'SKIPPED Prism and NestJS: npm cannot install them; they need Node.js 20 or later'
+else
+	servers='prism throttler'
 fi
-PRISM=$PWD/node_modules/.bin/prism go test -count=1 -v .
+
+nginx=$(command -v nginx || ls /usr/sbin/nginx 2>/dev/null || true)
+if [ -z "$nginx" ] && [ -n "${CI:-}" ]; then
+	echo 'conformance: installing nginx'
+	install_nginx && nginx=/usr/sbin/nginx
+fi
+if [ -z "$nginx" ]; then
+	missing 'SKIPPED nginx: it is not installed: apt-get install nginx-light (Debian), or brew install nginx (macOS)'
+else
+	servers="$servers nginx"
+fi
+
+# The race detector needs a C compiler.
+race=-race
+if [ -z "${CI:-}" ] && ! { command -v cc || command -v gcc || command -v clang; } >/dev/null; then
+	race=
+fi
+CONFORMANCE=$servers go test $race -count=1 -v .

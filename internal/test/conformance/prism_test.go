@@ -1,10 +1,6 @@
-// Package conformance holds the SDK to Prism, a mock server that others have
-// written and that knows nothing of the API but openapi.json. It must accept every
-// request of the SDK, and the SDK must read every answer that it makes up.
 package conformance
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -14,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
 	"reflect"
 	"regexp"
@@ -29,58 +24,40 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// random is how many random answers are read to each request and status.
+// random is how many random responses are read to each request and status.
 const random = 50
 
-// id is what is waited for.
+// id is the generation that is waited for.
 const id = "string"
 
-// prism sends the client's requests to Prism, and is the witness of all of them.
+// prism is an http.RoundTripper that sends requests to Prism and records them.
 type prism struct {
 	t         *testing.T
 	transport *http.Transport
 	url       string
-	prefer    string         // the answer to ask for
-	exchanges []exchange     // until somebody clears them
-	different int            // answers that were not the same each time
-	seen      map[string]int // how often, by "METHOD /path/{parameter} STATUS"
+	prefer    string         // the Prefer header, which chooses the response
+	exchanges []exchange     // since a test last cleared them
+	different int            // operations and statuses whose random responses differ
+	seen      map[string]int // responses by "METHOD /path/{parameter} STATUS"
 }
 
 type exchange struct{ query, body string }
 
-// start starts Prism with the document of the SDK. It ends with the test.
-func start(t *testing.T) *prism {
-	command := os.Getenv("PRISM")
-	if command == "" {
-		t.Skip("the environment variable PRISM does not name Prism's command: run make conformance")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, command, "mock", "../../../openapi.json",
-		"--errors", "--multiprocess=false", "--host=127.0.0.1", "--port=0")
-	cmd.Stderr = t.Output()
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait()
-	})
+// startPrism starts Prism with the OpenAPI document of the SDK.
+func startPrism(t *testing.T) *prism {
+	need(t, "prism")
+	lines := start(t, exec.Command("node_modules/.bin/prism", "mock", "../../../openapi.json",
+		"--errors", "--multiprocess=false", "--host=127.0.0.1", "--port=0"))
 	listening := regexp.MustCompile(`listening on .*?(http://[0-9.:]+)`)
-	var log bytes.Buffer
-	for lines := bufio.NewScanner(io.TeeReader(stdout, &log)); lines.Scan(); {
-		if address := listening.FindStringSubmatch(lines.Text()); address != nil {
-			go io.Copy(io.Discard, stdout)
+	for line := range lines {
+		if address := listening.FindStringSubmatch(line); address != nil {
+			go discard(lines)
 			transport := gamma.NewTransport()
 			transport.DisableKeepAlives = true // Prism drops a connection that is idle for 5 seconds
 			return &prism{t: t, transport: transport, url: address[1], seen: map[string]int{}}
 		}
 	}
-	t.Fatalf("Prism does not listen: %s", log.Bytes())
+	t.Fatal("Prism has ended")
 	return nil
 }
 
@@ -97,27 +74,28 @@ func (p *prism) RoundTrip(req *http.Request) (*http.Response, error) {
 	rsp.Body.Close()
 	rsp.Body = io.NopCloser(bytes.NewReader(body))
 	if violations := rsp.Header.Get("Sl-Violations"); violations != "" {
-		p.t.Errorf("Prism refuses %s %s: %s", req.Method, req.URL, violations)
+		p.t.Errorf("Prism rejects %s %s: %s", req.Method, req.URL, violations)
 	}
 	p.seen[fmt.Sprintf("%s %d", name(req.Method, req.URL.Path), rsp.StatusCode)]++
 	p.exchanges = append(p.exchanges, exchange{req.URL.RawQuery, string(body)})
 	return rsp, err
 }
 
-// document is that of the SDK.
+// document is the OpenAPI document of the SDK.
 var document = sample.New(gamma.OpenAPI())
 
-// operation returns one that every document has.
+// operation returns an operation that every version of the document has.
 func operation(t *testing.T, id string) sample.Operation {
 	t.Helper()
 	o, ok := document.Operation(id)
 	if !ok {
-		t.Fatalf("the document has no operation %s", id)
+		t.Fatalf("the OpenAPI document has no operation %s", id)
 	}
 	return o
 }
 
-// name returns "METHOD /path/{parameter}" for a path, by the fewest parameters.
+// name returns "METHOD /path/{parameter}" for a path. Of several that match it is the one
+// with the fewest parameters.
 func name(method, path string) string {
 	best, fewest := "", 100
 	for _, o := range document.Operations {
@@ -129,17 +107,17 @@ func name(method, path string) string {
 	return best
 }
 
-// texts are parameters that have to be escaped.
+// texts are parameters that must be escaped.
 var texts = map[string]any{"query": "green & black, 50 % ü", "after": "a/b+c="}
 
-// answer is what every generated method returns.
-type answer interface {
+// response is what every generated method returns.
+type response interface {
 	StatusCode() int
 	GetBody() []byte
 }
 
-func TestConformance(t *testing.T) {
-	p := start(t)
+func TestPrism(t *testing.T) {
+	p := startPrism(t)
 	client, err := gamma.NewClient("a key", gamma.WithBaseURL(p.url), gamma.WithHTTPClient(&http.Client{Transport: p}))
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +134,7 @@ func TestConformance(t *testing.T) {
 		p.checkOperation(t, operation(t, "createGeneration"), func() (any, error) { return client.CreateGenerationWithResponse(t.Context(), request) })
 	})
 	if p.different == 0 {
-		t.Error("the random answers are all the same")
+		t.Error("the random responses are all the same")
 	}
 	t.Run("Create", func(t *testing.T) { p.testCreate(t, client) })
 	t.Run("Themes", func(t *testing.T) {
@@ -183,35 +161,35 @@ func TestConformance(t *testing.T) {
 		for _, status := range o.Statuses {
 			n := p.seen[fmt.Sprintf("%s %s %d", o.Method, o.Path, status)]
 			if n == 0 {
-				t.Errorf("%s was never answered with %d", o.ID, status)
+				t.Errorf("%s: no response has status %d", o.ID, status)
 			}
 			sum += n
 		}
 	}
-	t.Logf("%d requests of %d operations were accepted, and their answers read", sum, len(document.Operations))
+	t.Logf("Prism accepted %d requests to %d operations, and their responses were read", sum, len(document.Operations))
 }
 
-// text is a request with what the document requires.
+// text returns a request with input and whatever else the document requires.
 func text(input string) api.GenerationRequest {
 	return sample.Request(document, "createGeneration", api.GenerationRequest{InputText: input})
 }
 
-// checkOperation asks for every answer that the document has.
+// checkOperation asks for every response that the document has.
 func (p *prism) checkOperation(t *testing.T, o sample.Operation, send func() (any, error)) {
 	t.Helper()
 	for _, status := range o.Statuses {
 		p.prefer = fmt.Sprintf("code=%d", status)
 		if status/100 == 2 {
-			p.checkAnswers(t, status, send)
+			p.checkSuccess(t, status, send)
 		} else {
 			p.checkError(t, o, status, send)
 		}
 	}
 }
 
-// checkAnswers reads an answer with every property, then random ones, and compares
-// what the client makes of them with what was sent.
-func (p *prism) checkAnswers(t *testing.T, status int, send func() (any, error)) {
+// checkSuccess reads a response with every property, then random ones, and compares what
+// the client decodes with what was sent.
+func (p *prism) checkSuccess(t *testing.T, status int, send func() (any, error)) {
 	t.Helper()
 	var first any
 	different := map[string]bool{}
@@ -220,7 +198,7 @@ func (p *prism) checkAnswers(t *testing.T, status int, send func() (any, error))
 		if err != nil {
 			t.Fatalf("%v: %s", err, p.last())
 		}
-		a, ok := rsp.(answer)
+		a, ok := rsp.(response)
 		if !ok || a.StatusCode() != status {
 			t.Fatalf("%+v, want status %d", rsp, status)
 		}
@@ -250,7 +228,7 @@ func (p *prism) checkAnswers(t *testing.T, status int, send func() (any, error))
 	}
 }
 
-// last is the body of the last answer.
+// last returns the body of the last response.
 func (p *prism) last() string { return p.exchanges[len(p.exchanges)-1].body }
 
 func parse(t *testing.T, data []byte) (value any) {
@@ -261,9 +239,8 @@ func parse(t *testing.T, data []byte) (value any) {
 	return value
 }
 
-// documented returns value without the properties that first, which has all of the
-// document's, does not have, and without empty ones, which the SDK does not tell
-// from absent ones.
+// documented returns value without the properties that first lacks, which has all that are
+// documented, and without empty ones, which the SDK does not distinguish from absent ones.
 func documented(value, first any) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -292,7 +269,7 @@ func documented(value, first any) any {
 		if v == "" {
 			return nil
 		}
-		if at, err := time.Parse(time.RFC3339Nano, v); err == nil { // of many spellings
+		if at, err := time.Parse(time.RFC3339Nano, v); err == nil { // there are several spellings
 			return at.UTC().String()
 		}
 	}
@@ -307,7 +284,7 @@ func (p *prism) checkError(t *testing.T, o sample.Operation, status int, send fu
 		t.Fatalf("status %d is the error %v", status, err)
 	}
 	var sent struct{ Message string }
-	_ = json.Unmarshal([]byte(p.last()), &sent) // the document need not have a body
+	_ = json.Unmarshal([]byte(p.last()), &sent) // a body is optional
 	if apiErr.StatusCode != status || apiErr.Operation != o.Method+" "+o.Path || apiErr.Message != cmp.Or(sent.Message, http.StatusText(status)) {
 		t.Errorf("status %d is %+v", status, apiErr)
 	}
@@ -318,7 +295,7 @@ func (p *prism) checkError(t *testing.T, o sample.Operation, status int, send fu
 		{401, gamma.ErrUnauthorized}, {402, gamma.ErrInsufficientCredits}, {403, gamma.ErrForbidden}, {404, gamma.ErrNotFound}, {429, gamma.ErrRateLimited},
 	} {
 		if errors.Is(err, sentinel.err) != (status == sentinel.status) {
-			t.Errorf("status %d: whether it is %q is wrong", status, sentinel.err)
+			t.Errorf("status %d: errors.Is(err, %q) is wrong", status, sentinel.err)
 		}
 	}
 }
@@ -350,8 +327,8 @@ func (p *prism) testCreate(t *testing.T, client *gamma.Client) {
 	check(client.CreateFromTemplateGeneration(t.Context(), template))
 }
 
-// testPages follows pages. each returns the ids of one sequence, with an empty one
-// for the error at its end.
+// testPages follows pages. each returns the ids of one sequence, and an empty one with the
+// error that ends it.
 func (p *prism) testPages(t *testing.T, each func() ([]string, error)) {
 	p.prefer = ""
 	p.exchanges = nil
@@ -367,7 +344,7 @@ func (p *prism) testPages(t *testing.T, each func() ([]string, error)) {
 		}
 	}
 	if !slices.Equal(ids, append(want, "")) || !errors.Is(err, gamma.ErrUnexpectedResponse) {
-		t.Errorf("pages without end, all with one cursor: %q, %v", ids, err)
+		t.Errorf("endless pages with the same cursor: %q, %v", ids, err)
 	}
 	p.prefer = "dynamic=true"
 	for ended := 0; ended < 10; {
@@ -375,7 +352,7 @@ func (p *prism) testPages(t *testing.T, each func() ([]string, error)) {
 		ids, err := each()
 		var want []string
 		more, after := true, ""
-		seen := map[string]bool{"": true} // cursors that lead nowhere
+		seen := map[string]bool{"": true} // cursors that were sent before
 		stuck := false
 		for i, e := range p.exchanges {
 			query, err := url.ParseQuery(e.query)
@@ -385,7 +362,7 @@ func (p *prism) testPages(t *testing.T, each func() ([]string, error)) {
 			if i == 0 {
 				seen[query.Get("after")] = true
 			} else if !more || stuck || query.Get("after") != after {
-				t.Fatalf("page %d must not have been asked for so: %+v", i+1, p.exchanges)
+				t.Fatalf("wrong request for page %d: %+v", i+1, p.exchanges)
 			}
 			var page struct {
 				Data       []struct{ ID string }
@@ -413,8 +390,8 @@ func (p *prism) testPages(t *testing.T, each func() ([]string, error)) {
 	}
 }
 
-// echo answers about the generation that it is asked about, and with a status where it
-// has one. Prism makes both up.
+// echo replaces the id that Prism made up by the requested one, and the status by its own
+// unless that is empty.
 type echo struct {
 	poller.Client
 	status api.GenerationStatus
@@ -455,7 +432,7 @@ func (p *prism) testPoller(t *testing.T, client poller.Client) {
 	}
 	gen, err = pending.Wait(ctx, id)
 	if !errors.As(err, &ended) || !errors.Is(err, context.Canceled) || ended.Polls != 3 || ended.Last != nil || gen == nil {
-		t.Errorf("Wait for what stays pending: %+v, %v", gen, err)
+		t.Errorf("Wait for a generation that stays pending: %+v, %v", gen, err)
 	}
 
 	for _, test := range []struct {
@@ -482,14 +459,14 @@ func (p *prism) testPoller(t *testing.T, client poller.Client) {
 		case errors.As(err, &failure) && gen.Status == api.GenerationStatusFailed && gen.Error != nil && failure.Message == gen.Error.Message:
 			failed++
 		case errors.As(err, &failure) && gen.Status != api.GenerationStatusPending && gen.Status != api.GenerationStatusCompleted:
-			// A later document may have more values; one with an error is a failure.
+			// Another version of the document may have more values; one with an error is a failure.
 		default:
 			t.Fatalf("Wait: %+v, %v: %+v", gen, err, p.exchanges)
 		}
 	}
 }
 
-// testInvalid sends what the SDK never would. Prism must tell it from a good request.
+// testInvalid sends requests that the SDK never would: Prism must reject the invalid ones.
 func (p *prism) testInvalid(t *testing.T) {
 	body := func(o sample.Operation, name string, v any) string {
 		body, _ := document.Value(o.Body, sample.Mode{}).(map[string]any)
@@ -503,7 +480,7 @@ func (p *prism) testInvalid(t *testing.T) {
 	themes := operation(t, "listThemes")
 	for _, test := range []struct {
 		method, path, body string
-		want               []int // 422 where 400 is not documented
+		want               []int // 422 if 400 is not documented
 	}{
 		{"POST", create.Path, body(create, "numCards", 3), []int{create.Status}},
 		{"POST", create.Path, body(create, "inputText", nil), []int{400, 422}},
@@ -530,7 +507,7 @@ func (p *prism) testInvalid(t *testing.T) {
 		}
 		rsp.Body.Close()
 		if !slices.Contains(test.want, rsp.StatusCode) {
-			t.Errorf("%s %s %s: Prism answers %d, want %d", test.method, test.path, test.body, rsp.StatusCode, test.want)
+			t.Errorf("%s %s %s: status %d, want %d", test.method, test.path, test.body, rsp.StatusCode, test.want)
 		}
 	}
 }
