@@ -21,7 +21,7 @@ func TestProcess(t *testing.T) {
 	g := gammatest.NewServer(t, gammatest.Completed(""))
 	dir := t.TempDir()
 
-	stdout, stderr, code := process.Run(t, process.Command(t, g.URL, dir, program, "-o", "tea.pdf", "A short history of tea"))
+	stdout, stderr, code := process.Start(t, g.URL, dir, program, "-o", "tea.pdf", "A short history of tea").End(t)
 	if code != 0 || !strings.Contains(stderr, "waiting for gen000001") || stdout != "Gamma: https://gamma.app/docs/g_gen000001\nSaved: tea.pdf\n" {
 		t.Errorf("exit code %d\n%s\n%s", code, stdout, stderr)
 	}
@@ -32,7 +32,7 @@ func TestProcess(t *testing.T) {
 		t.Errorf("sent %s", sent)
 	}
 
-	if _, stderr, code := process.Run(t, process.Command(t, g.URL, dir, program)); code != 1 || !strings.Contains(stderr, "usage") {
+	if _, stderr, code := process.Start(t, g.URL, dir, program).End(t); code != 1 || !strings.Contains(stderr, "usage") {
 		t.Errorf("without a text: exit code %d\n%s", code, stderr)
 	}
 }

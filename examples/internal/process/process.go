@@ -4,7 +4,6 @@ package process
 
 import (
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,28 +23,36 @@ func Build(t *testing.T) string {
 	return program
 }
 
-// Command returns a command that runs program in dir with the fake at url and the key of
-// gammatest. The caller may start it, send it signals and wait for it.
-func Command(t *testing.T, url, dir, program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GAMMA_API_KEY="+gammatest.Key, "GAMMA_BASE_URL="+url)
-	return cmd
+// Process is a program that runs.
+type Process struct {
+	*exec.Cmd
+	stdout, stderr strings.Builder
 }
 
-// Run runs cmd and returns its standard output, standard error and exit code. The API key
-// in either output is an error of the test.
-func Run(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
+// Start starts program in dir, with the fake at url and the key of gammatest.
+func Start(t *testing.T, url, dir, program string, args ...string) *Process {
 	t.Helper()
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = io.Writer(&out), io.Writer(&errs)
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	p := &Process{Cmd: exec.CommandContext(t.Context(), program, args...)}
+	p.Dir = dir
+	p.Env = append(os.Environ(), "GAMMA_API_KEY="+gammatest.Key, "GAMMA_BASE_URL="+url)
+	p.Stdout, p.Stderr = &p.stdout, &p.stderr
+	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(out.String()+errs.String(), gammatest.Key) {
-		t.Errorf("the output has the API key:\n%s\n%s", out.String(), errs.String())
+	return p
+}
+
+// End waits for the end of p and returns its standard output, standard error and exit code,
+// which is -1 after a kill. The API key in either output is an error of the test.
+func (p *Process) End(t *testing.T) (stdout, stderr string, code int) {
+	t.Helper()
+	var exit *exec.ExitError
+	if err := p.Wait(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
 	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+	stdout, stderr = p.stdout.String(), p.stderr.String()
+	if strings.Contains(stdout+stderr, gammatest.Key) {
+		t.Errorf("the output has the API key:\n%s\n%s", stdout, stderr)
+	}
+	return stdout, stderr, p.ProcessState.ExitCode()
 }
