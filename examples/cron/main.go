@@ -1,7 +1,7 @@
 // Cron looks once at each generation of a file, saves what has finished, and exits:
 //
-//   - * * * * flock -n decks.lock cron decks.json
-//     echo '[{"file": "tea.pdf", "progress": {"id": "gen000001", "export": true}}]' >decks.json
+//	echo '[{"file": "tea.pdf", "progress": {"id": "gen000001", "export": true}}]' >decks.json
+//	echo '* * * * * flock -n decks.lock cron decks.json' | crontab
 //
 // Notice that Check sends nothing before the NextPoll in the file, so running it too often
 // does no harm. Without flock, two runs at a time poll twice, and the changes of the one that
