@@ -359,7 +359,7 @@ func TestMakeSpecKeepsTestsPassing(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out.String())
 			}
 			if _, err := run(t.Context(), dir, "sh", "-c", "go test "+tt.packages+
-				" && (cd gammatest && go test ./...) && (cd batch && go vet ./...) && (cd poller/riverwait && go vet ./...) && unset GOWORK && cd cmd/gamma && go vet ./..."); err != nil {
+				" && (cd gammatest && go test ./...) && (cd batch && go vet ./...) && (cd examples && go vet ./...) && (cd poller/riverwait && go vet ./...) && unset GOWORK && cd cmd/gamma && go vet ./..."); err != nil {
 				t.Error(err)
 			}
 		})
