@@ -1,7 +1,8 @@
 // Cron looks once at each generation of a file, saves what has finished, and exits:
 //
 //	echo '[{"file": "tea.pdf", "progress": {"id": "gen000001", "export": true}}]' >decks.json
-//	echo '* * * * * flock -n decks.lock cron decks.json' | crontab
+//	GAMMA_API_KEY=... go run ./cron decks.json
+//	crontab -e # and add the line: * * * * * flock -n decks.lock cron decks.json
 //
 // Notice that Check sends nothing before the NextPoll in the file, so running it too often
 // does no harm. Without flock, two runs at a time poll twice, and the changes of the one that

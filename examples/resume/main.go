@@ -21,7 +21,7 @@ import (
 func main() {
 	client, err := gamma.NewClientFromEnv()
 	if err != nil || len(os.Args) != 3 {
-		log.Fatal("usage: GAMMA_API_KEY=... resume NAME TEXT")
+		log.Fatal(errors.Join(err, errors.New("usage: resume NAME TEXT")))
 	}
 	if err := run(context.Background(), client, os.Args[1], os.Args[2]); err != nil {
 		log.Fatal(err)

@@ -133,7 +133,7 @@ func TestResume(t *testing.T) {
 	})
 }
 
-// What has surely created nothing leaves no file, so that the next run creates.
+// A create that cannot have had an effect leaves no file, so that the next run creates.
 func TestCreate(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
