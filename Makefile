@@ -84,7 +84,7 @@ check-durable:
 	@$(ci)durable.sh
 
 check-examples:
-	cd internal/otel && go test -count=1 ./...
+	@$(ci)browser.sh
 	cd examples && go test -race -count=1 ./...
 
 check-spec:

@@ -3,7 +3,7 @@ set -eu
 
 lint=$(go tool -n -modfile=internal/tools/golangci-lint/go.mod golangci-lint)
 for dir in . gammatest batch poller/riverwait examples examples/river examples/table examples/temporal \
-	internal/test/command internal/test/consumer internal/test/durable internal/otel internal/test/postgres internal/test/soak internal/codegen; do
+	internal/test/command internal/test/consumer internal/test/durable internal/test/postgres internal/test/soak internal/codegen; do
 	echo "lint: $dir"
 	(cd "$dir" && go vet ./... && "$lint" run ./...)
 done
