@@ -192,7 +192,7 @@ func (w *wait) poll(ctx context.Context) bool {
 		if missed {
 			w.due = start
 		}
-		w.polled.pause = max(w.progress.NextPoll.Sub(now), 0)
+		w.polled.pause = max(w.progress.NextPoll.Sub(now), 1) // 0 would say that there is none
 	case failed:
 		w.err = newFailedError(w.progress, r.gen)
 	case ended:

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -1239,9 +1240,14 @@ func TestSuspendedInFlightPastTheDeadline(t *testing.T) {
 						defer cancel()
 						p.Timeout = 0
 					}
+					var next []bool // whether another poll follows, as its Event says
+					p.OnPoll = func(ev poller.Event) { next = append(next, ev.Next > 0) }
 					r := resume(ctx, p, poller.Progress{ID: "gen1"})
 					if !errors.Is(r.Err, tt.want) || (r.Err == nil) != (tt.want == nil) || len(script.polls()) != 3 {
 						t.Errorf("%v, polls at %v", r.Err, script.polls())
+					}
+					if !slices.Equal(next, []bool{true, true, false}) {
+						t.Errorf("another poll follows: %v", next)
 					}
 				})
 			})
