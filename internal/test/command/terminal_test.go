@@ -34,7 +34,6 @@ type session struct {
 	frames      int    // that were compared
 	resized     int    // frames until the first that was made for the new size
 	late        bool   // a frame was made for the old size and shown in the new one
-	compared    func() // if not nil, is called while the screen has a frame that was compared
 }
 
 // live matches the lines that are painted in place; the first of them has the bar.
@@ -124,9 +123,6 @@ func (s *session) frame(n int) {
 	default:
 		s.resized = 0
 		s.frames++
-		if s.compared != nil {
-			s.compared()
-		}
 	}
 }
 
