@@ -62,8 +62,8 @@ func TestRetriedByHand(t *testing.T) {
 	}
 }
 
-// The worker in README.md, and in the manual of riverwait, is that of outcome.go.
-func TestREADME(t *testing.T) {
+// The worker in the manual of riverwait is that of outcome.go.
+func TestManual(t *testing.T) {
 	outcome := readFile(t, "outcome.go")
 	_, worker, _ := strings.Cut(outcome, "func (w *FinishWorker) Work")
 	worker, _, found := strings.Cut(worker, "\n}\n")
@@ -71,9 +71,6 @@ func TestREADME(t *testing.T) {
 		t.Fatal("outcome.go has no worker")
 	}
 	worker = "func (w *FinishWorker) Work" + worker + "\n}\n"
-	if !strings.Contains(readFile(t, "../../README.md"), "```go\n"+worker+"```") {
-		t.Errorf("README.md has not this worker:\n%s", worker)
-	}
 	comment := "//\t" + strings.ReplaceAll(strings.TrimSuffix(worker, "\n"), "\n", "\n//\t") + "\n"
 	if !strings.Contains(readFile(t, "../../poller/riverwait/doc.go"), comment) {
 		t.Errorf("the manual of riverwait has not this worker:\n%s", comment)

@@ -16,9 +16,9 @@ import (
 	"github.com/gamma-sdk/gamma-go/gammatest"
 )
 
-const section = "The command"
+const readme = "cmd/gamma/README.md"
 
-// The commands in README.md work, including those that install gamma.
+// The commands in the README of cmd/gamma work, including those that install gamma.
 func TestREADME(t *testing.T) {
 	t.Parallel()
 	f := newFolder(t)
@@ -60,22 +60,22 @@ func TestREADME(t *testing.T) {
 		},
 		"gamma help exit-codes": {out: `\n    6  a generation may have been created`},
 	}
-	lines := commands(blocks(t, "README.md", section)[0])
+	lines := commands(blocks(t, readme, "Use")[0])
 	testLines(t, f, lines, want)
 	if len(lines) != len(want) {
-		t.Errorf("README.md has %d lines, want %d", len(lines), len(want))
+		t.Errorf("%s has %d lines, want %d", readme, len(lines), len(want))
 	}
 	if _, err := exec.LookPath(filepath.Join(gobin, "gamma")); err != nil {
 		t.Error(err)
 	}
 }
 
-// The script in README.md creates failed generations again, and its report has every input.
+// The script in the README of cmd/gamma creates failed generations again, and its report has every input.
 func TestREADMEScript(t *testing.T) {
 	t.Parallel()
 	f := newFolder(t)
 	f.write(t, "milk", "This fails the first time")
-	code, stdout, stderr := f.sh(t, blocks(t, "README.md", section)[1])
+	code, stdout, stderr := f.sh(t, blocks(t, readme, "A script")[0])
 	if code != 0 {
 		t.Errorf("exit code %d:\n%s%s", code, stdout, stderr)
 	}
@@ -99,7 +99,7 @@ func TestREADMEScript(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends the script in README.md, not only the command that it runs.
+// Ctrl-C ends the script in the README of cmd/gamma, not only the command that it runs.
 func TestREADMEScriptInterrupted(t *testing.T) {
 	t.Parallel()
 	if signal.Ignored(os.Interrupt) {
@@ -111,7 +111,7 @@ func TestREADMEScriptInterrupted(t *testing.T) {
 				t.Skip(err)
 			}
 			f := newFolder(t)
-			cmd := exec.CommandContext(t.Context(), shell, "-c", blocks(t, "README.md", section)[1])
+			cmd := exec.CommandContext(t.Context(), shell, "-c", blocks(t, readme, "A script")[0])
 			cmd.Dir, cmd.Env, cmd.SysProcAttr = f.dir, f.env, &syscall.SysProcAttr{Setpgid: true}
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)

@@ -35,7 +35,7 @@ func TestProgram(t *testing.T) {
 		want   string
 		ok     bool
 	}{
-		"completed":    {gammatest.Key, gammatest.Completed(""), nil, "Gamma: https://gamma.app/docs/g_gen000001\nSaved: tea.pdf\n", true},
+		"completed":    {gammatest.Key, gammatest.Completed(""), nil, "Gamma: https://gamma.app/docs/g_gen000001\n", true},
 		"expired link": {gammatest.Key, gammatest.Completed(""), func(g *gammatest.API) { g.NextDownload(gammatest.Status(403)) }, "the export link has expired", false},
 		"failed":       {gammatest.Key, gammatest.Failed(422, "No luck."), nil, "No luck.", false},
 		"no credits":   {gammatest.Key, gammatest.Step{}, func(g *gammatest.API) { g.Next("createGeneration", gammatest.Status(402)) }, "402 Payment Required", false},
@@ -60,7 +60,7 @@ func TestProgram(t *testing.T) {
 			if tt.key == "" {
 				return
 			}
-			if sent, want := string(g.Requests()[0].Body), `{"exportAs":"pdf","inputText":"A short history of tea","numCards":5}`; sent != want {
+			if sent, want := string(g.Requests()[0].Body), `{"exportAs":"pdf","inputText":"A short history of tea"}`; sent != want {
 				t.Errorf("sent %s, want %s", sent, want)
 			}
 		})

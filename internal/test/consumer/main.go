@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log"
 
 	"github.com/gamma-sdk/gamma-go"
@@ -12,20 +11,16 @@ import (
 
 func main() {
 	client, err := gamma.NewClientFromEnv() // the key is in GAMMA_API_KEY
-	if err != nil {
-		log.Fatal(err)
+	if err == nil {
+		err = run(context.Background(), client)
 	}
-	if err := run(context.Background(), client); err != nil {
+	if err != nil {
 		log.Fatal(err)
 	}
 }
 
 func run(ctx context.Context, client *gamma.Client) error {
-	created, err := client.CreateGeneration(ctx, api.GenerationRequest{
-		InputText: "A short history of tea",
-		NumCards:  5,
-		ExportAs:  api.ExportAsPDF,
-	})
+	created, err := client.CreateGeneration(ctx, api.GenerationRequest{InputText: "A short history of tea", ExportAs: api.ExportAsPDF})
 	if err != nil {
 		return err
 	}
@@ -34,10 +29,6 @@ func run(ctx context.Context, client *gamma.Client) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("Gamma:", gen.GammaURL)
-	if err := client.DownloadFile(ctx, gen.ExportURL, "tea.pdf"); err != nil {
-		return err
-	}
-	fmt.Println("Saved: tea.pdf")
-	return nil
+	log.Print("Gamma: ", gen.GammaURL)
+	return client.DownloadFile(ctx, gen.ExportURL, "tea.pdf")
 }

@@ -14,20 +14,8 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
+// The program as it is in README.md, in virtual time and without a socket.
 func TestRun(t *testing.T) {
-	t.Chdir(t.TempDir()) // where tea.pdf goes
-
-	synctest.Test(t, func(t *testing.T) { // minutes take no time
-		client, g := gammatest.NewClient(t, gammatest.PendingFor(4*time.Minute), gammatest.Drop(), gammatest.Completed(""))
-		g.NextDownload(gammatest.CutAfter(20_000, gammatest.Usual())) // then the download is resumed
-		if err := run(t.Context(), client); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// TestRunEnds runs the program in README.md in virtual time, without sockets.
-func TestRunEnds(t *testing.T) {
 	is := func(want error) func(error) bool {
 		return func(err error) bool { return errors.Is(err, want) }
 	}
@@ -93,25 +81,17 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// TestREADME checks that README.md has the programs that are tested here.
+// The program in README.md is the one that the tests here build and run.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("../../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, from := range map[string]string{"main.go": "package main\n", "main_test.go": "func TestRun("} {
-		_, rest, found := strings.Cut(string(readme), "```go\n"+from)
-		code, _, closed := strings.Cut(rest, "```")
-		if !found || !closed {
-			t.Fatalf("README.md has no code that starts with %q", from)
-		}
-		code = from + code
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if same := string(source) == code; !same && (file == "main.go" || !strings.Contains(string(source), "\n"+code)) {
-			t.Errorf("%s does not have the code in README.md, which is\n%s", file, code)
-		}
+	program, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), "```go\n"+string(program)+"```\n") {
+		t.Error("README.md does not have the program in main.go")
 	}
 }
