@@ -27,21 +27,6 @@
 // up the outcomes after it. So let it only write rows, such as jobs or mails to send. A
 // try that fails costs a poll, because the generation is asked about again.
 //
-// # What it carries
-//
-// Measured on two cores of a shared virtual machine, with PostgreSQL 15 and SQLite in its
-// WAL mode, both syncing every commit:
-//
-//   - 50,000 waiting rows, each polled every 5 seconds, without HTTP: 9,900 polls a second
-//     of the 10,000 wanted, 0.2 to 0.3 of a core in this process, 0.01 of a core in PostgreSQL,
-//     290 bytes of memory a row
-//   - 380 to 1,000 outcomes a second with a row in another table each; 410 bytes of WAL each in
-//     PostgreSQL
-//   - another process takes over within a second of a SIGKILL, and 15 seconds after the
-//     watcher was stopped or its machine vanished, in PostgreSQL
-//
-// Gamma's rate limit, 11 polls a second over an hour, is reached long before.
-//
 // # Limits
 //
 //   - One table for each API key, with its own number in lockPostgres: a key has one rate
