@@ -26,14 +26,14 @@ ci = sh internal/ci/
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: ## run gamma demo: a batch of four texts at a fake, with failures
+demo: ## turn four texts into PDF files at a fake of Gamma, with failures
 	@cd cmd/gamma && env -u GOWORK go run -buildvcs=false . demo
 
-demo-durable: ## 500 River jobs that wait for their generations, through SIGKILL and a restart of PostgreSQL
+demo-durable: ## run 500 River jobs through SIGKILL and a restart of PostgreSQL
 	@$(ci)postgres.sh
 	@cd internal/test/durable && go run -buildvcs=false ./demo
 
-demo-temporal: ## the same idea with Temporal, on a real server; builds for minutes
+demo-temporal: ## wait in Temporal workflows, on a real server; builds for minutes
 	@cd examples/temporal/server && go run -buildvcs=false .
 
 test: ## run every test, with the race detector
@@ -45,7 +45,7 @@ spec: ## merge the documents of FROM="..." into openapi.json, make api/; CHECK=1
 generate: ## make api/ from openapi.json
 	go generate ./...
 
-check: check-generate check-document check-modules check-format lint check-durable check-vulnerabilities check-licenses consumer check-command check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage check-oldest conformance release ## run every check of CI but the tests
+check: check-generate check-document check-modules check-format lint check-durable check-vulnerabilities check-licenses consumer check-command check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage check-oldest check-prose conformance release ## run every check of CI except the tests
 	@echo 'check: all passed'
 
 lint: ## run go vet and golangci-lint
@@ -57,18 +57,18 @@ fuzz: ## run every fuzz target for TIME=60s each
 soak: ## run 2,000 generations through failing proxies for TIME=10m; SEED=1
 	cd internal/test/soak && go run . -time '$(TIME)' -seed '$(SEED)'
 
-bench: ## compare with other clients, and measure all figures of docs/performance.md; takes more than an hour
+bench: ## measure everything in docs/performance.md, with other clients; takes more than an hour
 	go test -run '^$$' -bench . -benchmem ./...
 	cd internal/test/durable && go run ./bench
 	cd internal/test/bench && go run .
 
-consumer: ## use the SDK from another module, and weigh it
+consumer: ## use the SDK as another module does, and check what it costs
 	cd internal/test/consumer && go test -count=1 -v ./...
 
 release: ## check that HEAD can be released, make its archive in dist/; VERSION=0.1.0 before a release
 	@$(ci)release.sh $(VERSION)
 
-conformance: ## hold the SDK to a mock server that others have written; needs Node.js
+conformance: ## test against Prism, NestJS and nginx; needs Node.js and nginx
 	@$(ci)conformance.sh
 
 check-generate:
