@@ -29,6 +29,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gamma-sdk/gamma-go/examples/internal/process"
 	"github.com/gamma-sdk/gamma-go/gammatest"
 )
 
@@ -36,16 +37,6 @@ const (
 	host     = "api.gamma.test" // no DNS has it, so that only a proxy reaches it
 	password = "proxy-password-0123456789"
 )
-
-// build builds the program into dir.
-func build(t *testing.T, dir string) string {
-	t.Helper()
-	program := filepath.Join(dir, "network.exe")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
 
 // certificate returns a certificate for name, and its PEM form. It is signed by parent, or
 // is an authority if that is nil.
@@ -138,7 +129,7 @@ type span struct {
 
 func TestNetwork(t *testing.T) {
 	dir := t.TempDir()
-	program := build(t, dir)
+	program := process.Build(t)
 	authority, ca := certificate(t, "A private authority", nil)
 	leaf, _ := certificate(t, host, &authority)
 	_, otherCA := certificate(t, "Another authority", nil)
