@@ -243,7 +243,7 @@ func TestCreateAndWaitForMinutes(t *testing.T) {
 	})
 }
 
-// A download that stalls is resumed, and fails after five attempts without progress.
+// A download that stalls is resumed, and fails after eight attempts without progress.
 func TestDownloadForMinutes(t *testing.T) {
 	for name, body := range map[string]func(ctx context.Context) io.ReadCloser{
 		"after the header": func(ctx context.Context) io.ReadCloser { return stalling(ctx, "") },
