@@ -226,6 +226,7 @@ func TestRows(t *testing.T) {
 	w.work(func(context.Context, *river.Job[finishArgs]) error { return nil })
 	limited := func(watcher *riverwait.Watcher) { watcher.Timeout = 5 * time.Second }
 	names := []string{"completed", "exported", "failed", "lost", "deadline", "pause"}
+	withExport := map[string]bool{"exported": true}
 	add := func(prefix string) {
 		w.fake.Add(prefix+"completed", gammatest.Completed(""))
 		w.fake.Add(prefix+"exported", gammatest.Completed("https://export.example/deck.pdf"))
@@ -239,7 +240,7 @@ func TestRows(t *testing.T) {
 	var jobs []int64
 	for i, name := range names {
 		err := pgx.BeginFunc(context.Background(), w.pool, func(tx pgx.Tx) error {
-			inserted, err := riverwait.InsertTx(context.Background(), w.river, tx, poller.Progress{ID: name, Export: name == "exported"}, finishArgs{Deck: i}, nil)
+			inserted, err := riverwait.InsertTx(context.Background(), w.river, tx, poller.Progress{ID: name, Export: withExport[name]}, finishArgs{Deck: i}, nil)
 			if err != nil {
 				return err
 			}
