@@ -372,7 +372,7 @@ func TestRateLimit(t *testing.T) {
 	})
 }
 
-// A batch of 200 inputs that is canceled twice gets few responses 429.
+// A batch of 200 inputs that is canceled twice gets few 429 responses.
 func TestRateLimitAcrossRuns(t *testing.T) {
 	for i := range 4 {
 		synctest.Test(t, func(t *testing.T) {
@@ -389,13 +389,13 @@ func TestRateLimitAcrossRuns(t *testing.T) {
 			allSaved(t, collect(t, b.Run(t.Context(), pdfs(all...))), all...)
 			f.once(t)
 			if f.refused > 20 || time.Since(start) > 3*time.Minute {
-				t.Errorf("%d responses 429, the last run took %v", f.refused, time.Since(start))
+				t.Errorf("%d 429 responses, the last run took %v", f.refused, time.Since(start))
 			}
 		})
 	}
 }
 
-// A create is retried after any number of responses 429 without headers.
+// A create is retried after any number of 429 responses without headers.
 func TestCreateIsRetriedAfter429(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

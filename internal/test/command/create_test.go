@@ -23,7 +23,7 @@ import (
 )
 
 // A batch of 200 texts with a limit of 30 requests in 10 seconds, which is killed and restarted
-// twice, results in 200 files, 200 creates and at most 20 responses 429. 200 creates and a
+// twice, results in 200 files, 200 creates and at most 20 refused requests. 200 creates and a
 // poll for each take at least 133 seconds with that limit.
 func TestFolderOf200(t *testing.T) {
 	if testing.Short() || runtime.GOOS == "windows" {
@@ -141,7 +141,7 @@ func TestFolderOf200(t *testing.T) {
 		t.Errorf("%d files, %d of them known, and %v; want %d", len(files), saved, err, texts-len(lost))
 	}
 	if refused > 20 {
-		t.Errorf("%d responses 429, want 20 at most", refused)
+		t.Errorf("%d 429 responses, want at most 20", refused)
 	}
-	t.Logf("%d requests, %d responses 429, uncertain: %q", len(fake.Requests()), refused, lost)
+	t.Logf("%d requests, %d 429 responses, uncertain: %q", len(fake.Requests()), refused, lost)
 }
