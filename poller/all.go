@@ -19,8 +19,8 @@ const (
 	// 50 ms.
 	defaultMaxInFlight = 128
 
-	// mostInFlight is the number of ports of a host, and so of its connections.
-	mostInFlight = 1 << 16
+	// maxInFlight is the number of ports of a host, and so of its connections.
+	maxInFlight = 1 << 16
 
 	// allJitter is the jitter of All, as a part of the pause. All spreads the first polls,
 	// so a little is enough to keep them apart.
@@ -37,8 +37,8 @@ const (
 // resumed after it is polled once more.
 //
 // When ctx is done, every job that is still waited for yields a [*WaitError]. If jobs may
-// have had more, a last Result without an ID has an error matching that of ctx. Without
-// such a Result, every job has had its own.
+// have had more, a Result without an ID has an error matching that of ctx; it need not be the
+// last. Without such a Result, every job has had its own.
 //
 // A separate goroutine pulls jobs, as MaxWaiting allows. Breaking out of the loop cancels
 // all requests, and waits for All's goroutines and for jobs to return: a sequence that
@@ -56,7 +56,7 @@ func (p *Poller) All(ctx context.Context, jobs iter.Seq[Progress]) iter.Seq[Resu
 		}
 		c.jitter = allJitter
 		a := &all{Poller: p, policy: c, ctx: ctx, patience: time.Millisecond}
-		inFlight := min(p.MaxInFlight, mostInFlight)
+		inFlight := min(p.MaxInFlight, maxInFlight)
 		if inFlight == 0 {
 			inFlight = defaultMaxInFlight
 		}
@@ -66,7 +66,7 @@ func (p *Poller) All(ctx context.Context, jobs iter.Seq[Progress]) iter.Seq[Resu
 			Jobs:     jobs,
 			InFlight: inFlight,
 			Waiting:  p.MaxWaiting,
-			Overdue:  min(maxBackoff*c.interval, mostOverdue),
+			Overdue:  min(maxBackoff*c.interval, overdueTimeout),
 			Queue:    queue,
 			Start:    a.start,
 			Poll:     a.poll,

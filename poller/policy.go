@@ -24,16 +24,16 @@ const (
 	// Users of the API report 30 to 120 seconds.
 	exportPatience = 3 * time.Minute
 
-	// mostTakeLonger is the longest delay of the first poll of a new wait while the rate
+	// maxFirstDelay is the longest delay of the first poll of a new wait while the rate
 	// limit delays polls. Few generations finish sooner.
-	mostTakeLonger = 20 * time.Second
+	maxFirstDelay = 20 * time.Second
 
-	// mostOverdue is the timeout of the last poll of a wait that was suspended past its
+	// overdueTimeout is the timeout of the last poll of a wait that was suspended past its
 	// deadline.
-	mostOverdue = 30 * time.Second
+	overdueTimeout = 30 * time.Second
 
-	// leastMargin is longer than most round trips.
-	leastMargin = 500 * time.Millisecond
+	// minMargin is the smallest margin. It is longer than most round trips.
+	minMargin = 500 * time.Millisecond
 )
 
 // policy has the settings of a Poller that decisions depend on, with defaults.
@@ -266,7 +266,7 @@ func (c policy) firstPause(p Progress, firstPoll, remaining time.Duration, stret
 		}
 	case p.Polls == 0:
 		if stretched {
-			firstPoll = max(firstPoll, min(4*c.interval, mostTakeLonger, last/4))
+			firstPoll = max(firstPoll, min(4*c.interval, maxFirstDelay, last/4))
 		}
 		pause = min(p.Since.Add(firstPoll).Sub(now), last)
 	}
@@ -277,9 +277,9 @@ func (c policy) firstPause(p Progress, firstPoll, remaining time.Duration, stret
 // longest round trip so far, 0 if there was none.
 func (c policy) margin(rtt time.Duration) time.Duration {
 	if rtt == 0 {
-		rtt = leastMargin
+		rtt = minMargin
 	}
-	return min(max(2*rtt, leastMargin), c.interval)
+	return min(max(2*rtt, minMargin), c.interval)
 }
 
 // utc returns t without its monotonic clock reading, which JSON does not have.

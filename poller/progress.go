@@ -41,8 +41,8 @@ func (p Progress) check(now time.Time) (Progress, error) {
 		p.Since = now
 	}
 	p.Since, p.Completed = clamp(p.Since, now), clamp(p.Completed, now)
-	if most := now.Add(maxInterval); p.NextPoll.After(most) {
-		p.NextPoll = utc(most)
+	if latest := now.Add(maxInterval); p.NextPoll.After(latest) {
+		p.NextPoll = utc(latest)
 	}
 	return p, nil
 }

@@ -141,7 +141,7 @@ func (w *wait) send(ctx context.Context) bool {
 	}
 	timeout := remaining
 	if remaining <= 0 { // the process was suspended past the deadline
-		timeout = min(w.interval, mostOverdue)
+		timeout = min(w.interval, overdueTimeout)
 		if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) { // it is done, or about to be
 			ctx = context.WithoutCancel(ctx)
 		}
@@ -175,7 +175,7 @@ func (w *wait) poll(ctx context.Context) bool {
 		w.progress, d = w.decide(w.progress, r, at)
 		w.last = r.err
 	}
-	missed := cut && start.Before(w.deadline) && remaining < -leastMargin // by SIGSTOP
+	missed := cut && start.Before(w.deadline) && remaining < -minMargin // by SIGSTOP
 	switch {
 	case missed:
 		d = decision{verdict: again}

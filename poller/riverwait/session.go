@@ -33,7 +33,7 @@ const (
 	// The first page is small. Pages grow while the args of jobs, which are read, too, are
 	// small: they must fit into memory, and arrive within statementTimeout.
 	firstPage = 50
-	mostPage  = 1000
+	maxPage   = 1000
 	smallPage = 4 << 20 // bytes
 )
 
@@ -159,7 +159,7 @@ const namePrefix = "gamma since "
 // name returns the application_name of the session that watches: at most 63 bytes of ASCII,
 // because PostgreSQL cuts off longer names and replaces other characters.
 func name(by string, since time.Time) string {
-	const most = 63
+	const maxLength = 63
 	by = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
@@ -167,7 +167,7 @@ func name(by string, since time.Time) string {
 		return r
 	}, by)
 	s := namePrefix + since.Format(time.RFC3339) + " " + by
-	return s[:min(len(s), most)]
+	return s[:min(len(s), maxLength)]
 }
 
 func parseName(s string) (by string, since time.Time) {
@@ -297,7 +297,7 @@ func (s *session) resize(jobs []*rivertype.JobRow) (full bool) {
 	case size > smallPage:
 		s.page = firstPage
 	case full:
-		s.page = min(2*s.page, mostPage)
+		s.page = min(2*s.page, maxPage)
 	}
 	return full
 }
