@@ -31,11 +31,18 @@ type Created struct {
 }
 
 // CreateGeneration starts a generation from a text. A generation costs credits, so
-// CreateGeneration retries only if the server cannot have acted on the request: after a
-// 429, when Retry-After allows it or after 30, 60, then 120 seconds, and up to four times
-// after a failure to connect, after 1, 2, 4 and 8 seconds. It returns when ctx is done, or
-// after 5 minutes if ctx has no deadline. [WithOnRetry] observes the pauses. Before each
-// request it waits until the rate limit of the client allows it.
+// CreateGeneration retries only if the server cannot have acted on the request:
+//
+//   - After a 429, until ctx is done: when Retry-After has passed, or without it after 30,
+//     60, then 120 seconds.
+//   - After a failure to connect, or an HTTP/2 stream that the server refused, up to four
+//     times: after 1, 2, 4 and 8 seconds. An unknown host and an invalid certificate are
+//     not retried.
+//
+// Up to a fifth of the pause, at most a minute, is added at random; [WithOnRetry] observes
+// the pauses. A ctx without a deadline gets one of 5 minutes. If a pause would end after the
+// deadline, CreateGeneration returns the last error at once. Before each request it waits
+// until the rate limit of the client allows it.
 //
 // The error is an [*InvalidRequestError] if the request violates the OpenAPI document, an
 // [*APIError] if the server refused it, and matches [ErrMaybeCreated] if the outcome is

@@ -25,8 +25,8 @@
 //
 // A request that violates the OpenAPI document is not sent; the error is an
 // [*InvalidRequestError]. Enum values are not checked, so that values newer than this
-// version can be used. Fields with a zero value are omitted. A path parameter must have 1
-// to 256 URL-unreserved characters (RFC 3986, section 2.3) and not only dots.
+// version can be used. Optional fields with a zero value are omitted. A path parameter must
+// have 1 to 256 URL-unreserved characters (RFC 3986, section 2.3) and not only dots.
 //
 // # Responses
 //

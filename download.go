@@ -30,8 +30,9 @@ const (
 type DownloadOption func(*download)
 
 // WithProgress calls f after each write, in the goroutine of the caller, with the number
-// of bytes written and that of the whole file, -1 if unknown. The number written drops to
-// 0 if [Client.DownloadFile] starts over. The default, also for nil, is no callback.
+// of bytes written so far and that of the whole file, -1 if unknown. The number written
+// becomes smaller if [Client.DownloadFile] starts over. The default, also for nil, is no
+// callback.
 func WithProgress(f func(written, total int64)) DownloadOption {
 	return func(d *download) { d.progress = f }
 }
@@ -43,8 +44,8 @@ func WithProgress(f func(written, total int64)) DownloadOption {
 // [Client.DownloadFile] writes the whole file or none.
 //
 // An interrupted transfer is resumed with a Range request (RFC 9110, section 14) if the
-// file has not changed. Download gives up when ctx is done, after an hour if ctx has no
-// deadline, and after eight attempts in a row without a new byte, which takes at least a
+// file has not changed. Download gives up when ctx is done, or after an hour if ctx has no
+// deadline, and after eight attempts in a row without a new byte, which take at least a
 // minute. An attempt times out after 30 seconds without data. [WithOnRetry] observes the
 // pauses.
 //

@@ -99,8 +99,8 @@ func redactBody(body []byte, key string) []byte {
 	return append(clean, body[copied:]...)
 }
 
-// redactEnd removes the start of key from the end of a body that is cut off. It leaves
-// fewer than 8 characters.
+// redactEnd removes the start of key from the end of a body that is cut off, unless
+// that has fewer than 8 characters.
 func redactEnd(body []byte, key string) []byte {
 	for n := min(len(key)-1, len(body)); n >= 8; n-- {
 		if start := len(body) - n; string(body[start:]) == key[:n] {
