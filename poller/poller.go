@@ -8,13 +8,14 @@
 //
 // # Policy
 //
-// The pause between two polls is the Interval plus up to a fifth of it at random. The
-// response to a poll decides what follows:
+// The pause between two polls is the Interval. Up to a fifth of it, at most a minute, is
+// added at random, as to every pause. The response to a poll decides what follows:
 //
 //   - Pending, or a status that the OpenAPI document does not list: poll again. An unlisted
 //     status with an error object means that the generation failed.
-//   - Completed or failed: the wait ends. If an export was requested and is missing, poll
-//     for up to three more minutes.
+//   - Completed: the wait ends. If an export was requested and is missing, poll for up to
+//     three more minutes.
+//   - Failed: the wait ends.
 //   - 429: poll again after Retry-After, or without it after 6, 12, then 24 intervals. This
 //     is not a failure.
 //   - Retry-After with any other status: poll no earlier.
@@ -28,9 +29,9 @@
 //   - Any other status, such as 401 or a redirect, a body above the size limit, a proxy that
 //     refuses to connect: the wait ends, unless KeepWaiting is set.
 //
-// The last poll is sent just before the deadline. A process that was suspended past the
-// deadline, as by SIGSTOP, polls once more. A canceled wait ends at once, but returns a
-// finished generation whose response has arrived.
+// The last poll is sent just before the deadline. If the process was suspended past the
+// deadline, as by SIGSTOP, the wait polls once more. A canceled wait ends at once, but returns
+// a finished generation whose response has arrived.
 //
 // # Rate limits
 //
@@ -42,7 +43,8 @@
 // first polled after four intervals, 20 seconds or a quarter of its time, whichever is
 // shortest, because few generations finish sooner.
 //
-// A 429 without rate-limit headers halves the rate of requests, which then increases slowly.
+// After a 429 although requests remain according to the headers, or without such headers,
+// the rate of requests is halved, and then increases slowly.
 // After a 429 to a poll, no poll is sent until its Retry-After has passed. The last poll
 // before a deadline is not spread. A wait that may not poll before its deadline ends with
 // [ErrPause].
@@ -90,9 +92,10 @@ type Poller struct {
 	// counts from 0 again. 0 means no limit: failed polls are retried until the deadline.
 	MaxFailures int
 
-	// KeepWaiting retries what would end a wait otherwise, such as a 401, after the longest
-	// pause. Only the end of the generation, a second 404 in a row, the deadline and the
-	// context end the wait then. MaxFailures is not used.
+	// KeepWaiting retries a poll whose error would end a wait otherwise, such as a 401, after
+	// the longest pause. The wait then ends only with the generation, with a second 404 in a
+	// row, with ErrNoExport or ErrDropped, at the deadline, or when the context is done.
+	// MaxFailures is not used.
 	KeepWaiting bool
 
 	// FirstPoll is the time from the start of a new wait to its first poll. 0 means at
