@@ -5,7 +5,7 @@
 //	// is river.ClientFromContext[pgx.Tx](ctx).
 //	_, err := riverwait.InsertTx(ctx, riverClient, tx, poller.Progress{ID: id}, FinishArgs{Deck: 7}, nil)
 //
-//	// In every worker process, beside riverClient.Start, until ctx ends:
+//	// In every worker process, beside riverClient.Start, until ctx is done:
 //	watcher := &riverwait.Watcher{River: riverClient, Pool: pool, Client: client}
 //	err := watcher.Run(ctx)
 //
@@ -25,10 +25,10 @@
 //
 // [InsertTx] inserts a job of the caller, of any kind, in River's state pending, in which no
 // worker takes it. A [Watcher] waits for the generations of all such jobs. The first poll
-// comes 20 seconds after InsertTx. When a generation has finished, the watcher makes its job
-// available, with the response as the job's output. From then on it is a job like any other:
-// retries, timeouts, River's UI and retention apply. While a generation is waited for, no
-// job runs, and polls do not write to the database.
+// comes four intervals after InsertTx, by default 20 seconds. When a generation has finished,
+// the watcher makes its job available, with the response as the job's output. From then on it
+// is a job like any other: retries, timeouts, River's UI and retention apply. While a
+// generation is waited for, no job runs, and polls do not write to the database.
 //
 // # One watcher
 //

@@ -165,9 +165,9 @@ func with(object []byte, key string, value any) ([]byte, error) {
 // Result returns the results of [poller.Poller.Wait] for the generation of job: the
 // generation and a nil error if it completed, the generation and a [*poller.FailedError] if
 // it failed, and the last response, or nil, and a [*poller.WaitError] if the wait ended
-// first. The counters of the Progress are set only in a WaitError. Another error, such as
-// [ErrNoResult], is about the job: for example, an attempt that calls river.RecordOutput
-// replaces the result, also for later attempts. Result sends nothing.
+// first. Only in a WaitError does the Progress have the counters of the wait. Another error,
+// such as [ErrNoResult], is about the job: for example, an attempt that calls
+// river.RecordOutput replaces the result, also for later attempts. Result sends nothing.
 func Result[T river.JobArgs](job *river.Job[T]) (*api.GenerationStatusResponse, error) {
 	if job == nil || job.JobRow == nil {
 		return nil, errors.New("gamma: Result: nil job")

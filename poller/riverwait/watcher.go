@@ -22,7 +22,8 @@ const (
 )
 
 // Watcher waits for the generations of pending jobs, while no watcher of another process
-// does. Set its fields before Run. It must not be copied after that.
+// does. River, Pool and Client are required. Set the fields before Run; after that a Watcher
+// must not be copied.
 type Watcher struct {
 	// River is a client for the schema of the jobs. It need not be started.
 	River *river.Client[pgx.Tx]
@@ -34,8 +35,9 @@ type Watcher struct {
 	// Client sends the polls. Its API key must be the one that created the generations.
 	Client *gamma.Client
 
-	// Queues are the queues of the jobs to wait for. Nil means all. Of the watchers with the
-	// same Queues, one polls at a time. A queue must not be in two different sets.
+	// Queues are the queues of the jobs to wait for. Nil means all; an empty list is an error.
+	// Of the watchers with the same Queues, one polls at a time. Watchers with different
+	// Queues must not have a queue in common.
 	Queues []string
 
 	// Interval is the pause between two polls of a generation. 0 means 5 seconds. The first
