@@ -1,5 +1,5 @@
 // Package batch creates a generation for each of many inputs, waits for it and saves its
-// export. It does not create an input twice.
+// export. It creates no input twice unless told to, see [Retry].
 //
 //	b := &batch.Batch{Client: client, Dir: "decks"}
 //	for r := range b.Run(ctx, inputs) {
@@ -38,9 +38,9 @@
 //
 // # Rate limits
 //
-// Creates, polls and lists of a client share its rate limit. At most four creates and four
-// downloads are in flight at once. After the first create, the others wait up to two seconds for the
-// response to the first, because it reports the rate limit. A create waits for the rate
+// Creates, polls and lists of a client share its rate limit. At most four creates, or
+// Creates, and four downloads are in flight at once. For up to two seconds the first create
+// is the only one, because its response reports the rate limit. A create waits for the rate
 // limit, and is retried after a 429 as in [gamma.Client.CreateGeneration], until the context
 // is done.
 //
