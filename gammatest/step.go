@@ -255,9 +255,9 @@ func Times(n int, step Step) Step {
 }
 
 // ForCreate makes step, which is a fault or [Usual], respond to the request that creates the
-// generation. It is for steps that [API.OnCreate] returns or that [NewClient] is given, and
-// for one request. After a fault there is no generation, and OnCreate is called again for
-// the next request, even if that is a retry:
+// generation. It is for one request, among the steps that [API.OnCreate] returns or that
+// [NewClient] is given. After a fault there is no generation, and OnCreate is called again
+// for the next request, even if that is a retry:
 //
 //	gammatest.ForCreate(gammatest.Status(503))               // nothing is created
 //	gammatest.ForCreate(gammatest.Cut(gammatest.Usual()))    // created, but the client does not learn its id

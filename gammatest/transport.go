@@ -21,7 +21,7 @@ import (
 //
 // The steps are the life of every generation that is created, see [API.OnCreate]. Without
 // steps it is pending for two polls, then completed. The fake reports violations with
-// t.Errorf. The cleanups of t close it, which ends delayed responses.
+// t.Errorf until the cleanups of t close it, which ends delayed responses.
 //
 // Use [NewTransport] for a client with options, and [NewServer] for real sockets.
 func NewClient(t TB, steps ...Step) (*gamma.Client, *API) {
