@@ -9,7 +9,7 @@ const (
 	tooManyRequests = http.StatusTooManyRequests
 
 	// initialRequests is how many requests may be sent before the first response. Each
-	// accepted request allows one more, and so do each 10 ms.
+	// accepted request allows one more, and so does every 10 ms.
 	initialRequests = 16
 
 	// recheckDelay is how long to wait, at most, for a response that may allow a request.

@@ -20,7 +20,7 @@ const (
 	// resetMargin is added to a reset, since requests may take different times to arrive.
 	resetMargin = 20 * time.Millisecond
 
-	// surplusTime is the time over which requests that need not last are spread.
+	// surplusTime is the time over which the surplus of requests is spread, see spacing.
 	surplusTime = time.Minute
 
 	// minPerWindow requests are sent per window even if fewer remain: for so few, waiting
@@ -51,7 +51,7 @@ type window struct {
 // received out of order may differ by up to overlap. inFlight requests have no response
 // yet.
 func (w *window) observe(reported *Window, sent, now moment, overlap, inFlight int64, length time.Duration) {
-	if reported.Remaining < 0 || reported.Limit == 0 { // a limit of no requests is none
+	if reported.Remaining < 0 || reported.Limit == 0 { // a limit of 0 means no limit
 		if w.known && now-w.latest > max(length, surplusTime) {
 			*w = window{} // the server no longer reports it
 		}
@@ -69,8 +69,8 @@ func (w *window) observe(reported *Window, sent, now moment, overlap, inFlight i
 		*w = window{known: true, remaining: reported.Remaining, first: reported.Remaining, sent: inFlight, length: length, start: sent, latest: sent}
 	case rise > 0 && (length == 0 || rise > w.limit/8), // less may be a token bucket that refills
 		length > 0 && sent > w.latest && sent >= w.start+length && w.limit-reported.Remaining < w.limit/8: // little of it was used
-		if most := sent - w.previous; length == 0 && w.previous > 0 && (w.length == 0 || most < w.length) {
-			w.length = min(most, time.Hour)
+		if longest := sent - w.previous; length == 0 && w.previous > 0 && (w.length == 0 || longest < w.length) {
+			w.length = min(longest, time.Hour)
 		}
 		w.remaining, w.first, w.sent = reported.Remaining, reported.Remaining, inFlight
 		w.start, w.previous, w.latest, w.reset, w.refused = sent, w.latest, sent, 0, 0

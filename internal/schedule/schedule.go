@@ -313,7 +313,7 @@ func (s *Scheduler[I, J, R]) run() {
 	}
 }
 
-// total is the number of jobs that are not over.
+// total returns the number of jobs that are not over.
 func (s *Scheduler[I, J, R]) total() int { return len(s.waiting.items) + len(s.inFlight) }
 
 // add starts a job.
