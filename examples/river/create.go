@@ -40,10 +40,10 @@ func (w *CreateWorker) Work(ctx context.Context, job *river.Job[CreateArgs]) err
 		return err
 	}
 	created, err := w.Client.CreateGeneration(ctx, api.GenerationRequest{InputText: text})
-	saving := context.WithoutCancel(ctx) // what was created is recorded although ctx has ended
+	saving := context.WithoutCancel(ctx) // the id is recorded even if ctx is done
 	switch id := created.GenerationID; {
-	case id != "": // also beside an error, if the response was cut off after it
-		_ = river.RecordOutput(ctx, created) // for people, whatever becomes of the job
+	case id != "": // there may be an error: the response was cut off after the id
+		_ = river.RecordOutput(ctx, created) // for an operator, also if the job fails
 		for try := range 5 {
 			time.Sleep(time.Duration(try) * time.Second)
 			if err = pgx.BeginFunc(saving, w.Pool, func(tx pgx.Tx) error { return record(saving, tx, deck, id) }); err == nil {
@@ -53,7 +53,7 @@ func (w *CreateWorker) Work(ctx context.Context, job *river.Job[CreateArgs]) err
 		slog.ErrorContext(ctx, "a generation is not recorded", "generation", id, "deck", deck, "error", err)
 		return river.JobCancel(fmt.Errorf("generation %s is created, but not recorded: %w", id, err))
 	case errors.Is(err, gamma.ErrMaybeCreated):
-		return river.JobCancel(errors.New("uncertain: " + err.Error())) // River retries what wraps the context's end in a stop
+		return river.JobCancel(errors.New("uncertain: " + err.Error())) // not wrapped: River would retry a context error during a stop
 	}
 	if _, e := w.Pool.Exec(saving, `UPDATE decks SET sent = NULL WHERE id = $1`, deck); e != nil {
 		return fmt.Errorf("not created: %w; the next attempt will end as uncertain: %w", err, e)

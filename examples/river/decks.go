@@ -35,7 +35,7 @@ type FinishArgs struct {
 
 func (FinishArgs) Kind() string { return "finish_deck" }
 
-// migrate makes the tables of the program and of River.
+// migrate creates the tables of the program and of River.
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	if _, err := pool.Exec(ctx, decks); err != nil {
 		return err
@@ -62,7 +62,7 @@ func add(ctx context.Context, pool *pgxpool.Pool, client *river.Client[pgx.Tx], 
 
 // record records the generation of a deck, and inserts the job that waits for it. It may
 // run again with the same generation, since a transaction may commit and return an error.
-// Another generation is pgx.ErrNoRows, as is a deck that was deleted.
+// It returns pgx.ErrNoRows for another generation, and for a deck that was deleted.
 func record(ctx context.Context, tx pgx.Tx, deck int64, generation string) error {
 	err := tx.QueryRow(ctx, `UPDATE decks SET generation = $2 WHERE id = $1 AND coalesce(generation, $2) = $2 RETURNING id`,
 		deck, generation).Scan(&deck)
@@ -72,7 +72,7 @@ func record(ctx context.Context, tx pgx.Tx, deck int64, generation string) error
 	return insert(ctx, tx, generation, FinishArgs{deck})
 }
 
-// save saves what became of the generation of a deck; problem is nil if it completed.
+// save saves the outcome of the generation of a deck; problem is nil if it completed.
 func save(ctx context.Context, tx pgx.Tx, deck int64, gen *api.GenerationStatusResponse, problem error) error {
 	var url, text *string
 	if gen != nil && gen.GammaURL != "" {

@@ -76,7 +76,7 @@ func run(ctx context.Context, texts []string) error {
 	if err := riverClient.Start(ctx); err != nil {
 		return err
 	}
-	if err := watch(ctx, riverClient, pool, client); err != nil { // until ctx ends
+	if err := watch(ctx, riverClient, pool, client); err != nil { // until ctx is done
 		return err
 	}
 	<-riverClient.Stopped()

@@ -19,12 +19,12 @@ func insert(ctx context.Context, tx pgx.Tx, generation string, args FinishArgs) 
 	return err
 }
 
-// watch waits for the generations of all processes, or stands by, until ctx ends.
+// watch waits for the generations of all processes, or stands by, until ctx is done.
 func watch(ctx context.Context, client *river.Client[pgx.Tx], pool *pgxpool.Pool, gammaClient *gamma.Client) error {
 	return (&riverwait.Watcher{River: client, Pool: pool, Client: gammaClient}).Run(ctx)
 }
 
-// FinishWorker saves what became of the generation of a deck.
+// FinishWorker saves the outcome of the generation of a deck.
 type FinishWorker struct {
 	river.WorkerDefaults[FinishArgs]
 	Pool *pgxpool.Pool
@@ -33,12 +33,12 @@ type FinishWorker struct {
 func (w *FinishWorker) Work(ctx context.Context, job *river.Job[FinishArgs]) error {
 	gen, problem := riverwait.Result(job)
 	if errors.Is(problem, riverwait.ErrNoResult) {
-		return river.JobCancel(problem) // it was retried by hand; a canceled one can be inserted again
+		return river.JobCancel(problem) // the job was retried by hand; after a cancel it can be inserted again
 	}
 	return pgx.BeginFunc(ctx, w.Pool, func(tx pgx.Tx) error {
 		if err := save(ctx, tx, job.Args.Deck, gen, problem); err != nil {
 			return err
 		}
-		return riverwait.CompleteTx(ctx, tx, job) // save happens once
+		return riverwait.CompleteTx(ctx, tx, job) // so that save takes effect once
 	})
 }

@@ -62,7 +62,7 @@ func TestRetriedByHand(t *testing.T) {
 	}
 }
 
-// The worker in the manual of riverwait is that of outcome.go.
+// The package comment of riverwait has the worker of outcome.go.
 func TestManual(t *testing.T) {
 	outcome := readFile(t, "outcome.go")
 	_, worker, _ := strings.Cut(outcome, "func (w *FinishWorker) Work")
@@ -73,7 +73,7 @@ func TestManual(t *testing.T) {
 	worker = "func (w *FinishWorker) Work" + worker + "\n}\n"
 	comment := "//\t" + strings.ReplaceAll(strings.TrimSuffix(worker, "\n"), "\n", "\n//\t") + "\n"
 	if !strings.Contains(readFile(t, "../../poller/riverwait/doc.go"), comment) {
-		t.Errorf("the manual of riverwait has not this worker:\n%s", comment)
+		t.Errorf("the package comment of riverwait does not have this worker:\n%s", comment)
 	}
 }
 

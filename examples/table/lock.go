@@ -11,12 +11,12 @@ import (
 	"modernc.org/sqlite"
 )
 
-// database is one of the two.
+// database is a SQLite or PostgreSQL database.
 type database struct {
 	*sql.DB
 	schema string
-	// lock returns a session and its end if this process is now the one that watches, and
-	// a nil session if another one is.
+	// lock returns a session and a function that ends it if this process has the lock now,
+	// and a nil session if another process has it.
 	lock func(context.Context) (*sql.Conn, func(), error)
 }
 
@@ -34,8 +34,8 @@ func open(name string) (*database, error) {
 	}}, err
 }
 
-// lockPostgres takes a lock that PostgreSQL frees when the session ends. It ends the
-// session of a machine that has vanished, or of a process that was stopped, after 15 seconds.
+// lockPostgres takes a lock that PostgreSQL releases when the session ends. PostgreSQL ends
+// the session 15 seconds after its machine vanished or its process was suspended.
 func lockPostgres(ctx context.Context, db *sql.DB) (*sql.Conn, func(), error) {
 	session, err := db.Conn(ctx)
 	if err != nil {
@@ -47,17 +47,17 @@ func lockPostgres(ctx context.Context, db *sql.DB) (*sql.Conn, func(), error) {
 	if err := session.QueryRowContext(ctx, query).Scan(&locked, new(string)); err != nil || !locked {
 		return nil, nil, errors.Join(err, session.Close())
 	}
-	// Not Close, which would give the session back to the pool, with the lock.
+	// Close would return the session to the pool, with the lock.
 	return session, func() { _ = session.Raw(func(any) error { return driver.ErrBadConn }) }, nil
 }
 
-// lockSQLite locks a file beside the database. The system frees it when the process ends.
+// lockSQLite locks a file beside the database. The system releases it when the process ends.
 func lockSQLite(ctx context.Context, db *sql.DB, name string) (*sql.Conn, func(), error) {
 	file, err := sql.Open("sqlite", "file:"+name)
 	if err != nil {
 		return nil, nil, err
 	}
-	file.SetMaxOpenConns(1) // which stays open
+	file.SetMaxOpenConns(1) // the one that has the lock
 	if _, err := file.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
 		const busy = 5
 		if failed := (*sqlite.Error)(nil); errors.As(err, &failed) && failed.Code()&0xff == busy {

@@ -17,7 +17,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// schema is that of SQLite; PostgreSQL's type for a time has another name.
+// schema is the schema for SQLite. PostgreSQL has another type for times.
 const schema = `
 CREATE TABLE IF NOT EXISTS decks (
 	id      text PRIMARY KEY CHECK (id <> ''),
@@ -31,10 +31,10 @@ CREATE TABLE IF NOT EXISTS notices (
 	text text NOT NULL
 );`
 
-// pause is the time between two looks at the table, and between two tries to get the lock.
+// pause is the time between two reads of the table, and between two tries to get the lock.
 var pause = time.Second
 
-// Then does in tx what follows the end of a deck. It is called again if it, or tx, fails.
+// Then does in tx what follows the outcome of a deck. It is called again if it or tx fails.
 type Then func(ctx context.Context, tx *sql.Tx, r poller.Result) error
 
 func main() {
@@ -70,7 +70,7 @@ func run(ctx context.Context, name string, texts []string) error {
 
 func newPoller(client poller.Client) *poller.Poller {
 	p := poller.New(client)
-	p.KeepWaiting = true       // an outage or a wrong key is no end of a deck
+	p.KeepWaiting = true       // an outage or a wrong key is not an outcome
 	p.Timeout = 24 * time.Hour // after the row was inserted
 	p.FirstPoll = 20 * time.Second
 	return p
@@ -82,14 +82,14 @@ func create(ctx context.Context, client *gamma.Client, db *database, text string
 	if err != nil {
 		return err
 	}
-	// Also after a Ctrl-C: the generation is paid for.
+	// Also after Ctrl-C, because the generation is paid for.
 	if _, err := db.ExecContext(context.WithoutCancel(ctx), "INSERT INTO decks (id) VALUES ($1)", created.GenerationID); err != nil {
 		return fmt.Errorf("generation %s is in no row: %w", created.GenerationID, err)
 	}
 	return nil
 }
 
-// watch watches until ctx ends, or stands by while another process does.
+// watch watches, or stands by while another process does, until ctx is done.
 func watch(ctx context.Context, db *database, p *poller.Poller, then Then) {
 	for ; ctx.Err() == nil; time.Sleep(pause) {
 		session, release, err := db.lock(ctx)
@@ -103,7 +103,7 @@ func watch(ctx context.Context, db *database, p *poller.Poller, then Then) {
 	}
 }
 
-// notify is what follows here: a row for each end.
+// notify is the Then of this program: it inserts a row for each outcome.
 func notify(ctx context.Context, tx *sql.Tx, r poller.Result) error {
 	text := outcome(r.Err)
 	if r.Err == nil {
@@ -113,7 +113,7 @@ func notify(ctx context.Context, tx *sql.Tx, r poller.Result) error {
 	return err
 }
 
-// outcome is what is written into the table. The text of an error is one line.
+// outcome returns the outcome for the table. The text of an error is one line.
 func outcome(err error) string {
 	if err == nil || errors.Is(err, poller.ErrNoExport) {
 		return "completed"

@@ -12,7 +12,7 @@ import (
 	"github.com/gamma-sdk/gamma-go/poller"
 )
 
-// Watch waits for every deck without an outcome, until ctx or the session of the lock ends.
+// Watch waits for every deck without an outcome, until ctx is done or the session of the lock ends.
 // It calls then in the transaction that writes an outcome, and tries again if that fails.
 func Watch(ctx context.Context, db *sql.DB, lock *sql.Conn, p *poller.Poller, then Then) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -37,7 +37,7 @@ func Watch(ctx context.Context, db *sql.DB, lock *sql.Conn, p *poller.Poller, th
 		if err := finish(ctx, db, r, then); err != nil && ctx.Err() == nil {
 			slog.WarnContext(ctx, "no outcome yet", "id", r.ID, "err", err)
 		}
-		known.Delete(r.ID) // without an outcome it is listed, and asked about, again
+		known.Delete(r.ID) // without an outcome it is listed and polled again
 	}
 	return context.Cause(ctx)
 }
@@ -48,14 +48,14 @@ func finish(ctx context.Context, db *sql.DB, r poller.Result, then Then) (err er
 			err = fmt.Errorf("panic: %v", v)
 		}
 	}()
-	tx, err := db.BeginTx(ctx, nil) // fails if r is there because ctx has ended
+	tx, err := db.BeginTx(ctx, nil) // fails if r is only the end of ctx
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
 	const update = "UPDATE decks SET outcome = $1 WHERE id = $2 AND outcome IS NULL RETURNING id"
 	err = tx.QueryRowContext(ctx, update, outcome(r.Err), r.ID).Scan(&r.ID)
-	if err == nil && !errors.Is(r.Err, poller.ErrPause) { // which is not an end: roll back
+	if err == nil && !errors.Is(r.Err, poller.ErrPause) { // ErrPause is not an outcome: roll back
 		if err = then(ctx, tx, r); err == nil {
 			err = tx.Commit()
 		}

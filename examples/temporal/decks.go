@@ -1,6 +1,6 @@
-// Package decks is an example of a Temporal workflow that creates a generation, waits for
-// it and hands its outcome over, with any number of workers, each of which may die at any
-// time. Copy it.
+// Package decks is an example of a Temporal workflow that creates a generation, waits for it
+// and delivers its outcome, with any number of workers, each of which may die at any time.
+// Copy it.
 //
 // # Use
 //
@@ -20,7 +20,7 @@
 //		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 //	}, decks.GenerateDeck, request)
 //
-// The API key is in the workers and nowhere else. The history of the workflow has the
+// Only the workers have the API key. The history of the workflow has the
 // request and the finished generation, with the link to the export: whoever has that can
 // read the export for about a week. A PayloadCodec in the clients' DataConverter encrypts
 // both.
@@ -73,7 +73,7 @@ const (
 // pending is the type of the error that makes Temporal poll again.
 const pending = "Pending"
 
-// Outcome is how a generation ended.
+// Outcome is the end of a generation.
 type Outcome struct {
 	Generation *api.GenerationStatusResponse `json:"generation"`
 	Failure    string                        `json:"failure,omitempty"` // why it failed; empty if it completed
@@ -82,19 +82,19 @@ type Outcome struct {
 // patience is how long a workflow tries to create, and then how long it waits.
 const patience = 24 * time.Hour
 
-// GenerateDeck is the workflow. It ends when the outcome is delivered, a failed generation
-// included. Its error is an application error of one of the types above, or a cancellation.
+// GenerateDeck is the workflow. It ends when the outcome is delivered, also that of a failed
+// generation. Its error is an application error of one of the types above, or a cancellation.
 // Polls add no events to its history.
 func GenerateDeck(ctx workflow.Context, request api.GenerationRequest) error {
 	var a *Activities
 	var id string
 	creating := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: 5 * time.Minute,
-		WaitForCancellation: true,                                      // an id that is on its way is not lost
+		WaitForCancellation: true,                                      // so that the id of a create in flight is not lost
 		RetryPolicy:         &temporal.RetryPolicy{MaximumAttempts: 1}, // a create costs credits
 	})
-	// Only what Gamma has refused is tried again, and by this loop: a RetryPolicy would also
-	// repeat a create whose worker died before it reported.
+	// This loop retries only a create that Gamma refused. A RetryPolicy would also retry one
+	// whose worker died before it reported.
 	pause, deadline := time.Minute, workflow.Now(ctx).Add(patience)
 	for {
 		err := workflow.ExecuteActivity(creating, a.CreateGeneration, request).Get(ctx, &id)
@@ -120,7 +120,7 @@ func GenerateDeck(ctx workflow.Context, request api.GenerationRequest) error {
 		ScheduleToCloseTimeout: patience,
 		StartToCloseTimeout:    20 * time.Second, // of one poll, which takes at most 15
 		// For an attempt whose worker died; after a poll its NextRetryDelay counts. Every poll
-		// is an attempt, so neither their number nor a growing interval would mean anything.
+		// is an attempt, so their number is not limited and the interval does not grow.
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 5 * time.Second, BackoffCoefficient: 1, MaximumAttempts: math.MaxInt32},
 	})
 	progress := poller.Progress{ID: id, Export: request.ExportAs != ""}
@@ -143,8 +143,8 @@ func end(kind, text string, err error) error {
 	return temporal.NewNonRetryableApplicationError(text, kind, err)
 }
 
-// Activities are what the workers do. Make one with [New]; the fields must not change once
-// it is registered. All fields are needed.
+// Activities are the activities of the workers. Create them with [New]. All fields are
+// required, and must not change after the registration.
 type Activities struct {
 	Client  *gamma.Client                                                // creates
 	Poller  *poller.Poller                                               // polls
@@ -156,7 +156,7 @@ type Activities struct {
 // worker dies.
 func New(client *gamma.Client, deliver func(ctx context.Context, key string, outcome Outcome) error) *Activities {
 	p := poller.New(client)
-	p.KeepWaiting = true // a wrong key or an outage says nothing about the generation
+	p.KeepWaiting = true // a wrong key or an outage is not the end of the generation
 	return &Activities{client, p, deliver}
 }
 
@@ -187,9 +187,9 @@ func (a *Activities) CreateGeneration(ctx context.Context, request api.Generatio
 	return "", temporal.NewApplicationErrorWithOptions("create generation", Refused, options)
 }
 
-// WaitForGeneration polls once. While the generation has not finished it returns an error
-// that makes Temporal run it again when the next poll is due, on any worker; the heartbeat
-// has the progress, which is what it continues from.
+// WaitForGeneration polls once. If the generation has not finished, it returns an error that
+// makes Temporal run it again when the next poll is due, on any worker. The heartbeat has the
+// progress, from which it resumes.
 func (a *Activities) WaitForGeneration(ctx context.Context, progress poller.Progress) (Outcome, error) {
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &progress); err != nil {
