@@ -41,7 +41,7 @@ func TestPicture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := comparable(drawn), comparable(lines); !slices.Equal(got, want) {
+	if got, want := masked(drawn), masked(lines); !slices.Equal(got, want) {
 		t.Errorf("%s has\n%s\nand make demo prints\n%s\nDraw it again with go test -run TestPicture -update", picture, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
@@ -49,17 +49,17 @@ func TestPicture(t *testing.T) {
 // changing matches what differs from run to run: seconds, and the number of an id.
 var changing = regexp.MustCompile(` *\d+\.\ds|gen\d+`)
 
-// comparable returns the lines of a run without what differs from run to run, sorted, since
+// masked returns the lines of a run without what differs from run to run, sorted, since
 // four generations finish in any order.
-func comparable(lines []string) []string {
-	var masked []string
+func masked(lines []string) []string {
+	var result []string
 	for _, line := range lines {
 		if line = strings.TrimSpace(changing.ReplaceAllString(line, "*")); line != "" {
-			masked = append(masked, line)
+			result = append(result, line)
 		}
 	}
-	slices.Sort(masked)
-	return masked
+	slices.Sort(result)
+	return result
 }
 
 // The sizes of the picture, in its unit: of a character, and of the margin.
