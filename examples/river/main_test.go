@@ -328,9 +328,7 @@ func TestProgram(t *testing.T) {
 	if err := p.Wait(); err != nil {
 		t.Errorf("the program ended with %v", err)
 	}
-	if w.is(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'program')`) {
-		t.Error("the program has left a session behind")
-	}
+	w.untilTrue("the sessions of the program have ended", `SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'program')`)
 }
 
 func TestBadSettings(t *testing.T) {
