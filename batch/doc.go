@@ -38,11 +38,11 @@
 //
 // # Rate limits
 //
-// Creates, polls and lists of a client share its rate limit. At most four creates, or
-// Creates, and four downloads are in flight at once. For up to two seconds the first create
-// is the only one, because its response reports the rate limit. A create waits for the rate
-// limit, and is retried after a 429 as in [gamma.Client.CreateGeneration], until the context
-// is done.
+// Creates, polls and lists of a client share its rate limit. At most four downloads are in
+// flight at once, and at most four creates unless Creates sets another number. For up to two
+// seconds the first create is the only one, because its response reports the rate limit. A
+// create waits for the rate limit, and is retried after a 429 as in
+// [gamma.Client.CreateGeneration], until the context is done.
 //
 // After a status 401 or 402, after a failure to write the journal, and after three creates
 // in a row without a usable response, nothing more is created. Each input that is not
