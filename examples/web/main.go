@@ -1,8 +1,7 @@
-// Command web makes decks on a page that shows the progress by server-sent events. A token in
-// the form makes a double click create once. A page survives a reload and a restart, as its
-// address has the id. All pages of a deck share one wait. Put a login in front of it.
+// Web makes decks on a page that shows the progress by server-sent events. A double click
+// creates once. A page survives a reload and a restart. Put a login in front of it.
 //
-//	GAMMA_API_KEY=sk-gamma-... go run ./web    # then open http://localhost:8080/decks/
+//	GAMMA_API_KEY=... go run ./web    # then open http://localhost:8081/decks/
 package main
 
 import (
@@ -27,8 +26,7 @@ var html string
 var page = template.Must(template.New("").Parse(html))
 
 func handler(ctx context.Context, client *gamma.Client, p *poller.Poller) http.Handler {
-	var creates, decks sync.Map // by token and text; by id
-	mux := http.NewServeMux()
+	creates, decks, mux := new(sync.Map), new(sync.Map), http.NewServeMux() // by token and text; by id
 	mux.HandleFunc("GET /decks/{id...}", func(w http.ResponseWriter, r *http.Request) {
 		_ = page.Execute(w, map[string]any{"ID": r.PathValue("id"), "Token": rand.Text()})
 	})
@@ -44,7 +42,7 @@ func handler(ctx context.Context, client *gamma.Client, p *poller.Poller) http.H
 			_ = page.Execute(w, map[string]any{"Err": err, "Text": text, "Token": rand.Text()})
 		}
 	})
-	wait := func(id string) {
+	wait := func(id string) { // one for all pages of a deck
 		for ev, err := range p.Watch(context.Background(), poller.Progress{ID: id}) { // continues without pages
 			ev.Err = err
 			decks.Store(id, ev)
@@ -73,8 +71,10 @@ func main() {
 		log.Fatal(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	server := &http.Server{Addr: "localhost:8080", Handler: handler(ctx, client, poller.New(client)), ReadHeaderTimeout: time.Minute}
-	go func() { log.Print(server.ListenAndServe()); stop() }() // no WriteTimeout: it would end the streams
-	<-ctx.Done()
+	server := &http.Server{Addr: "localhost:8081", Handler: handler(ctx, client, poller.New(client)), ReadHeaderTimeout: time.Minute}
+	context.AfterFunc(ctx, func() { stop(); _ = server.Shutdown(ctx) }) // accepts no more; a second Ctrl-C kills
+	if err := server.ListenAndServe(); ctx.Err() == nil {               // no WriteTimeout: it would end the streams
+		log.Fatal(err)
+	}
 	_ = server.Shutdown(context.Background()) // waits for creates in flight
 }

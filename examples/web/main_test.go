@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gamma-sdk/gamma-go"
+	"github.com/gamma-sdk/gamma-go/examples/internal/process"
 	"github.com/gamma-sdk/gamma-go/gammatest"
 	"github.com/gamma-sdk/gamma-go/poller"
 )
@@ -262,4 +264,14 @@ func TestContentSecurityPolicy(t *testing.T) {
 			t.Errorf("page.html needs sha256-%s", hash)
 		}
 	})
+}
+
+// A port in use is an error. If the test cannot listen there either, it is in use already.
+func TestPortInUse(t *testing.T) {
+	if listener, err := net.Listen("tcp", "localhost:8081"); err == nil {
+		defer func() { _ = listener.Close() }()
+	}
+	if _, stderr, code := process.Start(t, "http://127.0.0.1:1", t.TempDir(), process.Build(t)).End(t); code != 1 || !strings.Contains(stderr, "8081") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
 }
