@@ -33,11 +33,11 @@ func run(ctx context.Context, client *gamma.Client, name, text string) error {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		progress.ID, err = create(ctx, client, file, text)
-	} else if err == nil {
-		err = json.Unmarshal(data, &progress)
+	} else if err == nil && json.Unmarshal(data, &progress) != nil {
+		err = errors.New(file + " has no id: look for the deck at https://gamma.app; remove the file if it is not there")
 	}
 	if err != nil {
-		return errors.Join(err, errors.New("if "+file+" is empty, look for the deck at https://gamma.app; remove the file if it is not there"))
+		return err
 	}
 	var gen *api.GenerationStatusResponse // its ExportURL is a secret: each run asks for it again
 	for ev, waitErr := range poller.New(client).Watch(ctx, progress) {
@@ -69,9 +69,9 @@ func create(ctx context.Context, client *gamma.Client, file, text string) (strin
 }
 
 func save(file string, progress poller.Progress) error {
-	data, err := json.Marshal(progress)
+	f, err := os.OpenFile(file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err == nil {
-		err = os.WriteFile(file+".new", data, 0o600)
+		err = errors.Join(json.NewEncoder(f).Encode(progress), f.Sync(), f.Close())
 	}
 	if err == nil {
 		err = os.Rename(file+".new", file) // in one step: the old file or the new one

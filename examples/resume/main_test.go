@@ -154,10 +154,14 @@ func TestCreate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, g := gammatest.NewClient(t, gammatest.Completed(""))
 				g.Next("createGeneration", tt.step)
-				if err := run(t.Context(), client, "tea", tt.text); err == nil {
+				err := run(t.Context(), client, "tea", tt.text)
+				if err == nil {
 					t.Fatal("no error")
 				}
-				err := run(t.Context(), client, "tea", tt.text)
+				if _, statErr := os.Stat("tea.json"); statErr != nil && strings.Contains(err.Error(), "tea.json") {
+					t.Errorf("the error names a file that does not exist: %v", err)
+				}
+				err = run(t.Context(), client, "tea", tt.text)
 				if (err == nil) != tt.again || creates(g.Requests()) != tt.creates {
 					t.Errorf("the next run: %v, %d creates", err, creates(g.Requests()))
 				}
