@@ -2,11 +2,12 @@
 //
 //	echo '[{"file": "tea.pdf", "progress": {"id": "gen000001", "export": true}}]' >decks.json
 //	GAMMA_API_KEY=... go run ./cron decks.json
-//	crontab -e # and add the line: * * * * * flock -n decks.lock cron decks.json
+//	go build -o look ./cron && crontab -e # and add these two lines, with your directory:
+//	GAMMA_API_KEY=...
+//	* * * * * cd /srv/decks && flock -n decks.lock ./look decks.json
 //
-// Notice that Check sends nothing before the NextPoll in the file, so running it too often
-// does no harm. Without flock, two runs at a time poll twice, and the changes of the one that
-// ends first are lost. Whoever adds a deck to the file needs the lock, too.
+// Notice that Check sends nothing before the NextPoll in the file. Without flock, the changes
+// of one of two runs are lost. A program that adds a deck to the file needs the lock, too.
 package main
 
 import (
@@ -48,18 +49,18 @@ func run(ctx context.Context, client *gamma.Client, file string) error {
 	if err := json.Unmarshal(data, &decks); err != nil {
 		return err
 	}
-	var errs []error
-	p := poller.New(client)
+	p, errs := poller.New(client), []error{}
 	for i := range decks {
 		if decks[i].Outcome == "" {
 			errs = append(errs, look(ctx, client, p, &decks[i]))
 		}
 	}
-	if data, err = json.MarshalIndent(decks, "", "\t"); err == nil {
-		err = os.WriteFile(file+".new", data, 0o600)
+	f, err := os.OpenFile(file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = errors.Join(json.NewEncoder(f).Encode(decks), f.Sync(), f.Close())
 	}
 	if err == nil {
-		err = os.Rename(file+".new", file) // in one step: the old file or the new one
+		err = os.Rename(file+".new", file) // in one step, also in a power failure: the old file or the new one
 	}
 	return errors.Join(append(errs, err)...)
 }
