@@ -61,10 +61,10 @@ func run(ctx context.Context, b *batch.Batch, files []string) error {
 		request := api.GenerationRequest{InputText: string(text), ExportAs: api.ExportAsPDF}
 		inputs = append(inputs, batch.Input{Key: name, File: name, Request: request})
 	}
-	left := len(inputs)
+	remaining := len(inputs)
 	for r := range b.Run(ctx, slices.Values(inputs)) {
 		if r.Err == nil {
-			left--
+			remaining--
 			fmt.Printf("%s: saved as %s\n", r.Key, r.Saved)
 			continue
 		}
@@ -73,8 +73,8 @@ func run(ctx context.Context, b *batch.Batch, files []string) error {
 			fmt.Println("\tLook for it at https://gamma.app. If it is not there, run with -again.")
 		}
 	}
-	if left > 0 {
-		return fmt.Errorf("%d of %d are not saved: the same command resumes", left, len(inputs))
+	if remaining > 0 {
+		return fmt.Errorf("%d of %d are not saved: the same command resumes", remaining, len(inputs))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Command network makes a deck through a proxy with a private certificate authority, and prints
+// Network makes a deck through a proxy with a private certificate authority, and prints
 // OpenTelemetry spans. otelhttp is not used: it records URLs, and that of an export is a secret.
 //
 //	export GAMMA_API_KEY=sk-gamma-... HTTPS_PROXY=http://user:password@proxy:3128
@@ -44,8 +44,8 @@ func end(span trace.Span, err error) {
 func run(tracer trace.Tracer, ca, text, path string) (err error) {
 	ctx, deck := tracer.Start(context.Background(), "deck")
 	defer func() { end(deck, err) }()
-	transport := gamma.NewTransport() // it uses HTTPS_PROXY
-	transport.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+	transport := gamma.NewTransport()                                                                  // it uses HTTPS_PROXY
+	transport.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12} // trusts only ca; x509.SystemCertPool() has the system's
 	if pem, err := os.ReadFile(ca); err != nil || !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
 		return errors.Join(errors.New("no certificate in "+ca), err)
 	}
