@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -27,12 +28,12 @@ import (
 )
 
 func main() {
-	again := flag.Bool("again", false, "create again what has failed or may have been created: look at Gamma first")
+	again := flag.String("again", "", "create `NAME` again, which has failed or may have been created: look at Gamma first")
 	timeout := flag.Duration("timeout", time.Hour, "wait this long for each")
 	flag.Parse()
-	files, err := filepath.Glob(filepath.Join(flag.Arg(0), "*.md"))
+	files, err := filepath.Glob(filepath.Join(flag.Arg(0), cmp.Or(*again, "*")+".md"))
 	if err != nil || len(files) == 0 || flag.NArg() != 2 {
-		log.Fatal("usage: folder [-again] [-timeout TIME] FOLDER-WITH-MD-FILES FOLDER-FOR-PDF-FILES")
+		log.Fatal("usage: folder [-again NAME] [-timeout TIME] FOLDER-WITH-MD-FILES FOLDER-FOR-PDF-FILES")
 	}
 	client, err := gamma.NewClientFromEnv()
 	if err != nil {
@@ -40,7 +41,7 @@ func main() {
 	}
 	b := &batch.Batch{Client: client, Poller: poller.New(client), Dir: flag.Arg(1)}
 	b.Poller.Timeout, b.Poller.FirstPoll = *timeout, min(20*time.Second, *timeout/10) // few finish sooner
-	if *again {
+	if *again != "" {
 		b.Retry = batch.Uncertain | batch.Failed
 	}
 	interrupted, kill := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -58,8 +59,7 @@ func run(ctx context.Context, b *batch.Batch, files []string) error {
 			return err
 		}
 		name := strings.TrimSuffix(filepath.Base(file), ".md")
-		request := api.GenerationRequest{InputText: string(text), ExportAs: api.ExportAsPDF}
-		inputs = append(inputs, batch.Input{Key: name, File: name, Request: request})
+		inputs = append(inputs, batch.Input{Key: name, File: name, Request: api.GenerationRequest{InputText: string(text), ExportAs: api.ExportAsPDF}})
 	}
 	remaining := len(inputs)
 	for r := range b.Run(ctx, slices.Values(inputs)) {
@@ -70,7 +70,7 @@ func run(ctx context.Context, b *batch.Batch, files []string) error {
 		}
 		fmt.Printf("%s: %v\n", r.Key, r.Err)
 		if errors.Is(r.Err, gamma.ErrMaybeCreated) {
-			fmt.Println("\tLook for it at https://gamma.app. If it is not there, run with -again.")
+			fmt.Printf("\tLook for it at https://gamma.app. If it is not there, run with -again %s.\n", r.Key)
 		}
 	}
 	if remaining > 0 {

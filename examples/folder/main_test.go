@@ -116,7 +116,7 @@ func TestRun(t *testing.T) {
 					t.Error("no error, with one that failed")
 				}
 			})
-			for _, want := range []string{"bad: gamma: ", "No luck.", "lost: gamma: ", "run with -again", "tea: saved as "} {
+			for _, want := range []string{"bad: gamma: ", "No luck.", "lost: gamma: ", "run with -again lost.", "tea: saved as "} {
 				if !strings.Contains(stdout, want) {
 					t.Errorf("run %d: %q is missing in\n%s", i, want, stdout)
 				}
@@ -127,6 +127,30 @@ func TestRun(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of the texts that may have been created, -again creates only the one that it names.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	program := process.Build(t)
+	g := gammatest.NewServer(t, gammatest.Completed(""))
+	dir, out := texts(t, "coffee.md", "tea.md"), t.TempDir()
+	g.Next("createGeneration", gammatest.Times(2, gammatest.Drop()))
+	for _, tt := range []struct {
+		args    []string
+		code    int
+		creates int // so far
+	}{
+		{nil, 1, 2},
+		{[]string{"-again", "tea"}, 0, 3},
+		{nil, 1, 3},
+		{[]string{"-again", "milk"}, 1, 3},
+	} {
+		args := append([]string{"-timeout", "5s"}, tt.args...)
+		if stdout, stderr, code := process.Start(t, g.URL, t.TempDir(), program, append(args, dir, out)...).End(t); code != tt.code || creates(g.API) != tt.creates {
+			t.Errorf("%q: exit code %d, %d creates, want %d and %d\n%s\n%s", tt.args, code, creates(g.API), tt.code, tt.creates, stdout, stderr)
+		}
+	}
 }
 
 func TestCanceled(t *testing.T) {
