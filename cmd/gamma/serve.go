@@ -34,10 +34,11 @@ has a line for each request (time, method, path, status, milliseconds), and one 
 invalid request: the field or header, and the rule of the document. With --json, both have
 one JSON object per line.
 
-Without flags every generation completes after 5 seconds, and has its export at once. What
-happens to a generation depends on the seed, on its text, and on how often that text was
-created before. It does not depend on the order of the requests, so that the same seed has
-the same results. Generations are kept in memory.
+Without flags every generation completes after 5 seconds, and has its export at once: a
+file of random bytes, not a document. What happens to a generation depends on the seed,
+on its text, and on how often that text was created before. It does not depend on the
+order of the requests, so that the same seed has the same results. Generations are kept
+in memory.
 
 The exit code is 130 after Ctrl-C, 143 after SIGTERM, and 1 if the address is in use.`,
 		Example: `  gamma serve
