@@ -26,7 +26,7 @@ ci = sh internal/ci/
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: ## turn four texts into PDF files at a fake of Gamma, with failures
+demo: ## turn four texts into PDF files, with a fake of Gamma and despite failures
 	@cd cmd/gamma && env -u GOWORK go run -buildvcs=false . demo
 
 demo-durable: ## run 500 River jobs through SIGKILL and a restart of PostgreSQL
@@ -36,7 +36,7 @@ demo-durable: ## run 500 River jobs through SIGKILL and a restart of PostgreSQL
 demo-temporal: ## wait in Temporal workflows, on a real server; builds for minutes
 	@cd examples/temporal/server && go run -buildvcs=false .
 
-test: ## run every test, with the race detector
+test: ## test the published modules, with the race detector
 	@$(ci)test.sh
 
 spec: ## merge the documents of FROM="..." into openapi.json, make api/; CHECK=1 only reports
@@ -45,7 +45,7 @@ spec: ## merge the documents of FROM="..." into openapi.json, make api/; CHECK=1
 generate: ## make api/ from openapi.json
 	go generate ./...
 
-check: check-generate check-document check-modules check-format lint check-durable check-vulnerabilities check-licenses consumer check-command check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage check-oldest check-prose conformance release ## run every check of CI except the tests
+check: check-generate check-document check-modules check-format lint check-durable check-vulnerabilities check-licenses consumer check-command check-examples check-spec check-templates check-soak check-bench check-fuzz check-coverage check-oldest check-prose conformance release ## run everything else that CI does
 	@echo 'check: all passed'
 
 lint: ## run go vet and golangci-lint

@@ -1,4 +1,4 @@
-# Runs every test with the race detector. If it cannot be used, because there is no C compiler,
+# Tests the published modules with the race detector. If it cannot be used, because there is no C compiler,
 # the tests run without it, except in CI.
 set -eu
 
