@@ -75,7 +75,7 @@ func TestWaitingTable(t *testing.T) {
 		{name: "429 with `Retry-After: 90`", responses: retryAfter(codes(429)...)},
 		{name: "408, 425, 5xx except 501, 505 and 511", responses: codes(transient...)},
 		{name: "the same with `Retry-After: 90`", responses: retryAfter(codes(transient...)...)},
-		{name: "no response, a time-out, a 2xx that is not the documented JSON", responses: err(io.ErrUnexpectedEOF, &net.OpError{Op: "dial", Err: errors.New("refused")}, os.ErrDeadlineExceeded, gamma.ErrUnexpectedResponse)},
+		{name: "no response, a timeout, a 2xx that is not the documented JSON", responses: err(io.ErrUnexpectedEOF, &net.OpError{Op: "dial", Err: errors.New("refused")}, os.ErrDeadlineExceeded, gamma.ErrUnexpectedResponse)},
 		{name: "any of these failures without Retry-After, when the retry budget is spent", responses: append(codes(transient...), err(io.ErrUnexpectedEOF, gamma.ErrUnexpectedResponse)...), at: situation{overspent: true}},
 		{name: "404", responses: codes(404)},
 		{name: "no such host, a certificate that does not verify", responses: unverified},

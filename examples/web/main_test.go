@@ -236,7 +236,7 @@ func TestEnds(t *testing.T) {
 			`gamma: generation gen1 failed: no\r\n\r\nevent: done\r\ndata: &lt;script&gt;`},
 		"an unknown id": {"gen2", nil, "not found"},
 		"a wrong id":    {"a%20b", nil, "gamma: "},
-		"a time-out":    {"gen1", []gammatest.Step{gammatest.Pending(1000)}, "deadline exceeded"},
+		"a timeout":     {"gen1", []gammatest.Step{gammatest.Pending(1000)}, "deadline exceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
