@@ -69,7 +69,7 @@ func run(ctx context.Context, client *gamma.Client, file string) error {
 func look(ctx context.Context, client *gamma.Client, p *poller.Poller, d *deck) error {
 	gen, next, err := p.Check(ctx, &d.Progress)
 	switch failed := new(poller.FailedError); {
-	case errors.As(err, &failed), errors.Is(err, gamma.ErrNotFound):
+	case errors.As(err, &failed), errors.Is(err, gamma.ErrNotFound), errors.Is(err, poller.ErrNoExport):
 		d.Outcome = err.Error()
 	case err == nil && next == 0:
 		if err = client.DownloadFile(ctx, gen.ExportURL, d.File); err == nil {

@@ -86,7 +86,8 @@ func TestRun(t *testing.T) {
 		for _, life := range lives {
 			ids = append(ids, create(t, client, g, life...))
 		}
-		write(t, file, append(ids, "missing")...)
+		noExport := create(t, client, g, gammatest.ExportPendingFor(time.Hour), gammatest.Completed(""))
+		write(t, file, append(ids, "missing", noExport)...)
 
 		for minute := 1; ; minute++ {
 			_ = run(t.Context(), client, file)
@@ -108,6 +109,12 @@ func TestRun(t *testing.T) {
 			pdf, err := os.ReadFile(d.File)
 			if d.Progress.ID == "missing" {
 				if !strings.Contains(d.Outcome, "404") {
+					t.Errorf("%+v", d)
+				}
+				continue
+			}
+			if d.Progress.ID == noExport {
+				if !strings.Contains(d.Outcome, "no export") {
 					t.Errorf("%+v", d)
 				}
 				continue
