@@ -43,11 +43,11 @@
 // first polled after four intervals, 20 seconds or a quarter of its time, whichever is
 // shortest, because few generations finish sooner.
 //
-// After a 429 although requests remain according to the headers, or without such headers,
-// the rate of requests is halved, and then increases slowly.
-// After a 429 to a poll, no poll is sent until its Retry-After has passed. The last poll
-// before a deadline is not spread. A wait that may not poll before its deadline ends with
-// [ErrPause].
+// A 429 halves the rate of requests, which then increases slowly, if the headers report
+// remaining requests or are missing. It does not if no request was accepted before and it has
+// a Retry-After, or if that is longer than a minute and the server sends the headers. After
+// a 429 to a poll, no poll is sent until its Retry-After has passed. The last poll before a
+// deadline is not spread. A wait that may not poll before its deadline ends with [ErrPause].
 //
 // # Resuming
 //
